@@ -1,0 +1,200 @@
+"""models.yaml: who may answer, where it is, and at what price.
+
+    models = load_models("models.yaml")
+    models["smollm2-q4"].zone        # 'local'
+    models.zone_of("unknown")        # 'hosted': a model that is not listed gets no benefit of the doubt
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workbench import project
+from workbench.errors import InputError
+from workbench.files import Document, StrictModel, read_yaml
+from workbench.prices import Price
+from workbench.privacy import Destination, Zone
+
+Engine = Literal["llamacpp", "openai", "rules"]
+Capability = Literal["json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"]
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai": "hosted"}
+_RULES_ONLY = {"engine", "zone"}
+
+
+class Model(StrictModel):
+    """One entry of models.yaml.
+
+    Attributes:
+        engine: `llamacpp` is a server that the workbench starts, `openai` one that is running somewhere, `rules`
+            the eval set's own table.
+        model: a GGUF file (`package:…` for one in a weights package; a list is joined), or the name that the
+            server knows the model by.
+        sha256: of the weights file; checked before the engine starts.
+        chat_template: `plain` for a base model without a template of its own; None takes the file's.
+        context: tokens of context for each request.
+        concurrency: requests in flight.
+        threads: CPU threads of a local engine; None takes all cores.
+        capabilities: what the server understands beyond the plain protocol; only what is declared is sent.
+        variants: the eval sets' variants to ask; None asks all.
+        timeout_s: of one attempt.
+    """
+
+    id: str = ""
+    engine: Engine
+    model: str | list[str] = ""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    zone: Zone = "hosted"
+    base_url: str | None = None
+    api_key_env: str | None = Field(default=None, pattern="^[A-Za-z_][A-Za-z0-9_]*$")
+    price: Price | None = None
+    quantization: str | None = None
+    chat_template: Literal["plain"] | None = None
+    context: int = Field(default=2048, ge=256)
+    concurrency: int = Field(default=4, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1)
+    capabilities: list[Capability] | None = None
+    variants: list[str] | None = None
+    timeout_s: float = Field(default=120, gt=0)
+    private_hosts: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _zone_by_engine(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "zone" not in data and data.get("engine") in _DEFAULT_ZONE:
+            return {**data, "zone": _DEFAULT_ZONE[data["engine"]]}
+        return data
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^/\s@]+", url):
+            raise ValueError("must be an http(s) URL without a user name or password, such as https://host/v1")
+        return url.rstrip("/") if url else url
+
+    @model_validator(mode="after")
+    def _fits_engine(self) -> Model:
+        if self.engine == "openai" and not (self.base_url and isinstance(self.model, str) and self.model):
+            raise ValueError("engine openai needs base_url and model (the name that the server knows it by)")
+        if self.engine == "llamacpp" and not self.model:
+            raise ValueError("engine llamacpp needs model: a GGUF file, or package:NAME/FILE")
+        if self.engine != "openai" and self.zone != "local":
+            raise ValueError(f"engine {self.engine} runs on this machine: zone must be local")
+        extra = self.model_fields_set - _RULES_ONLY - {"id", "private_hosts", "variants"}
+        if self.engine == "rules" and extra:
+            raise ValueError(f"engine rules takes no {', '.join(sorted(extra))}")
+        return self
+
+    @property
+    def managed(self) -> bool:
+        """Whether the workbench starts and ends a server for it."""
+        return self.engine == "llamacpp"
+
+    def destination(self) -> Destination:
+        """What the gate needs to know."""
+        return Destination(self.id, self.zone, self.base_url, self.private_hosts)
+
+    def api_key(self) -> str | None:
+        """The key out of the environment; never stored."""
+        return os.environ.get(self.api_key_env) if self.api_key_env else None
+
+    @property
+    def key_missing(self) -> bool:
+        return self.api_key_env is not None and not self.api_key()
+
+
+class Machine(StrictModel):
+    """What an hour of this machine costs, in USD; None is unknown."""
+
+    usd_per_hour: float | None = Field(default=None, ge=0)
+
+
+class _ModelsFile(StrictModel):
+    schema_: Literal[1] = Field(alias="schema")
+    machine: Machine = Machine()
+    private_hosts: list[str] = []
+    models: dict[str, Model]
+
+
+class Models(Mapping[str, Model]):
+    """The models of a models.yaml, by id, and the machine they are priced on."""
+
+    def __init__(
+        self, models: Mapping[str, Model], machine: Machine | None = None, named: frozenset[str] = frozenset()
+    ) -> None:
+        self._models = dict(models)
+        self.machine = machine or Machine()
+        self.named = named  # asked for by name: it is an error where one of them cannot run
+
+    def __getitem__(self, name: str) -> Model:
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def zone_of(self, name: str) -> Zone:
+        """A model's zone; one that is not listed is hosted."""
+        found = self._models.get(name)
+        return found.zone if found else "hosted"
+
+    def select(self, names: list[str] | None) -> Models:
+        """The named models only, in the order of the file.
+
+        Raises:
+            InputError: a name that is not in models.yaml.
+        """
+        if names is None:
+            return self
+        for name in names:
+            if name not in self._models:
+                raise InputError(f"there is no model '{name}' in models.yaml. It has: {', '.join(self._models)}.")
+        chosen = {name: model for name, model in self._models.items() if name in names}
+        return Models(chosen, self.machine, frozenset(names))
+
+
+def load_models(path: str | Path = "models.yaml") -> Models:
+    """Read models.yaml.
+
+    Args:
+        path: the file, from the working directory or the project's root.
+
+    Raises:
+        InputError: naming file, line, field and the mend.
+    """
+    document = read_yaml(project.resolve(path))
+    _check_ids(document)
+    parsed = document.parse(_ModelsFile)
+    hosts = tuple(parsed.private_hosts)
+    models = {
+        name: model.model_copy(update={"id": name, "private_hosts": hosts}) for name, model in parsed.models.items()
+    }
+    if not models:
+        raise document.error(("models",), "is empty. Name at least one model.")
+    return Models(models, parsed.machine)
+
+
+def _check_ids(document: Document) -> None:
+    entries = document.data.get("models")
+    if not isinstance(entries, dict):
+        return
+    for name, entry in entries.items():
+        if not _ID.fullmatch(str(name)):
+            raise document.error(("models", str(name)), "a model's id is letters, digits, '.', '_', '-' (64 at most).")
+        engine = entry.get("engine") if isinstance(entry, dict) else None
+        if isinstance(engine, str) and engine not in _DEFAULT_ZONE:
+            known = ", ".join(_DEFAULT_ZONE)
+            raise document.error(
+                ("models", str(name), "engine"),
+                f"there is no engine '{engine}'; there are: {known}. A server that runs already (vLLM, transformers, "
+                "a hosted API) is engine: openai with its base_url.",
+            )

@@ -1,0 +1,66 @@
+"""Cost per accepted answer, latency quantiles and their bounds.
+
+    cost_per_accepted(cost_usd, accepted).value        # USD for each answer that was good enough, all attempts paid
+    quantile_upper_bound(latency_s, 0.95)              # the p95 lies below it, at 95 % confidence
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+_RESAMPLES = 2000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """USD an accepted answer with its 95 % interval; NaN where a cost is unknown, inf where none was accepted."""
+
+    value: float
+    lo: float
+    hi: float
+
+    def as_list(self) -> list[float] | None:
+        """[estimate, low, high] for a file; None where it is unknown."""
+        if math.isnan(self.value):
+            return None
+        return [float(f"{figure:.4g}") for figure in (self.value, self.lo, self.hi)]
+
+
+def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np.bool_] | None) -> CostEstimate:
+    """The cost of all attempts over the number of accepted answers, with a bootstrap interval of the ratio.
+
+    Args:
+        cost_usd: shape (n,), an outcome's cost over all its attempts; one NaN makes the whole unknown.
+        accepted: shape (n,), whether the outcome was good enough.
+    """
+    if cost_usd is None or accepted is None or len(cost_usd) == 0 or np.isnan(cost_usd).any():
+        return CostEstimate(math.nan, math.nan, math.nan)
+    total, good = float(cost_usd.sum()), int(accepted.sum())
+    if good == 0:
+        return CostEstimate(math.inf, math.inf, math.inf)
+    if total == 0:
+        return CostEstimate(0.0, 0.0, 0.0)
+    drawn = np.random.default_rng(_SEED).integers(0, len(cost_usd), (_RESAMPLES, len(cost_usd)))
+    with np.errstate(divide="ignore"):
+        ratios = cost_usd[drawn].sum(axis=1) / accepted[drawn].sum(axis=1)
+    lo, hi = np.quantile(ratios, [0.025, 0.975], method="nearest")
+    return CostEstimate(total / good, float(lo), float(hi))
+
+
+def quantile(values: NDArray[np.float64], q: float) -> float:
+    """A quantile of what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(np.quantile(known, q)) if len(known) else math.nan
+
+
+def quantile_upper_bound(values: NDArray[np.float64], q: float = 0.95, confidence: float = 0.95) -> float:
+    """An upper confidence bound of a quantile by order statistics; inf with too few values (59 for a p95 at 95 %)."""
+    known = np.sort(values[~np.isnan(values)])
+    rank = int(stats.binom.ppf(confidence, len(known), q)) + 1 if len(known) else 1
+    return float(known[rank - 1]) if rank <= len(known) else math.inf

@@ -1,0 +1,34 @@
+"""What the workbench raises when the user can mend something.
+
+    raise InputError("evalset.yaml:7: field 'limits.margin': must be at least 0. Write a number such as 0.05.")
+"""
+
+from __future__ import annotations
+
+
+class WorkbenchError(Exception):
+    """A problem with one clear message; the command prints it without a traceback.
+
+    Attributes:
+        exit_status: what the command ends with.
+    """
+
+    exit_status = 1
+
+
+class InputError(WorkbenchError):
+    """What was given is wrong: a file, a name, an option."""
+
+    exit_status = 2
+
+
+class RunError(WorkbenchError):
+    """A run, a gate or a verification failed."""
+
+
+class EngineError(RunError):
+    """A local engine could not start, or died."""
+
+
+class Withheld(WorkbenchError):
+    """The gate refused to let a payload go where it was addressed."""

@@ -1,0 +1,238 @@
+"""Reading the user's files: one clear error that names the file, the line, the field and the mend.
+
+    document = read_yaml(path)                       # data, and the line of every field
+    spec = document.parse(EvalSetFile)               # a pydantic model, or an InputError
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workbench import project
+from workbench.errors import InputError
+
+Place = tuple[str | int, ...]
+
+
+class StrictModel(BaseModel):
+    """Base of all file schemas: an unknown key is an error, values are not coerced in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file with the line (from 1) of each of its fields."""
+
+    path: Path
+    data: Any
+    lines: dict[Place, int]
+    private: bool = False  # its values may be restricted: messages do not repeat them
+
+    def line(self, place: Place) -> int:
+        """The line of a field, or of its nearest parent that has one."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+    def error(self, place: Place, problem: str) -> InputError:
+        """An InputError that points at a field of this file."""
+        field = ".".join(str(part) for part in place)
+        where = f"{project.shown(self.path)}:{self.line(place)}"
+        return InputError(f"{where}: field '{field}': {problem}" if field else f"{where}: {problem}")
+
+    def parse(self, model: type[M], place: Place = ()) -> M:
+        """This file as a pydantic model.
+
+        Raises:
+            InputError: naming file, line, field and the mend of the first problem.
+        """
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as failure:
+            raise self._explained(failure, model, place) from None
+
+    def _explained(self, failure: ValidationError, model: type[BaseModel], place: Place) -> InputError:
+        # A union reports one error a member: the longest path is the member that was meant.
+        problems = failure.errors(include_url=False, include_input=True)
+        first = max(problems, key=lambda p: (len(p["loc"]), p["type"] == "extra_forbidden"))
+        here = place + tuple(part for part in first["loc"] if self._is_field(place + (part,)) or isinstance(part, str))
+        here = self._trim(here)
+        return self.error(here, _mend(first, model, here, show=not self.private))
+
+    def _is_field(self, place: Place) -> bool:
+        return place in self.lines
+
+    def _trim(self, place: Place) -> Place:
+        """Drop the tags that pydantic adds for members of a union: they are no fields of the file."""
+        kept: Place = ()
+        for index, part in enumerate(place):
+            if kept + (part,) in self.lines or index == len(place) - 1:
+                kept += (part,)
+        return kept
+
+
+def _mend(problem: Any, model: type[BaseModel], place: Place, show: bool) -> str:
+    """A pydantic problem in the words of somebody who edits a file."""
+    kind, given = problem["type"], problem.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown key. Remove it, or see which keys there are: {_keys_near(model, place)}."
+    if kind == "missing":
+        return "is missing. Add it."
+    if kind == "string_type" and isinstance(given, bool):
+        return f"must be text, but YAML reads {str(given).lower()} (also yes, no, on, off) as a boolean. Quote it."
+    message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    shown = f" (it says {given!r})" if show and len(repr(given)) < 60 else ""
+    return f"{message[:1].lower()}{message[1:]}{shown}."
+
+
+def _keys_near(model: type[BaseModel], place: Place) -> str:
+    """The keys that the model has at the level of an unknown one."""
+    here: Any = model
+    for part in place[:-1]:
+        fields = getattr(here, "model_fields", {})
+        found = next((f for n, f in fields.items() if part in (n, f.alias)), None)
+        if found is None:
+            break
+        here = _model_in(found.annotation) or here
+    fields = getattr(here, "model_fields", {})
+    return ", ".join(field.alias or name for name, field in fields.items())
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The first pydantic model within an annotation such as `dict[str, Model] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _model_in(part)
+        if found is not None:
+            return found
+    return None
+
+
+def read_text(path: Path, limit: int = 64 << 20) -> str:
+    """A text file as UTF-8 (a byte order mark is dropped).
+
+    Raises:
+        InputError: no such file, not UTF-8, or larger than `limit` bytes.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise InputError(f"{project.shown(path)}: larger than {limit >> 20} MiB. Is it the right file?")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{project.shown(path)}: there is no such file.") from None
+    except UnicodeDecodeError as failure:
+        raise InputError(f"{project.shown(path)}: not UTF-8 text (byte {failure.start}). Save it as UTF-8.") from None
+    except OSError as failure:
+        raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
+
+
+def read_yaml(path: Path) -> Document:
+    """A YAML mapping with the lines of its fields; safe tags only, no duplicate keys.
+
+    Raises:
+        InputError: where it is not valid YAML, not a mapping, or repeats a key.
+    """
+    text = read_text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[Place, int] = {}
+        _walk(path, node, (), lines)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as failure:
+        line = failure.problem_mark.line + 1 if failure.problem_mark else 1
+        what = failure.problem or "cannot be parsed"
+        raise InputError(f"{project.shown(path)}:{line}: not valid YAML: {what}. Check indent and quotes.") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as failure:
+        raise InputError(f"{project.shown(path)}: not valid YAML: {str(failure).splitlines()[0]}.") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{project.shown(path)}:1: must be a mapping of keys to values, such as 'schema: 1'.")
+    return Document(path, data, lines)
+
+
+def _walk(path: Path, node: Any, place: Place, lines: dict[Place, int]) -> None:
+    if node is None:
+        return
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                where = f"{project.shown(path)}:{key.start_mark.line + 1}"
+                raise InputError(f"{where}: key '{name}' stands here a second time. Keep one of them.")
+            seen.add(name)
+            lines[place + (name,)] = key.start_mark.line + 1
+            _walk(path, value, place + (name,), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(path, value, place + (index,), lines)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file.
+
+    Raises:
+        InputError: naming the line where it stops being JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as failure:
+        line = getattr(failure, "lineno", 1)
+        raise InputError(f"{project.shown(path)}:{line}: not valid JSON: {failure}.") from None
+
+
+def read_jsonl(path: Path) -> Iterator[Document]:
+    """The objects of a JSONL file, one by one, each as a document of its own line.
+
+    Raises:
+        InputError: where a line is not a JSON object.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield Document(path, _object(path, number, line), {(): number}, private=True)
+    except FileNotFoundError:
+        raise InputError(f"{project.shown(path)}: there is no such file.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{project.shown(path)}: not UTF-8 text. Save it as UTF-8.") from None
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    where = f"{project.shown(path)}:{number}"
+    try:
+        data = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as failure:
+        raise InputError(f"{where}: not valid JSON: {failure}. Each line holds one JSON object.") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: must be a JSON object such as {{\"id\": …, \"inputs\": …}}.")
+    return data
+
+
+def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,65 @@
+"""Where things are: the project's root, and the folders that the workbench keeps there.
+
+    project.root()            # the folder with models.yaml or evalsets/, found from the working directory upward
+    project.state("runs")     # <root>/.workbench/runs, private to the user and ignored by git
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_MARKS = ("models.yaml", "evalsets")
+
+
+def root() -> Path:
+    """The project's root: `WORKBENCH_ROOT`, or the nearest folder upward that has models.yaml or evalsets/."""
+    named = os.environ.get("WORKBENCH_ROOT")
+    if named:
+        return Path(named).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if any((folder / mark).exists() for mark in _MARKS):
+            return folder
+    return here
+
+
+def resolve(path: str | Path) -> Path:
+    """A path as the user means it: from the working directory, else from the project's root.
+
+    A notebook runs in notebooks/, so `evalsets` there means the project's.
+    """
+    path = Path(path).expanduser()
+    if path.is_absolute() or path.exists():
+        return path.resolve()
+    return root() / path
+
+
+def state(*parts: str) -> Path:
+    """A folder below `<root>/.workbench`, made with mode 0700 where it is missing."""
+    base = root() / ".workbench"
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = base / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    folder = base.joinpath(*parts)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def shown(path: str | Path) -> str:
+    """A path for messages: relative to the working directory or the root where it lies below them."""
+    path = Path(path)
+    for base in (Path.cwd(), root()):
+        try:
+            return str(path.resolve().relative_to(base))
+        except ValueError:
+            continue
+    return str(path)
+
+
+def private_file(path: Path) -> Path:
+    """Make sure that a file that may hold restricted text is readable by its owner only."""
+    path.touch(mode=0o600, exist_ok=True)
+    path.chmod(0o600)
+    return path

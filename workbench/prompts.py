@@ -1,0 +1,91 @@
+"""From an item to the messages of a request, with the sensitivity of everything that went in.
+
+    prompt = render(evalset, "few_shot", item)
+    prompt.messages          # [{'role': 'system', 'content': …}, …]
+    prompt.sources           # ('internal', 'restricted'): of the examples and the item
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from workbench.privacy import Sensitivity, sensitivity_of
+
+if TYPE_CHECKING:
+    from workbench.evalset import EvalSet, Item
+
+# Templates come with eval sets, which are untrusted: sandboxed, no imports, a name that is not there is an error.
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+
+
+class TemplateProblem(Exception):
+    """A template cannot be rendered; `message_index` says which message of the variant."""
+
+    def __init__(self, message_index: int, problem: str) -> None:
+        super().__init__(problem)
+        self.message_index = message_index
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The messages of a request and where their text comes from."""
+
+    messages: list[dict[str, str]]
+    sources: tuple[Sensitivity, ...]
+
+    @property
+    def text(self) -> str:
+        """All turns as one readable text."""
+        return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in self.messages)
+
+
+@lru_cache(maxsize=512)
+def _template(source: str) -> Template:
+    return _JINJA.from_string(source)
+
+
+def _render(source: str, inputs: dict[str, Any], index: int) -> str:
+    try:
+        return _template(source).render(inputs=inputs)
+    except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, LookupError) as failure:
+        raise TemplateProblem(index, f"template: {str(failure).splitlines()[0]}. It can use: inputs.<name>") from None
+
+
+def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
+    """The prompt of a variant for an item; examples stand as turns before the last message.
+
+    Raises:
+        TemplateProblem: a template is broken or names an input that the item does not have.
+    """
+    spec = evalset.spec.variants[variant]
+    last = len(spec.messages) - 1
+    turns = [
+        {"role": message.role, "content": _render(message.content, item.inputs, index)}
+        for index, message in enumerate(spec.messages[:-1])
+    ]
+    examples = [example for example in evalset.train[: spec.examples]]
+    for example in examples:
+        turns.append({"role": "user", "content": _render(spec.messages[-1].content, example.inputs, last)})
+        turns.append({"role": "assistant", "content": reference_answer(evalset, example)})
+    turns.append({"role": "user", "content": _render(spec.messages[-1].content, item.inputs, last)})
+    sources = tuple(sensitivity_of(part.sensitivity) for part in (*examples, item))
+    return Prompt(turns, sources)
+
+
+def reference_answer(evalset: EvalSet, item: Item) -> str:
+    """What a model would have to answer for this item, in the eval set's output format."""
+    if evalset.output_schema is not None:
+        names = evalset.output_schema.get("properties", item.expectations)
+        answer = {name: item.expectations[name] for name in names if name in item.expectations}
+        return json.dumps(answer, ensure_ascii=False)
+    for scorer in evalset.scorers:
+        label = scorer.stratum(item.expectations)
+        if label is not None:
+            return label
+    return str(next(iter(item.expectations.values()), ""))

@@ -1,0 +1,231 @@
+"""One question: through the gate, from the journal or from the model, with retries, to an outcome.
+
+    attempts = await ask(question, client, journal)
+    outcome(question, model, attempts, machine)          # a row of the outcome table
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.catalog import Machine, Model
+from workbench.client import RETRYABLE, Client
+from workbench.journal import Attempt, Journal
+from workbench.prices import BusyMeter, machine_cost, token_cost
+from workbench.privacy import Payload, gate, sensitivity_of
+from workbench.runner.plan import Question
+from workbench.scorers import Answer, parse_answer
+
+MAX_RETRIES = 3
+_BACKOFF_S = 0.5
+_MAX_BACKOFF_S = 30.0
+# A request that failed so may have been computed, and billed, all the same.
+_MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
+
+
+def parse(question: Question, text: str) -> Answer:
+    """An answer under the eval set's output format."""
+    return parse_answer(text, question.evalset.output_schema, question.evalset.spec.output.labels)
+
+
+def replay(question: Question, model: Model, journal: Journal) -> list[Attempt] | None:
+    """The attempts out of the journal, where they are all that would be made; else None.
+
+    The gate comes first here too: an answer to a text that may not reach the model is not used.
+    """
+    gate(question.payload, model.destination())
+    stored = journal.get(question.key)
+    if stored is None:
+        return None
+    kept, complete = _consume(question, stored)
+    return kept if complete else None
+
+
+def _consume(question: Question, stored: list[Attempt]) -> tuple[list[Attempt], bool]:
+    """Walk through stored attempts as if they were made now, under today's number of format retries."""
+    kept: list[Attempt] = []
+    answers = 0
+    for attempt in stored:
+        kept.append(attempt)
+        if attempt.text is None:
+            continue
+        answers += 1
+        if parse(question, attempt.text).format_ok or answers > question.evalset.spec.output.format_retries:
+            return kept, True
+    return kept, False
+
+
+async def ask(
+    question: Question,
+    client: Client,
+    journal: Journal,
+    meter: BusyMeter | None = None,
+    broken: Callable[[], str | None] = lambda: None,
+) -> list[Attempt]:
+    """Ask until there is an answer in the right format, or the retries are used up.
+
+    Args:
+        meter: splits a local engine's time over the attempts; None for one that is paid by the token.
+        broken: says why the engine is dead, so that nothing more is sent to it.
+
+    Returns:
+        All attempts, the deciding one last. Where that is an answer, it is in the journal by now.
+    """
+    stored, _ = _consume(question, journal.get(question.key) or [])
+    attempts = list(stored)
+    answers = sum(attempt.text is not None for attempt in attempts)
+    while True:
+        tried = await _until_answer(question, client, meter, broken, answers)
+        attempts += tried
+        if tried[-1].text is None:
+            return attempts
+        answers += 1
+        done = parse(question, tried[-1].text).format_ok or answers > question.evalset.spec.output.format_retries
+        if done:
+            journal.put(question.key, attempts)
+            return attempts
+
+
+async def _until_answer(
+    question: Question,
+    client: Client,
+    meter: BusyMeter | None,
+    broken: Callable[[], str | None],
+    answers: int,
+) -> list[Attempt]:
+    """One answer, with retries of what can be retried."""
+    body = question.body
+    if answers and "seed" in body:  # asking again with the same seed would only repeat the answer
+        body = {**body, "seed": body["seed"] + answers}
+    released = gate(Payload(body, question.prompt.sources), client.endpoint.destination)
+    tried: list[Attempt] = []
+    backoff_s = 0.0
+    while True:
+        if meter is None:
+            attempt = await client.attempt(released)
+        else:
+            with meter.attempt() as share:
+                attempt = await client.attempt(released)
+            attempt = replace(attempt, busy_s=share.share_s)
+        dead = broken() if attempt.error_class else None
+        if dead:
+            attempt = replace(attempt, error=dead, error_class="engine")
+        tried.append(replace(attempt, backoff_s=backoff_s))
+        if attempt.error_class not in RETRYABLE or len(tried) > MAX_RETRIES:
+            return tried
+        backoff_s = _backoff(len(tried), attempt.retry_after_s)
+        await asyncio.sleep(backoff_s)
+
+
+def _backoff(tries: int, retry_after_s: float | None) -> float:
+    """Exponential with jitter; what the server asks for goes before."""
+    if retry_after_s is not None:
+        return min(retry_after_s, _MAX_BACKOFF_S)
+    return float(min(_BACKOFF_S * 2 ** (tries - 1), _MAX_BACKOFF_S) * random.uniform(0.5, 1.5))
+
+
+def ask_rules(question: Question, model: Model) -> list[Attempt]:
+    """The rules' answer: computed in this process, through the same gate."""
+    gate(question.payload, model.destination())
+    assert question.evalset.rules is not None
+    asked_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    started = time.perf_counter()
+    text, error, error_class = None, None, None
+    try:
+        text = question.evalset.rules.answer(question.item.inputs)
+        if text is None:
+            error, error_class = "no rule matches: the rules abstain", "no_match"
+    except TimeoutError as failure:
+        error, error_class = str(failure), "timeout"
+    return [
+        Attempt(
+            text,
+            error,
+            error_class,
+            input_tokens=0,
+            output_tokens=0,
+            latency_s=time.perf_counter() - started,
+            served_model="rules",
+            engine_id="rules",
+            asked_at=asked_at,
+        )
+    ]
+
+
+def attempt_cost(attempt: Attempt, model: Model, machine: Machine) -> float | None:
+    """USD of one attempt, or None where it is not known."""
+    if model.engine == "rules":
+        return 0.0
+    if model.price is None and model.zone == "local":
+        return machine_cost(machine.usd_per_hour, attempt.busy_s)
+    if attempt.error_class and attempt.error_class not in _MAYBE_BILLED:
+        return 0.0 if model.price is not None else None
+    at = datetime.fromisoformat(attempt.asked_at) if attempt.asked_at else datetime.now(UTC)
+    return token_cost(model.price, str(model.model), attempt.input_tokens, attempt.output_tokens, at)
+
+
+def _total(values: list[float | None]) -> float | None:
+    """A sum in which one unknown makes the whole unknown."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
+
+
+def _tokens(attempts: list[Attempt], name: str) -> int | None:
+    """Tokens over all attempts; an answer without a count makes the sum unknown, an error counts what it says."""
+    counts = [getattr(attempt, name) for attempt in attempts]
+    if any(count is None and attempt.text is not None for count, attempt in zip(counts, attempts, strict=True)):
+        return None
+    return sum(count or 0 for count in counts)
+
+
+def outcome(question: Question, model: Model, attempts: list[Attempt], machine: Machine) -> dict[str, Any]:
+    """The row of the outcome table for a question and its attempts."""
+    last = attempts[-1]
+    item, spec = question.item, question.evalset.spec
+    row: dict[str, Any] = {
+        "task": question.evalset.name,
+        "item_id": item.id,
+        "model": question.model,
+        "variant": question.variant,
+        "repeat": question.repeat,
+        "split": "test",
+        "score": math.nan,
+        "accepted": False,
+        "format_ok": False,
+        "error": last.error,
+        "error_class": last.error_class,
+        "attempts": len(attempts),
+        "input_tokens": _tokens(attempts, "input_tokens"),
+        "output_tokens": _tokens(attempts, "output_tokens"),
+        "cost_usd": _total([attempt_cost(attempt, model, machine) for attempt in attempts]),
+        "latency_s": math.fsum(attempt.latency_s + attempt.backoff_s for attempt in attempts),
+        "ttft_s": last.ttft_s,
+        "wait_s": 0.0,
+        "concurrency": last.concurrency,
+        "served_model": last.served_model,
+        "engine_id": last.engine_id,
+        "output": last.text,
+        "prompt": question.prompt.text,
+        "slice": item.slice,
+        "cluster": item.cluster,
+        "sensitivity": sensitivity_of(item.sensitivity),
+        "asked_at": last.asked_at,
+        "source": "eval",
+        "evalset_digest": question.evalset.digest,
+    }
+    if last.text is not None:
+        answer = parse(question, last.text)
+        scores = [scorer.score(answer, item.expectations) for scorer in question.evalset.scorers]
+        row["score"] = math.fsum(score.value for score in scores) / len(scores)
+        row["format_ok"] = answer.format_ok
+        row["accepted"] = answer.format_ok and row["score"] >= spec.accept.min_score - 1e-9
+        for score in scores:
+            row.update({f"metric.{name}": value for name, value in score.metrics.items()})
+    return row

@@ -1,0 +1,63 @@
+"""One progress line a model, in a notebook and in a terminal.
+
+    with Progress(plan.questions, shown=True) as progress:
+        progress.done("smollm2-q4", error=False)
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sized
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """tqdm bars: done, errors, rate and time left; a bar that is not shown costs nothing."""
+
+    def __init__(self, totals: Mapping[str, Sized], shown: bool = True) -> None:
+        self._errors: Counter[str] = Counter()
+        self._bars: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        if not shown:
+            return
+        from tqdm.auto import tqdm
+
+        width = max((len(name) for name in totals), default=0)
+        for index, (name, questions) in enumerate(totals.items()):
+            self._bars[name] = tqdm(
+                total=len(questions),
+                desc=name.ljust(width),
+                position=index,
+                unit="item",
+                file=sys.stderr,
+                mininterval=0.5,
+                dynamic_ncols=True,
+            )
+
+    def done(self, name: str, error: bool) -> None:
+        """One more outcome of a model. It is in the journal by now."""
+        with self._lock:
+            self._errors[name] += error
+            bar = self._bars.get(name)
+            if bar is None:
+                return
+            if error:
+                bar.set_postfix_str(f"{self._errors[name]} errors", refresh=False)
+            bar.update(1)
+
+    def say(self, name: str, text: str) -> None:
+        """What a model's engine is doing."""
+        with self._lock:
+            bar = self._bars.get(name)
+            if bar is not None:
+                bar.set_postfix_str(text)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        for bar in self._bars.values():
+            bar.close()

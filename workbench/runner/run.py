@@ -1,0 +1,309 @@
+"""A run: plan, ask, score, write. Works in a script, on the command line and in a notebook's running event loop.
+
+    run = workbench.run(tasks, models, sample=40)
+    run.outcomes                    # the outcome table
+    run.problems                    # what went wrong, in clear lines; empty where all is well
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from workbench import project
+from workbench.catalog import Model, Models
+from workbench.client import Client, Endpoint
+from workbench.errors import WorkbenchError
+from workbench.evalset import EvalSet
+from workbench.journal import Journal
+from workbench.outcomes import COLUMNS, REQUIRED, normalize, write_outcomes
+from workbench.prices import BusyMeter
+from workbench.runner.ask import ask, ask_rules, outcome, replay
+from workbench.runner.plan import Plan, Question, make_plan
+from workbench.runner.progress import Progress
+from workbench.servers import ManagedServer, capabilities_of, engine_of
+
+if TYPE_CHECKING:
+    from workbench.routing import Policy
+
+Status = Literal["complete", "failed", "interrupted"]
+
+
+@dataclass
+class EngineUse:
+    """What a managed engine did in a run: loading and idling are no part of any answer's cost."""
+
+    load_s: float
+    busy_s: float
+
+
+@dataclass
+class Run:
+    """A run and its outcomes.
+
+    Attributes:
+        outcomes: the outcome table; partial where the run was interrupted.
+        status: `complete`; `failed` where a model could not be asked; `interrupted`.
+        problems: failures in clear lines, redacted.
+        asked: how many requests went to models; the rest came from the journal.
+        path: the run's folder, with outcomes.parquet.
+        links: addresses in the MLflow UI, once tracked.
+        policy: set by the caller, so that views and MLflow show the choice.
+    """
+
+    id: str
+    plan: Plan
+    outcomes: pd.DataFrame
+    status: Status
+    problems: list[str]
+    asked: int
+    path: Path
+    started: datetime
+    engines: dict[str, EngineUse] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    policy: Policy | None = None
+
+    @property
+    def tasks(self) -> Mapping[str, EvalSet]:
+        return self.plan.tasks
+
+    @property
+    def models(self) -> Models:
+        return self.plan.models
+
+    def summary(self) -> str:
+        """One line on what happened."""
+        errors = int(self.outcomes["error_class"].notna().sum()) if len(self.outcomes) else 0
+        text = f"run {self.id}: {self.status}, {len(self.outcomes)} outcomes, {self.asked} requests sent to models"
+        return f"{text}, {errors} outcomes without an answer" if errors else text
+
+
+def run(
+    tasks: Mapping[str, EvalSet],
+    models: Models,
+    *,
+    sample: int | None = None,
+    variants: Iterable[str] | None = None,
+    repeats: int = 1,
+    track: bool = True,
+    progress: bool = True,
+) -> Run:
+    """Ask every candidate every item, and return the outcomes.
+
+    What is in the journal is not asked again, so a second run of the same thing sends nothing and an interrupted one
+    resumes. Local engines run one after another; hosted models are asked meanwhile.
+
+    Args:
+        tasks: eval sets by name.
+        models: who is asked.
+        sample: a stratified sample of that many items of each task; None asks all.
+        variants: only these variants.
+        repeats: how often each question is asked, independently.
+        track: log the run to MLflow at its end.
+        progress: show a progress line for each model.
+
+    Raises:
+        InputError: the plan is impossible; nothing was sent.
+    """
+    tasks = {name: task.sample(sample) for name, task in tasks.items()}
+    plan = _outside_loop(lambda: make_plan(tasks, models, variants, repeats))
+    done = _Execution(plan, progress).go()
+    if track:
+        from workbench.tracking import track_run
+
+        track_run(done)
+    return done
+
+
+def _outside_loop(work: Any) -> Any:
+    """Run something that starts an event loop, also where one is running (a notebook): in a thread of its own."""
+    result: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            result["value"] = work()
+        except BaseException as failure:  # handed to the caller's thread
+            result["error"] = failure
+
+    thread = threading.Thread(target=target, name="workbench-plan")
+    thread.start()
+    thread.join()
+    if "error" in result:
+        raise result["error"]
+    return result["value"]
+
+
+class _Execution:
+    """The state of one run while it goes on."""
+
+    def __init__(self, plan: Plan, shown: bool) -> None:
+        self.plan = plan
+        self.started = datetime.now(UTC)
+        self.id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.rows: list[dict[str, Any]] = []
+        self.problems = list(plan.failed.values())
+        self.engines: dict[str, EngineUse] = {}
+        self.asked = 0
+        self._failed = bool(plan.failed)
+        self._shown = shown
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+
+    def go(self) -> Run:
+        """Run in a thread of its own; a keyboard interrupt stops sending and keeps what is there."""
+        thread = threading.Thread(target=self._thread, name="workbench-run")
+        thread.start()
+        interrupted = False
+        while thread.is_alive():
+            try:
+                thread.join(0.2)
+            except KeyboardInterrupt:
+                interrupted = True
+                if self._loop is not None and self._main is not None:
+                    self._loop.call_soon_threadsafe(self._main.cancel)
+        if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
+            raise self._error
+        return self._finish(interrupted)
+
+    def _thread(self) -> None:
+        async def main() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._main = asyncio.current_task()
+            await self._all()
+
+        try:
+            asyncio.run(main())
+        except BaseException as failure:  # handed to the caller's thread
+            self._error = failure
+
+    async def _all(self) -> None:
+        plan = self.plan
+        with Journal.open() as journal, Progress(plan.questions, self._shown) as progress:
+            here = [name for name in plan.questions if plan.models[name].zone == "local"]
+            elsewhere = [name for name in plan.questions if name not in here]
+
+            async def one_after_another() -> None:
+                for name in here:
+                    await self._model(plan.models[name], journal, progress)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(one_after_another())
+                for name in elsewhere:
+                    group.create_task(self._model(plan.models[name], journal, progress))
+
+    async def _model(self, model: Model, journal: Journal, progress: Progress) -> None:
+        """All questions of a model: out of the journal what is there, the rest from its server."""
+        todo: list[Question] = []
+        for question in self.plan.questions[model.id]:
+            attempts = ask_rules(question, model) if model.engine == "rules" else replay(question, model, journal)
+            if attempts is None:
+                todo.append(question)
+            else:
+                self._take(question, model, attempts, progress)
+        if not todo:
+            return
+        try:
+            await self._serve(model, todo, journal, progress)
+        except WorkbenchError as failure:
+            self._failed = True
+            self.problems.append(str(failure))
+            progress.say(model.id, "failed")
+
+    async def _serve(self, model: Model, todo: list[Question], journal: Journal, progress: Progress) -> None:
+        recipe = engine_of(model)
+        launch = recipe.launch(model)
+        server: ManagedServer | None = None
+        destination = model.destination()
+        api_key = model.api_key()
+        if launch is not None:
+            server = ManagedServer(launch, model.id)
+            await server.start(lambda line: progress.say(model.id, line))
+            progress.say(model.id, "")
+            destination, api_key = replace(destination, base_url=server.base_url), server.api_key
+        endpoint = Endpoint(
+            destination,
+            recipe.served_name(model),
+            recipe.identity(model),
+            recipe.engine_id(model),
+            capabilities_of(model),
+            model.timeout_s,
+            api_key,
+        )
+        meter = BusyMeter() if model.zone == "local" and model.price is None else None
+        try:
+            async with Client(endpoint) as client:
+                await self._workers(model, todo, client, journal, meter, server, progress)
+        finally:
+            if server is not None:
+                self.engines[model.id] = EngineUse(server.load_s, meter.busy_s if meter else 0.0)
+                server.stop()
+
+    async def _workers(
+        self,
+        model: Model,
+        todo: list[Question],
+        client: Client,
+        journal: Journal,
+        meter: BusyMeter | None,
+        server: ManagedServer | None,
+        progress: Progress,
+    ) -> None:
+        waiting = iter(todo)
+
+        def broken() -> str | None:
+            if server is None or server.alive:
+                return None
+            return f"{model.id}: the engine died in mid-run. {server.last_words()}"
+
+        async def worker() -> None:
+            for question in waiting:
+                attempts = await ask(question, client, journal, meter, broken)
+                self.asked += len(attempts)
+                self._take(question, model, attempts, progress)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(model.concurrency, len(todo))):
+                group.create_task(worker())
+
+    def _take(self, question: Question, model: Model, attempts: list[Any], progress: Progress) -> None:
+        row = outcome(question, model, attempts, self.plan.models.machine)
+        self.rows.append({**row, "run_id": self.id})
+        progress.done(model.id, row["error_class"] not in (None, "no_match"))
+
+    def _finish(self, interrupted: bool) -> Run:
+        table = pd.DataFrame(self.rows, columns=None if self.rows else [*COLUMNS])
+        if not self.rows:
+            table = table.astype({name: "float64" if name == "score" else object for name in REQUIRED})
+        table = normalize(table).sort_values(["task", "model", "variant", "item_id", "repeat"], ignore_index=True)
+        table.attrs["sample"] = self.plan.sample
+        self._explain_errors(table)
+        folder = project.state("runs", self.id)
+        write_outcomes(table, folder / "outcomes.parquet")
+        status: Status = "interrupted" if interrupted else "failed" if self._failed else "complete"
+        return Run(
+            self.id, self.plan, table, status, self.problems, self.asked, folder, self.started, self.engines
+        )
+
+    def _explain_errors(self, table: pd.DataFrame) -> None:
+        """A line for each model and class of error; a model that answered nothing at all makes the run a failed one."""
+        asked = table[table["error_class"].fillna("") != "no_match"]
+        for model, rows in asked.groupby("model"):
+            counts = Counter(rows["error_class"].dropna())
+            if not counts:
+                continue
+            first = rows.loc[rows["error_class"].notna() & (rows["sensitivity"] != "restricted"), "error"]
+            said = f" First: {first.iloc[0]}" if len(first) else ""
+            kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+            self.problems.append(f"{model}: {sum(counts.values())} of {len(rows)} outcomes have no answer ({kinds}).{said}")
+            if sum(counts.values()) == len(rows):
+                self._failed = True

@@ -1,0 +1,83 @@
+"""The watchdog: a small process between the workbench and an engine, so that no engine outlives its owner.
+
+Started as `python -I _watchdog.py` with one JSON line on standard input: {"argv", "env", "log", "parent"}. It starts
+the engine in a session of its own, writes `pid N` and later `exit CODE` to standard output, and ends the engine's
+whole process group as soon as standard input ends or the parent is gone, whatever way the parent went. Only the
+standard library: it must start at once and never fail.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+GRACE_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_watchdog() -> None:
+    # If even the watchdog is killed, the kernel ends the engine (Linux).
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        pass
+
+
+def _end(engine: "subprocess.Popen[bytes]") -> None:
+    """Ask the group to end, wait, then kill what is left of it."""
+    for sign, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        try:
+            os.killpg(engine.pid, sign)
+        except ProcessLookupError:
+            return
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            engine.poll()  # reaps it, so that its group can be gone
+            try:
+                os.killpg(engine.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.02)
+
+
+def main() -> None:
+    spec = json.loads(sys.stdin.buffer.readline())
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: sys.exit(0))
+    log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        engine = subprocess.Popen(
+            spec["argv"],
+            env={**os.environ, **spec["env"]},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_die_with_watchdog,
+        )
+    except OSError as failure:
+        os.write(log, f"cannot start {spec['argv'][0]}: {failure.strerror}\n".encode())
+        print("exit 127", flush=True)
+        return
+    try:
+        print(f"pid {engine.pid}", flush=True)
+        while engine.poll() is None and os.getppid() == spec["parent"]:
+            ready, _, _ = select.select([sys.stdin], [], [], 0.1)
+            if ready and not os.read(0, 4096):
+                break
+    except OSError:
+        pass
+    finally:
+        _end(engine)
+    code = engine.wait()
+    try:
+        print(f"exit {code}", flush=True)
+    except OSError:
+        pass
+
+
+main()

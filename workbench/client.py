@@ -102,7 +102,12 @@ class Client:
         if self.endpoint.api_key:
             headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=_ZoneResolver(destination)),
+            # Some local servers close a connection after each answer without saying so: a pooled one would then
+            # fail. On loopback a new connection costs nothing.
+            connector=aiohttp.TCPConnector(
+                limit=0, resolver=_ZoneResolver(destination), force_close=destination.zone == "local"
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self.endpoint.timeout_s),
             trust_env=destination.zone == "hosted",
             headers=headers,
@@ -220,8 +225,8 @@ class _Reading:
             self.input_tokens = _int(usage.get("prompt_tokens"))
             self.output_tokens = _int(usage.get("completion_tokens"))
         choices = data.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        turn = choice.get(key) if isinstance(choice.get(key), dict) else {}
+        choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
+        turn = _object(choice.get(key))
         content = turn.get("content")
         if isinstance(content, str) and content:
             if self.ttft_s is None:
@@ -294,6 +299,10 @@ def _message(raw: bytes) -> str:
     except ValueError:
         pass
     return " ".join(text.split())[:300]
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _int(value: Any) -> int | None:

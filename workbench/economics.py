@@ -1,7 +1,7 @@
 """Cost per accepted answer, latency quantiles and their bounds.
 
-    cost_per_accepted(cost_usd, accepted).value        # USD for each answer that was good enough, all attempts paid
-    quantile_upper_bound(latency_s, 0.95)              # the p95 lies below it, at 95 % confidence
+cost_per_accepted(cost_usd, accepted).value        # USD for each answer that was good enough, all attempts paid
+quantile_upper_bound(latency_s, 0.95)              # the p95 lies below it, at 95 % confidence
 """
 
 from __future__ import annotations

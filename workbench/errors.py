@@ -1,6 +1,6 @@
 """What the workbench raises when the user can mend something.
 
-    raise InputError("evalset.yaml:7: field 'limits.margin': must be at least 0. Write a number such as 0.05.")
+raise InputError("evalset.yaml:7: field 'limits.margin': must be at least 0. Write a number such as 0.05.")
 """
 
 from __future__ import annotations

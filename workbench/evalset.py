@@ -1,7 +1,7 @@
 """Eval sets: a folder with evalset.yaml, items.jsonl and what they name, checked as a whole.
 
-    tasks = load_evalsets("evalsets")            # {'support_triage': EvalSet(…), …}
-    small = tasks["support_triage"].sample(24)   # stratified, the same items every time
+tasks = load_evalsets("evalsets")            # {'support_triage': EvalSet(…), …}
+small = tasks["support_triage"].sample(24)   # stratified, the same items every time
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def load_evalset(folder: str | Path) -> EvalSet:
     for name, variant in spec.variants.items():
         if variant.examples > len(train):
             raise document.error(
-                ("variants", name, "examples"), f"wants {variant.examples} items of train.jsonl, which has {len(train)}."
+                ("variants", name, "examples"),
+                f"wants {variant.examples} items of train.jsonl, which has {len(train)}.",
             )
     evalset = EvalSet(folder, spec, items, train, schema, scorers, rules, _digest(folder, spec), len(items))
     _check_templates(evalset, document)
@@ -266,7 +267,7 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
     except jsonschema.SchemaError as failure:
         raise InputError(f"{project.shown(path)}: not a JSON schema: {failure.message}.") from None
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise InputError(f"{project.shown(path)}: the top must be an object: {{\"type\": \"object\", …}}.")
+        raise InputError(f'{project.shown(path)}: the top must be an object: {{"type": "object", …}}.')
     return schema
 
 

@@ -101,7 +101,9 @@ def scores_of(rows: pd.DataFrame) -> Scores:
     return Scores(list(matrix.columns), list(matrix.index), matrix.to_numpy(float), clusters)
 
 
-def mean_interval(values: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE) -> Estimate:
+def mean_interval(
+    values: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE
+) -> Estimate:
     """The mean of scores from 0 to 1, with its interval.
 
     Wilson's for scores of 0 and 1; otherwise a BCa bootstrap, and with clusters a percentile bootstrap that draws

@@ -1,7 +1,7 @@
 """Reading the user's files: one clear error that names the file, the line, the field and the mend.
 
-    document = read_yaml(path)                       # data, and the line of every field
-    spec = document.parse(EvalSetFile)               # a pydantic model, or an InputError
+document = read_yaml(path)                       # data, and the line of every field
+spec = document.parse(EvalSetFile)               # a pydantic model, or an InputError
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Document:
         # A union reports one error a member: the longest path is the member that was meant.
         problems = failure.errors(include_url=False, include_input=True)
         first = max(problems, key=lambda p: (len(p["loc"]), p["type"] == "extra_forbidden"))
-        here = place + tuple(part for part in first["loc"] if self._is_field(place + (part,)) or isinstance(part, str))
+        here = place + tuple(part for part in first["loc"] if self._is_field((*place, part)) or isinstance(part, str))
         here = self._trim(here)
         return self.error(here, _mend(first, model, here, show=not self.private))
 
@@ -79,7 +79,7 @@ class Document:
         """Drop the tags that pydantic adds for members of a union: they are no fields of the file."""
         kept: Place = ()
         for index, part in enumerate(place):
-            if kept + (part,) in self.lines or index == len(place) - 1:
+            if (*kept, part) in self.lines or index == len(place) - 1:
                 kept += (part,)
         return kept
 
@@ -175,11 +175,11 @@ def _walk(path: Path, node: Any, place: Place, lines: dict[Place, int]) -> None:
                 where = f"{project.shown(path)}:{key.start_mark.line + 1}"
                 raise InputError(f"{where}: key '{name}' stands here a second time. Keep one of them.")
             seen.add(name)
-            lines[place + (name,)] = key.start_mark.line + 1
-            _walk(path, value, place + (name,), lines)
+            lines[(*place, name)] = key.start_mark.line + 1
+            _walk(path, value, (*place, name), lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _walk(path, value, place + (index,), lines)
+            _walk(path, value, (*place, index), lines)
 
 
 def read_json(path: Path) -> Any:
@@ -220,7 +220,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as failure:
         raise InputError(f"{where}: not valid JSON: {failure}. Each line holds one JSON object.") from None
     if not isinstance(data, dict):
-        raise InputError(f"{where}: must be a JSON object such as {{\"id\": …, \"inputs\": …}}.")
+        raise InputError(f'{where}: must be a JSON object such as {{"id": …, "inputs": …}}.')
     return data
 
 

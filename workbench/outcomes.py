@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,19 @@ from workbench.files import write_atomic
 
 REQUIRED = ("task", "item_id", "model", "score")
 KEY = ["task", "item_id", "model", "variant", "repeat"]
-_TEXT = (
-    "task item_id model variant split error error_class served_model engine_id output prompt cluster sensitivity "
-    "source run_id evalset_digest"
-).split()
-_FLOAT = "score cost_usd judge_cost_usd latency_s ttft_s wait_s".split()
-_INT = "repeat attempts input_tokens output_tokens concurrency".split()
-_BOOL = "accepted format_ok".split()
-COLUMNS = (
-    "task item_id model variant repeat split score accepted format_ok error error_class attempts input_tokens "
-    "output_tokens cost_usd judge_cost_usd latency_s ttft_s wait_s concurrency served_model engine_id output prompt "
-    "slice cluster sensitivity asked_at source run_id evalset_digest"
-).split()
+_TEXT = [
+    *("task", "item_id", "model", "variant", "split", "error", "error_class", "served_model", "engine_id"),
+    *("output", "prompt", "cluster", "sensitivity", "source", "run_id", "evalset_digest"),
+]
+_FLOAT = ["score", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s", "wait_s"]
+_INT = ["repeat", "attempts", "input_tokens", "output_tokens", "concurrency"]
+_BOOL = ["accepted", "format_ok"]
+COLUMNS = [
+    *("task", "item_id", "model", "variant", "repeat", "split", "score", "accepted", "format_ok", "error"),
+    *("error_class", "attempts", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s"),
+    *("wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice", "cluster", "sensitivity"),
+    *("asked_at", "source", "run_id", "evalset_digest"),
+]
 _DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}
 
 
@@ -83,8 +85,8 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
         raise InputError(f"{where}: row {row + 1}: score is {scores.iloc[row]:g}. Scores run from 0 to 1.")
     twice = table.duplicated(KEY)
     if twice.any():
-        row = table.loc[twice.to_numpy().argmax(), KEY]
-        raise InputError(f"{where}: two different outcomes for {', '.join(map(str, row))}. Keep one of them.")
+        first = table[KEY][twice].iloc[0]
+        raise InputError(f"{where}: two different outcomes for {', '.join(map(str, first))}. Keep one of them.")
     ordered = [name for name in COLUMNS if name in table] + [name for name in table if name not in COLUMNS]
     table = table[ordered]
     table.attrs = attrs
@@ -153,7 +155,7 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     where = project.shown(path)
     if not path.is_file():
         raise InputError(f"{where}: there is no such file.")
-    readers = {
+    readers: dict[str, Callable[[Path], Any]] = {
         ".parquet": pd.read_parquet,
         ".csv": lambda p: pd.read_csv(p, dtype={"item_id": str, "task": str, "model": str, "variant": str}),
         ".jsonl": lambda p: pd.read_json(p, lines=True, dtype={"item_id": str}),

@@ -1,10 +1,10 @@
 """What an attempt costs: a hosted model's price list, or a local one's share of the machine's time.
 
-    price = TokenPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.60)
-    token_cost(price, "gpt-…", input_tokens=900, output_tokens=40, at=now)      # USD, or None where unknown
+price = TokenPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.60)
+token_cost(price, "gpt-…", input_tokens=900, output_tokens=40, at=now)      # USD, or None where unknown
 
-    with meter.attempt() as attempt: …                                          # BusyMeter
-    machine_cost(usd_per_hour=0.40, busy_s=attempt.share_s)
+with meter.attempt() as attempt: …                                          # BusyMeter
+machine_cost(usd_per_hour=0.40, busy_s=attempt.share_s)
 """
 
 from __future__ import annotations

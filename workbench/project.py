@@ -1,7 +1,7 @@
 """Where things are: the project's root, and the folders that the workbench keeps there.
 
-    project.root()            # the folder with models.yaml or evalsets/, found from the working directory upward
-    project.state("runs")     # <root>/.workbench/runs, private to the user and ignored by git
+project.root()            # the folder with models.yaml or evalsets/, found from the working directory upward
+project.state("runs")     # <root>/.workbench/runs, private to the user and ignored by git
 """
 
 from __future__ import annotations

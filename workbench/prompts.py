@@ -1,8 +1,8 @@
 """From an item to the messages of a request, with the sensitivity of everything that went in.
 
-    prompt = render(evalset, "few_shot", item)
-    prompt.messages          # [{'role': 'system', 'content': …}, …]
-    prompt.sources           # ('internal', 'restricted'): of the examples and the item
+prompt = render(evalset, "few_shot", item)
+prompt.messages          # [{'role': 'system', 'content': …}, …]
+prompt.sources           # ('internal', 'restricted'): of the examples and the item
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
         {"role": message.role, "content": _render(message.content, item.inputs, index)}
         for index, message in enumerate(spec.messages[:-1])
     ]
-    examples = [example for example in evalset.train[: spec.examples]]
+    examples = list(evalset.train[: spec.examples])
     for example in examples:
         turns.append({"role": "user", "content": _render(spec.messages[-1].content, example.inputs, last)})
         turns.append({"role": "assistant", "content": reference_answer(evalset, example)})

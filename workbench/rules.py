@@ -1,7 +1,7 @@
 """The rules model: a task's table of patterns, no AI. It costs nothing and abstains where no pattern matches.
 
-    rules = load_rules(path)
-    rules.answer({"subject": "Refund", "body": "…"})      # 'billing', or None where it abstains
+rules = load_rules(path)
+rules.answer({"subject": "Refund", "body": "…"})      # 'billing', or None where it abstains
 """
 
 from __future__ import annotations

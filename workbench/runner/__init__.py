@@ -1,10 +1,10 @@
 """The runner: a plan, its attempts, and the outcomes.
 
-    run = workbench.run(tasks, models, sample=40)
-    run.outcomes, run.problems, run.path
+run = workbench.run(tasks, models, sample=40)
+run.outcomes, run.problems, run.path
 """
 
+from workbench.runner.execute import Run, run
 from workbench.runner.plan import Plan, make_plan
-from workbench.runner.run import Run, run
 
 __all__ = ["Plan", "Run", "make_plan", "run"]

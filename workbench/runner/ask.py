@@ -1,7 +1,7 @@
 """One question: through the gate, from the journal or from the model, with retries, to an outcome.
 
-    attempts = await ask(question, client, journal)
-    outcome(question, model, attempts, machine)          # a row of the outcome table
+attempts = await ask(question, client, journal)
+outcome(question, model, attempts, machine)          # a row of the outcome table
 """
 
 from __future__ import annotations

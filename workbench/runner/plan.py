@@ -1,7 +1,7 @@
 """What a run will ask: every question with its request body and journal key, before anything is sent.
 
-    plan = make_plan(tasks, models)
-    print(plan.describe())
+plan = make_plan(tasks, models)
+print(plan.describe())
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.catalog import Model, Models
+from workbench.client import preflight
 from workbench.errors import EngineError, InputError
 from workbench.evalset import EvalSet, Item, check_variants
-from workbench.client import preflight
 from workbench.journal import request_key
+from workbench.outcomes import candidate_id
 from workbench.privacy import Payload, permitted
 from workbench.prompts import Prompt, render
-from workbench.outcomes import candidate_id
 from workbench.servers import capabilities_of, engine_of
 
 
@@ -153,7 +153,9 @@ def _variants(plan: Plan, task: EvalSet, model: Model, wanted: list[str] | None)
     found = [name for name in task.spec.variants if named is None or name in named]
     if not found:
         asked = ", ".join(named or [])
-        plan.notes.append(f"note: {model.id} is asked only as {asked}, which {task.name} does not have: not asked there")
+        plan.notes.append(
+            f"note: {model.id} is asked only as {asked}, which {task.name} does not have: not asked there"
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """One progress line a model, in a notebook and in a terminal.
 
-    with Progress(plan.questions, shown=True) as progress:
-        progress.done("smollm2-q4", error=False)
+with Progress(plan.questions, shown=True) as progress:
+    progress.done("smollm2-q4", error=False)
 """
 
 from __future__ import annotations

@@ -101,4 +101,4 @@ def build_scorers(specs: Sequence[dict[str, Any]], labels: list[str] | None, doc
     return tuple(built)
 
 
-from workbench.scorers import json_fields, label, yes_no  # noqa: E402, F401  (they register themselves)
+from workbench.scorers import json_fields, label, yes_no  # noqa: F401  (they register themselves)

@@ -1,7 +1,7 @@
 """From a model's text to an answer under the eval set's output format.
 
-    parse_answer('```json\\n{"answer": "yes"}\\n```', schema=schema).value      # {'answer': 'yes'}
-    parse_answer("Queue: billing", labels=["billing", "bug"]).value            # 'billing'
+parse_answer('```json\\n{"answer": "yes"}\\n```', schema=schema).value      # {'answer': 'yes'}
+parse_answer("Queue: billing", labels=["billing", "bug"]).value            # 'billing'
 """
 
 from __future__ import annotations

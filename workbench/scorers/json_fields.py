@@ -1,6 +1,6 @@
 """Field F1 of a JSON answer: how many of the expected fields it has right, and how many it made up.
 
-    scorers: [{type: json_fields, fields: {number: text, date: date, total: number, currency: label}}]
+scorers: [{type: json_fields, fields: {number: text, date: date, total: number, currency: label}}]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Label match: 1 where the answer is the expected label, or one of several accepted ones.
 
-    scorers: [{type: label}]                   # the answer is the label itself
-    scorers: [{type: label, field: queue}]     # the label is a field of a JSON answer
+scorers: [{type: label}]                   # the answer is the label itself
+scorers: [{type: label, field: queue}]     # the label is a field of a JSON answer
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Yes or no: 1 where the answer agrees with the expected one, whatever reason is given.
 
-    scorers: [{type: yes_no, field: answer}]
+scorers: [{type: yes_no, field: answer}]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class YesNoScorer(Scorer):
 
     def check(self, expectations: dict[str, Any]) -> str | None:
         if _yes_or_no(expectations.get(self._key)) is None:
-            return f"scorer yes_no needs expectations.{self._key}: \"yes\" or \"no\""
+            return f'scorer yes_no needs expectations.{self._key}: "yes" or "no"'
         return None
 
     def stratum(self, expectations: dict[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 """Engines: what starts a model's server, or reaches one that runs; one recipe an engine, all of one shape.
 
-    engine = engine_of(model)
-    engine.identity(model)       # what its answers depend on
-    engine.launch(model)         # how to start its server; None where it runs elsewhere or in this process
+engine = engine_of(model)
+engine.identity(model)       # what its answers depend on
+engine.launch(model)         # how to start its server; None where it runs elsewhere or in this process
 """
 
 from __future__ import annotations

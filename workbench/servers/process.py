@@ -1,9 +1,9 @@
 """A managed server process: started, ready when it has generated a token, ended with its owner.
 
-    server = ManagedServer(launch, label="smollm2-q4")
-    await server.start()                 # raises EngineError with the engine's own last words
-    server.base_url, server.api_key
-    server.stop()
+server = ManagedServer(launch, label="smollm2-q4")
+await server.start()                 # raises EngineError with the engine's own last words
+server.base_url, server.api_key
+server.stop()
 """
 
 from __future__ import annotations
@@ -149,6 +149,11 @@ class ManagedServer:
     def alive(self) -> bool:
         """Whether the engine runs (its watchdog ends when it does)."""
         return self._watchdog is not None and self._watchdog.poll() is None
+
+    def wait(self) -> None:
+        """Wait until the engine ends by itself."""
+        if self._watchdog is not None:
+            self._watchdog.wait()
 
     def last_words(self) -> str:
         """The last telling lines of the engine's log, in one."""

@@ -1,6 +1,6 @@
 """The rules engine answers in this process: there is no server to start, and its answers cost nothing.
 
-    rules: {engine: rules, zone: local}
+rules: {engine: rules, zone: local}
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights files: found in packages without importing them, joined where they come in parts, checked by SHA-256.
 
-    path, digest = locate(models["smollm2-q4"])
+path, digest = locate(models["smollm2-q4"])
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ _BLOCK = 1 << 22
 def weights_folders() -> list[Path]:
     """Where `package:` looks: `WORKBENCH_WEIGHTS`, the project's .weights, and the installed packages."""
     named = os.environ.get("WORKBENCH_WEIGHTS")
-    return [*([Path(named)] if named else []), project.root() / ".weights", *(Path(entry) for entry in sys.path if entry)]
+    return [
+        *([Path(named)] if named else []),
+        project.root() / ".weights",
+        *(Path(entry) for entry in sys.path if entry),
+    ]
 
 
 def _find(model: Model, name: str) -> Path:
@@ -66,7 +70,8 @@ def locate(model: Model) -> tuple[Path, str]:
     if model.sha256 and digest != model.sha256:
         raise EngineError(
             f"{model.id}: the weights file {project.shown(path)} is not the one that models.yaml names: its SHA-256 is "
-            f"{digest[:12]}…, not {model.sha256[:12]}…. It is damaged or another version: install it again, or mend sha256."
+            f"{digest[:12]}…, not {model.sha256[:12]}…. It is damaged, or another version. Install it again, or mend "
+            "sha256."
         )
     return path, digest
 

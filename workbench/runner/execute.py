@@ -1,8 +1,8 @@
 """A run: plan, ask, score, write. Works in a script, on the command line and in a notebook's running event loop.
 
-    run = workbench.run(tasks, models, sample=40)
-    run.outcomes                    # the outcome table
-    run.problems                    # what went wrong, in clear lines; empty where all is well
+run = workbench.run(tasks, models, sample=40)
+run.outcomes                    # the outcome table
+run.problems                    # what went wrong, in clear lines; empty where all is well
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _outside_loop(work: Any) -> Any:
     def target() -> None:
         try:
             result["value"] = work()
-        except BaseException as failure:  # handed to the caller's thread
+        except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
             result["error"] = failure
 
     thread = threading.Thread(target=target, name="workbench-plan")
@@ -183,7 +183,7 @@ class _Execution:
 
         try:
             asyncio.run(main())
-        except BaseException as failure:  # handed to the caller's thread
+        except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
             self._error = failure
 
     async def _all(self) -> None:
@@ -290,9 +290,7 @@ class _Execution:
         folder = project.state("runs", self.id)
         write_outcomes(table, folder / "outcomes.parquet")
         status: Status = "interrupted" if interrupted else "failed" if self._failed else "complete"
-        return Run(
-            self.id, self.plan, table, status, self.problems, self.asked, folder, self.started, self.engines
-        )
+        return Run(self.id, self.plan, table, status, self.problems, self.asked, folder, self.started, self.engines)
 
     def _explain_errors(self, table: pd.DataFrame) -> None:
         """A line for each model and class of error; a model that answered nothing at all makes the run a failed one."""
@@ -304,6 +302,8 @@ class _Execution:
             first = rows.loc[rows["error_class"].notna() & (rows["sensitivity"] != "restricted"), "error"]
             said = f" First: {first.iloc[0]}" if len(first) else ""
             kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-            self.problems.append(f"{model}: {sum(counts.values())} of {len(rows)} outcomes have no answer ({kinds}).{said}")
+            self.problems.append(
+                f"{model}: {sum(counts.values())} of {len(rows)} outcomes have no answer ({kinds}).{said}"
+            )
             if sum(counts.values()) == len(rows):
                 self._failed = True

@@ -1,0 +1,46 @@
+"""Privacy as a property of a graph: what a restricted route can reach, over every chain and fallback.
+
+check_closure(policy, models)      # raises where a restricted route reaches a hosted or unknown model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from workbench.catalog import Models
+from workbench.errors import InputError
+from workbench.routing.policy import Policy
+
+
+def reachable(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """All nodes that can be reached from a start, itself included."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting.extend(edges.get(node, ()))
+    return seen
+
+
+def check_closure(policy: Policy, models: Models, listed: bool = True) -> None:
+    """Check that restricted routes stay in zones local and private, and that the routes name known models.
+
+    Args:
+        policy: the routes.
+        models: for zones; a model that is not listed counts as hosted.
+        listed: whether every model has to be in models.yaml, as an export needs it.
+
+    Raises:
+        InputError: a restricted route reaches a hosted model, or a chain names a model that is not listed.
+    """
+    for route in policy.routes:
+        where = f"route {route.task} ({route.class_})"
+        for link in route.chain:
+            if route.class_ == "restricted" and models.zone_of(link.model) == "hosted":
+                raise InputError(
+                    f"{where}: '{link.model}' is hosted, and restricted items never reach a hosted model. Route again."
+                )
+            if listed and link.model not in models:
+                raise InputError(f"{where}: model '{link.model}' is not in models.yaml. Add it, or route again.")

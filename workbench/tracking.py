@@ -1,0 +1,270 @@
+"""MLflow: one parent run for a comparison, one child for each candidate, written in bulk when the run has ended.
+
+    track_run(run)                  # links in run.links
+    track_policy(run, policy)       # adds the choice to the parent
+
+The store is `sqlite:///<root>/mlruns/mlflow.db`, whatever the working directory; `MLFLOW_TRACKING_URI` takes another.
+What goes there is redacted: the text of restricted items stays in the journal and the run's Parquet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import sqlite3
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from workbench import __version__, project
+from workbench.evidence import leaderboard
+from workbench.outcomes import digest, split_candidate, write_outcomes
+from workbench.privacy import redact_outcomes
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from workbench.routing import Policy
+    from workbench.runner import Run
+
+EXPERIMENT = "workbench"
+_STATUS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_UI = "http://127.0.0.1:5000"
+
+
+def store_uri() -> str:
+    """Where runs are tracked."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.root() / 'mlruns' / 'mlflow.db'}"
+
+
+def _mlflow() -> Any:
+    """MLflow, imported where it is used (2.4 s) and kept quiet."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[MlflowClient]:
+    """A client of the store. A fresh local database is made under a lock: several at once would all fail."""
+    mlflow = _mlflow()
+    uri = store_uri()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if uri.startswith("sqlite:///"):
+            path = Path(uri.removeprefix("sqlite:///"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (path.parent / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                client = mlflow.MlflowClient(tracking_uri=uri)
+                _experiment(client)
+                with contextlib.closing(sqlite3.connect(path)) as database:
+                    database.execute("PRAGMA journal_mode=WAL")
+        else:
+            client = mlflow.MlflowClient(tracking_uri=uri)
+        yield client
+
+
+def _experiment(client: MlflowClient) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None
+    if store_uri().startswith("sqlite:///"):
+        location = (project.root() / "mlruns" / "artifacts").as_uri()
+    tags = {"mlflow.experimentKind": "genai_development"}
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
+
+
+def fingerprint(run: Run) -> str:
+    """What a run says, whenever it was made: the same answers, scored and priced the same way."""
+    basis = [digest(run.outcomes), run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
+    return hashlib.sha256("\0".join(basis).encode()).hexdigest()
+
+
+def track_run(run: Run) -> None:
+    """Log a run; one that says the same as a run in the store points there instead. Never loses the run.
+
+    A store that cannot be reached is a problem of the run, which is on disk by then.
+    """
+    try:
+        with _client() as client:
+            _track(client, run)
+    except Exception as failure:  # noqa: BLE001  (whatever MLflow raises, the run is on disk and is returned)
+        where = project.shown(run.path)
+        run.problems.append(
+            f"MLflow: not logged ({type(failure).__name__}: {str(failure)[:200]}). The run is in {where}."
+        )
+
+
+def _track(client: MlflowClient, run: Run) -> None:
+    experiment = _experiment(client)
+    print_ = fingerprint(run)
+    same = client.search_runs(experiment, f"tags.`workbench.fingerprint` = '{print_}'", max_results=1)
+    if same:
+        _link(run, experiment, same[0].info.run_id, None)
+        return
+    started_ms = int(run.started.timestamp() * 1000)
+    parent = client.create_run(
+        experiment,
+        start_time=started_ms,
+        run_name=_run_name(run),
+        tags={"workbench.fingerprint": print_, "workbench.run": run.id, "mlflow.note.content": _note(run, None)},
+    ).info.run_id
+    _log_parent(client, parent, run)
+    children = {}
+    if len(run.outcomes):
+        board = leaderboard(run.outcomes)
+        children = _log_children(client, experiment, parent, run, board, started_ms)
+        _log_artifacts(client, parent, run, board)
+    client.set_terminated(parent, _STATUS[run.status])
+    _link(run, experiment, parent, children)
+
+
+def _run_name(run: Run) -> str:
+    return f"{len(run.tasks)} tasks, {len(run.models)} models {run.started:%m-%d %H:%M}"
+
+
+def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(run.started.timestamp() * 1000)
+    params = [Param("tasks", ", ".join(run.tasks)), Param("models", ", ".join(run.models))]
+    params += [Param(f"sample/{name}", f"{part['n']} of {part['of']}") for name, part in run.plan.sample.items()]
+    params += [Param("python", sys.version.split()[0])]
+    params += [Param(f"version/{name}", version(name)) for name in ("workbench", "xllamacpp", "genai-prices", "mlflow")]
+    metrics = [Metric("outcomes", len(run.outcomes), now, 0), Metric("requests_sent", run.asked, now, 0)]
+    for name, use in run.engines.items():
+        metrics += [
+            Metric(f"engine/{name}_load_s", round(use.load_s, 3), now, 0),
+            Metric(f"engine/{name}_busy_s", round(use.busy_s, 3), now, 0),
+        ]
+    tags = [RunTag("workbench.status", run.status)]
+    client.log_batch(parent, metrics=metrics, params=params, tags=tags)
+
+
+def _log_children(
+    client: MlflowClient, experiment: str, parent: str, run: Run, board: pd.DataFrame, started_ms: int
+) -> dict[str, str]:
+    """One child for each candidate, the tasks as metrics, so that its row answers: good at what, at what cost?"""
+    from mlflow.entities import DatasetInput, Metric, Param
+
+    children = {}
+    for candidate, rows in board.groupby("candidate", sort=False):
+        name, variant = split_candidate(str(candidate))
+        model = run.models.get(name)
+        tags = {
+            "mlflow.parentRunId": parent,
+            "mlflow.runType": "genai_evaluate",
+            "workbench.candidate": str(candidate),
+        }
+        child = client.create_run(experiment, start_time=started_ms, run_name=str(candidate), tags=tags).info.run_id
+        figures: dict[str, float] = {}
+        for _, row in rows.iterrows():
+            figures[f"score_by_task/{row['task']}"] = row["score"]
+        for _, row in rows.iterrows():
+            figures[f"cost/{row['task']}_usd_per_accepted"] = row["cost_per_accepted_usd"]
+            figures[f"latency/{row['task']}_p95_s"] = row["latency_p95_s"]
+            figures[f"accepted/{row['task']}"] = row["accepted"]
+            figures[f"format_ok/{row['task']}"] = row["format_ok"]
+        metrics = [
+            Metric(key, float(f"{value:.4g}"), started_ms, 0) for key, value in figures.items() if math.isfinite(value)
+        ]
+        params = [Param("model", name), Param("variant", variant)]
+        if model is not None:
+            params += [
+                Param("engine", model.engine),
+                Param("quantization", model.quantization or "none"),
+                Param("zone", model.zone),
+            ]
+        client.log_batch(child, metrics=metrics, params=params)
+        inputs: list[DatasetInput] = [_dataset(run, str(task)) for task in rows["task"]]
+        client.log_inputs(child, datasets=inputs)
+        client.set_terminated(child, _STATUS[run.status])
+        children[str(candidate)] = child
+    return children
+
+
+def _dataset(run: Run, task: str) -> Any:
+    """An eval set by its digest; its text stays where it is."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    evalset = run.tasks[task]
+    profile = json.dumps({"items": evalset.total, "asked": len(evalset.items)})
+    source = json.dumps({"uri": f"evalsets/{task}"})
+    return DatasetInput(Dataset(task, evalset.digest[:32], "local", source, None, profile), [])
+
+
+def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFrame) -> None:
+    from workbench.views.figures import save_figures
+
+    redacted = redact_outcomes(run.outcomes)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_outcomes(redacted, folder / "outcomes_redacted.parquet")
+        (folder / "plan.txt").write_text(run.plan.describe() + "\n")
+        (folder / "figures").mkdir()
+        save_figures(board, folder / "figures")
+        client.log_artifacts(parent, str(folder))
+    rounded = board.round(4).astype(object).where(board.notna(), None)
+    client.log_table(parent, rounded, "leaderboard.json")
+
+
+def track_policy(run: Run, policy: Policy) -> None:
+    """Add the policy to the run's parent: its file, and the choice in the description."""
+    run.policy = policy
+    parent = run.links.get("run_id")
+    if parent is None:
+        return
+    try:
+        with _client() as client, tempfile.TemporaryDirectory() as folder:
+            client.log_artifact(parent, str(policy.save(Path(folder) / "routing.yaml")))
+            client.set_tag(parent, "mlflow.note.content", _note(run, policy))
+            for route in policy.routes:
+                chosen = route.chosen.candidate if route.chosen else "none"
+                client.set_tag(parent, f"route.{route.task}.{route.class_}", f"{chosen} ({route.status})")
+    except Exception as failure:  # noqa: BLE001  (see track_run)
+        run.problems.append(f"MLflow: the policy is not logged ({type(failure).__name__}: {str(failure)[:200]}).")
+
+
+def _note(run: Run, policy: Policy | None) -> str:
+    """The parent's description, in Markdown: what was compared, and what was chosen."""
+    lines = [f"**{run.summary()}**", ""]
+    lines += [f"- {name}: {part['n']} of {part['of']} items" for name, part in run.plan.sample.items()]
+    if policy is not None:
+        lines += ["", "| task | class | chosen | status | why |", "|---|---|---|---|---|"]
+        for route in policy.routes:
+            chain = " → ".join(link.candidate for link in route.chain) or "none"
+            lines.append(f"| {route.task} | {route.class_} | {chain} | {route.status} | {route.reason} |")
+    lines += ["", *(f"- {problem}" for problem in run.problems)]
+    return "\n".join(lines)
+
+
+def _link(run: Run, experiment: str, parent: str, children: dict[str, str] | None) -> None:
+    """Addresses in the UI that answer with no clicking about."""
+    base = f"{_UI}/#/experiments/{experiment}"
+    run.links["run_id"] = parent
+    run.links["comparison"] = f"{base}/evaluation-runs"
+    run.links["run"] = f"{base}/runs/{parent}"
+    if children:
+        ids = json.dumps(list(children.values()))
+        run.links["compare"] = f'{_UI}/#/compare-runs?runs={ids}&experiments=["{experiment}"]'.replace(" ", "")
+    run.outcomes.attrs["mlflow_run"] = parent

@@ -1,0 +1,10 @@
+"""Views: tables and figures that say the same in a notebook, a static page and MLflow.
+
+show(run)                  # leaderboard, trade-off, routes; a static page keeps them
+"""
+
+from workbench.views.figures import tradeoff
+from workbench.views.side_by_side import disagreements, side_by_side
+from workbench.views.tables import leaderboard_html, routes_html, show
+
+__all__ = ["disagreements", "leaderboard_html", "routes_html", "show", "side_by_side", "tradeoff"]

@@ -1,0 +1,157 @@
+"""Tables as plain HTML: they survive nbconvert, GitHub and a page without a kernel. All text is escaped.
+
+leaderboard_html(board, policy)
+show(run)
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from workbench.evidence import leaderboard
+
+if TYPE_CHECKING:
+    from workbench.routing import Policy
+    from workbench.runner import Run
+
+# Colors come with opacity, so that they read on light and on dark ground.
+_STYLE = """<style>
+.wb table{border-collapse:collapse;font-size:13px;margin:4px 0 12px}
+.wb th,.wb td{padding:3px 9px;text-align:right;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap}
+.wb td.t,.wb th.t{text-align:left}.wb td.w{text-align:left;white-space:normal;max-width:52em}
+.wb .bar{position:relative;display:inline-block;width:110px;height:11px;background:rgba(128,128,128,.18)}
+.wb .bar i{position:absolute;top:0;height:11px;background:rgba(0,114,178,.45)}
+.wb .bar b{position:absolute;top:-1px;height:13px;width:2px;background:currentColor}
+.wb .on{font-weight:600}
+.wb caption{caption-side:top;text-align:left;padding:4px 0;font-weight:600}
+.wb pre{white-space:pre-wrap;margin:0;text-align:left}
+</style>"""
+
+
+def usd(value: float) -> str:
+    """A cost for people: four significant digits are two too many."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "none accepted"
+    return "free" if value == 0 else f"${value:.2g}" if value < 0.01 else f"${value:.3f}"
+
+
+def seconds(value: float) -> str:
+    """A time for people."""
+    if math.isnan(value):
+        return "unknown"
+    return "<0.001 s" if value < 0.001 else f"{value:.3f} s" if value < 0.1 else f"{value:.2f} s"
+
+
+def _bar(row: pd.Series[Any]) -> str:
+    lo, hi, at = (100 * row[name] for name in ("score_lo", "score_hi", "score"))
+    band = f'<i style="left:{lo:.1f}%;width:{max(hi - lo, 0.5):.1f}%"></i>'
+    return f'<span class="bar">{band}<b style="left:{at:.1f}%"></b></span>'
+
+
+def page(content: str) -> str:
+    """A piece of HTML with the views' style."""
+    return f'{_STYLE}<div class="wb">{content}</div>'
+
+
+def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
+    """The leaderboard, a table a task; chosen candidates are marked with the classes they are chosen for."""
+    tables = []
+    for task, rows in board.groupby("task", sort=True):
+        n, of = int(rows["n"].max()), int(rows["of"].max())
+        sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
+        body = "".join(_row(row, _marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
+        tables.append(
+            f"<table><caption>{escape(str(task))}: {sample}</caption><tr><th class=t>candidate</th><th>score</th>"
+            "<th>95 % interval</th><th></th><th>tied</th><th>accepted</th><th>format</th><th>cost per accepted</th>"
+            f"<th>p50</th><th>p95</th><th class=t>chosen for</th></tr>{body}</table>"
+        )
+    return page("".join(tables))
+
+
+def _marks(policy: Policy | None, task: str, candidate: str) -> str:
+    if policy is None:
+        return ""
+    found = [
+        f"{route.class_} ({route.status})"
+        for route in policy.routes
+        if route.task == task and route.chain and route.chain[0].candidate == candidate
+    ]
+    return ", ".join(found)
+
+
+def _row(row: pd.Series[Any], mark: str) -> str:
+    cells = [
+        f"<td class=t>{escape(row['candidate'])}</td>",
+        f"<td>{row['score']:.3f}</td>",
+        f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
+        f"<td>{_bar(row)}</td>",
+        f"<td>{'with the best' if row['tied'] else ''}</td>",
+        f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",
+        f"<td>{row['format_ok']:.0%}</td>" if not math.isnan(row["format_ok"]) else "<td>unknown</td>",
+        f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
+        f"<td>{seconds(row['latency_p50_s'])}</td>",
+        f"<td>{seconds(row['latency_p95_s'])}</td>",
+        f"<td class=t>{escape(mark)}</td>",
+    ]
+    return f"<tr{' class=on' if mark else ''}>{''.join(cells)}</tr>"
+
+
+def routes_html(policy: Policy) -> str:
+    """The routes, their chains and why."""
+    rows = "".join(
+        f"<tr><td class=t>{escape(route.task)}</td><td class=t>{route.class_}</td>"
+        f"<td class=t>{escape(' → '.join(link.candidate for link in route.chain) or 'none')}</td>"
+        f"<td class=t>{route.status}</td><td class=w>{escape(route.reason)}</td></tr>"
+        for route in policy.routes
+    )
+    head = f"<tr>{''.join(f'<th class=t>{name}</th>' for name in ('task', 'class', 'chain', 'status', 'why'))}</tr>"
+    return page(f"<table><caption>routes</caption>{head}{rows}</table>")
+
+
+def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
+    """The leaderboard for a terminal."""
+    lines = []
+    for task, rows in board.groupby("task", sort=True):
+        n, of = int(rows["n"].max()), int(rows["of"].max())
+        lines.append(f"{task}: {n} items" if n >= of else f"{task}: a stratified sample of {n} of {of} items")
+        lines.append(
+            f"  {'candidate':24} {'score':>6} {'95 % interval':>14}  {'tied':4} {'accepted':>8} {'format':>6} "
+            f"{'cost/accepted':>13} {'p50':>9} {'p95':>9}"
+        )
+        for _, row in rows.iterrows():
+            mark = _marks(policy, str(task), row["candidate"])
+            interval = f"{row['score_lo']:.2f} – {row['score_hi']:.2f}"
+            accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
+            kept = "unknown" if math.isnan(row["format_ok"]) else f"{row['format_ok']:.0%}"
+            lines.append(
+                f"  {row['candidate']:24} {row['score']:6.3f} {interval:>14}  {'=' if row['tied'] else '':4} "
+                f"{accepted:>8} {kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
+                f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
+            )
+        lines.append("")
+    return "\n".join([*lines, "'=' cannot be told from the best at 95 % confidence, all candidates compared at once."])
+
+
+def show(run: Run, policy: Policy | None = None) -> None:
+    """Show a run in a notebook: leaderboard, trade-off, routes.
+
+    Args:
+        run: what `workbench.run` returned.
+        policy: the routes to mark; the run's own where left out.
+    """
+    from IPython.display import HTML, display
+
+    from workbench.views.figures import tradeoff
+
+    policy = policy or run.policy
+    board = leaderboard(run.outcomes)
+    display(HTML(leaderboard_html(board, policy)))
+    display(tradeoff(board, policy))
+    if policy is not None:
+        display(HTML(routes_html(policy)))

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("workbench: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # whoever read it has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read it has gone
         return 0
 
 
@@ -222,9 +222,8 @@ def _evalset(arguments: argparse.Namespace) -> int:
     for name, task in load_evalsets(arguments.evalsets, arguments.names or None).items():
         counts = Counter(item.sensitivity for item in task.items)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=str))
-        print(
-            f"{name}: {len(task.items)} items ({kinds}), {len(task.train)} for training, {len(task.spec.variants)} variants: well formed"
-        )
+        rest = f"{len(task.train)} for training, {len(task.spec.variants)} variants"
+        print(f"{name}: {len(task.items)} items ({kinds}), {rest}: well formed")
     return 0
 
 

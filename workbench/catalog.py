@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,13 +147,18 @@ class Models(Mapping[str, Model]):
         found = self._models.get(name)
         return found.zone if found else "hosted"
 
-    def select(self, names: list[str] | None) -> Models:
+    def select(self, names: str | Sequence[str] | None) -> Models:
         """The named models only, in the order of the file.
+
+        Args:
+            names: a list, or text with commas; None or empty selects all that there are.
 
         Raises:
             InputError: a name that is not in models.yaml.
         """
-        if names is None:
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",") if name.strip()]
+        if not names:
             return self
         for name in names:
             if name not in self._models:

@@ -19,8 +19,6 @@ from workbench import __version__, project
 from workbench.errors import InputError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.export import Export
-    from workbench.routing import Policy
     from workbench.runner import Run
 
 
@@ -193,25 +191,12 @@ def _export(arguments: argparse.Namespace) -> int:
     print(f"written: {project.shown(export.path)}")
     for loss in export.losses:
         print(f"not expressed: {loss}")
-    verified = _verify(export, policy)
-    if verified is None:
-        print("not verified here: .venv-gateways is not installed ('make gateways')")
-    return 1 if verified is False or (verified is None and arguments.verify) else 0
-
-
-def _verify(export: Export, policy: Policy) -> bool | None:
-    """Prove an export in the real gateway; None where that is not installed."""
-    from workbench.export.verify import verify
-
-    proof = verify(export.path, policy)
+    proof = export.prove(policy)
     if proof is None:
-        return None
-    for line in proof.routes:
-        print(f"verified: {line}")
-    for line in proof.failures:
-        print(f"FAILED: {line}")
-    print(f"verified with LiteLLM {proof.litellm}: {len(proof.routes)} requests landed where the policy says")
-    return not proof.failures
+        print("not verified here: .venv-gateways is not installed ('make gateways')")
+        return 1 if arguments.verify else 0
+    print(*proof.routes, proof, sep="\n")
+    return 1 if proof.failures else 0
 
 
 def _evalset(arguments: argparse.Namespace) -> int:

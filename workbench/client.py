@@ -15,6 +15,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
 
@@ -74,17 +75,20 @@ class _ZoneResolver(AbstractResolver):
 
 
 def check_literal(destination: Destination) -> None:
-    """Check a base URL that names an address instead of a host.
+    """Check a base URL that names an address instead of a host: no resolver is asked for one.
+
+    All spellings that a connection takes are read as one, `134744072` for 8.8.8.8 too.
 
     Raises:
         InputError: the address is outside the declared zone.
     """
     host = URL(destination.base_url or "").host or ""
     try:
-        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except OSError:
-        return
-    check_address(destination.zone, host, host, destination.private_hosts)
+        return  # a name: it is checked where it is resolved
+    for *_, address in found:
+        check_address(destination.zone, host, str(address[0]), destination.private_hosts)
 
 
 class Client:
@@ -93,6 +97,7 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         check_literal(endpoint.destination)
         self.endpoint = endpoint
+        self.sent = 0  # requests so far
         self._in_flight = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -134,8 +139,9 @@ class Client:
         """
         if released.destination != self.endpoint.destination:
             raise ValueError(f"released for {released.destination.model}, not for {self.endpoint.destination.model}")
-        reading = _Reading()
+        reading = _Reading(self.endpoint.api_key)
         asked_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.sent += 1
         self._in_flight += 1
         concurrency = self._in_flight
         started = time.perf_counter()
@@ -152,8 +158,8 @@ class Client:
             latency_s = time.perf_counter() - started
             self._in_flight -= 1
         return Attempt(
-            text=None if reading.error_class else "".join(reading.parts),
-            error=self._scrub(reading.error),
+            text=None if reading.error_class else _clean("".join(reading.parts)),
+            error=reading.error,
             error_class=reading.error_class,
             finish_reason=reading.finish_reason,
             input_tokens=reading.input_tokens,
@@ -179,15 +185,13 @@ class Client:
             else:
                 reading.whole(await _limited(response), started)
 
-    def _scrub(self, error: str | None) -> str | None:
-        key = self.endpoint.api_key
-        return error.replace(key, "[key]") if error and key else error
-
 
 class _Reading:
     """What was read of an answer so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+        self.answered = False  # something of an answer was there
         self.parts: list[str] = []
         self.error: str | None = None
         self.error_class: str | None = None
@@ -199,10 +203,10 @@ class _Reading:
         self.retry_after_s: float | None = None
 
     def fail(self, error_class: str, error: str) -> None:
-        self.error_class, self.error = error_class, error[:500]
+        self.error_class, self.error = error_class, _clean(error)[:500]
 
     def fail_status(self, status: int, raw: bytes, retry_after: str | None) -> None:
-        message = _message(raw)
+        message = _message(raw, self._key)
         kind = _BY_STATUS.get(status) or ("server" if status >= 500 else "bad_request")
         if kind == "bad_request" and ("context" in message and ("exceed" in message or "length" in message)):
             kind = "context_length"
@@ -210,14 +214,13 @@ class _Reading:
             kind = "content_policy"
         if 300 <= status < 400:
             kind, message = "bad_request", "the server redirects, and redirects are not followed. Mend base_url"
-        if retry_after and retry_after.strip().isdigit():
-            self.retry_after_s = float(retry_after)
+        self.retry_after_s = _retry_after(retry_after)
         self.fail(kind, f"HTTP {status}: {message}" if message else f"HTTP {status}")
 
     def event(self, data: dict[str, Any], started: float, key: str = "delta") -> None:
         """Take in one chunk of a stream (`delta`), or a whole answer (`message`)."""
         if data.get("error"):
-            self.fail("server", _message(json.dumps(data).encode()))
+            self.fail("server", _message(json.dumps(data).encode(), self._key))
             return
         self.served_model = _str(data.get("model")) or self.served_model
         usage = data.get("usage")
@@ -226,6 +229,7 @@ class _Reading:
             self.output_tokens = _int(usage.get("completion_tokens"))
         choices = data.get("choices")
         choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
+        self.answered = self.answered or bool(choice)
         turn = _object(choice.get(key))
         content = turn.get("content")
         if isinstance(content, str) and content:
@@ -242,7 +246,7 @@ class _Reading:
         """Take in an answer that was not streamed."""
         try:
             data = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.fail("protocol", "the answer is not JSON")
             return
         if not isinstance(data, dict) or not (data.get("choices") or data.get("error")):
@@ -267,10 +271,12 @@ async def _read_stream(response: aiohttp.ClientResponse, reading: _Reading, star
                 continue
             data = line[5:].strip()
             if data == b"[DONE]":
+                if not reading.answered and reading.error_class is None:
+                    reading.fail("protocol", "the answer has no choices")
                 return
             try:
                 event = json.loads(data.decode("utf-8", "replace"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 event = None
             if not isinstance(event, dict):
                 reading.fail("protocol", "a piece of the stream is not a JSON object")
@@ -289,16 +295,34 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
     return bytes(raw)
 
 
-def _message(raw: bytes) -> str:
-    """A server's own words out of an error body, in one short line."""
+def _message(raw: bytes, key: str | None) -> str:
+    """A server's own words out of an error body, in one short line; a key that it repeats is left out."""
     text = raw[:4000].decode("utf-8", "replace")
     try:
         data = json.loads(raw)
         error = data.get("error", data) if isinstance(data, dict) else data
         text = str(error.get("message", error)) if isinstance(error, dict) else str(error)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
+    if key:
+        text = text.replace(key, "[key]")  # before it is cut, or a part of the key could stay
     return " ".join(text.split())[:300]
+
+
+def _retry_after(header: str | None) -> float | None:
+    """The seconds that a server asks to wait, stated as a number or as a date; None where it does not say."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return None
+
+
+def _clean(text: str) -> str:
+    """Text that can be stored as UTF-8: the halves of a character that came apart are joined, a lone one replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -306,11 +330,11 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _int(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40 else None
 
 
 def _str(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _clean(value)[:200] if isinstance(value, str) and value else None
 
 
 async def preflight(destination: Destination) -> None:

@@ -145,13 +145,16 @@ def slices_of(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(parsed, index=table.index)
 
 
-def read_outcomes(path: str | Path) -> pd.DataFrame:
+def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
     """Read an outcome table: Parquet, CSV or JSONL by the file's ending.
+
+    Args:
+        path: the file; the newest run's table where it is left out or empty.
 
     Raises:
         InputError: no such file, not such a table, or a broken column.
     """
-    path = project.resolve(path)
+    path = project.resolve(path) if path else latest_outcomes()
     where = project.shown(path)
     if not path.is_file():
         raise InputError(f"{where}: there is no such file.")

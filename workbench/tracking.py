@@ -1,7 +1,6 @@
 """MLflow: one parent run for a comparison, one child for each candidate, written in bulk when the run has ended.
 
     track_run(run)                  # links in run.links
-    track_policy(run, policy)       # adds the choice to the parent
 
 The store is `sqlite:///<root>/mlruns/mlflow.db`, whatever the working directory; `MLFLOW_TRACKING_URI` takes another.
 What goes there is redacted: the text of restricted items stays in the journal and the run's Parquet.
@@ -35,7 +34,6 @@ from workbench.privacy import redact_outcomes
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from workbench.routing import Policy
     from workbench.runner import Run
 
 EXPERIMENT = "workbench"
@@ -127,14 +125,19 @@ def _track(client: MlflowClient, run: Run) -> None:
         experiment,
         start_time=started_ms,
         run_name=_run_name(run),
-        tags={"workbench.fingerprint": print_, "workbench.run": run.id, "mlflow.note.content": _note(run, None)},
+        tags={"workbench.fingerprint": print_, "workbench.run": run.id, "workbench.status": run.status},
     ).info.run_id
+    run.outcomes.attrs["mlflow_run"] = parent
     _log_parent(client, parent, run)
     children = {}
     if len(run.outcomes):
         board = leaderboard(run.outcomes)
         children = _log_children(client, experiment, parent, run, board, started_ms)
         _log_artifacts(client, parent, run, board)
+        for route in run.policy.routes:
+            chosen = route.chosen.candidate if route.chosen else "none"
+            client.set_tag(parent, f"route.{route.task}.{route.class_}", f"{chosen} ({route.status})")
+    client.set_tag(parent, "mlflow.note.content", _note(run))
     client.set_terminated(parent, _STATUS[run.status])
     _link(run, experiment, parent, children)
 
@@ -144,7 +147,7 @@ def _run_name(run: Run) -> str:
 
 
 def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param
 
     now = int(run.started.timestamp() * 1000)
     params = [Param("tasks", ", ".join(run.tasks)), Param("models", ", ".join(run.models))]
@@ -157,8 +160,7 @@ def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
             Metric(f"engine/{name}_load_s", round(use.load_s, 3), now, 0),
             Metric(f"engine/{name}_busy_s", round(use.busy_s, 3), now, 0),
         ]
-    tags = [RunTag("workbench.status", run.status)]
-    client.log_batch(parent, metrics=metrics, params=params, tags=tags)
+    client.log_batch(parent, metrics=metrics, params=params)
 
 
 def _log_children(
@@ -222,36 +224,20 @@ def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFr
         write_outcomes(redacted, folder / "outcomes_redacted.parquet")
         (folder / "plan.txt").write_text(run.plan.describe() + "\n")
         (folder / "figures").mkdir()
-        save_figures(board, folder / "figures")
+        save_figures(board, folder / "figures", run.policy)
+        run.policy.save(folder / "routing.yaml")
         client.log_artifacts(parent, str(folder))
     rounded = board.round(4).astype(object).where(board.notna(), None)
     client.log_table(parent, rounded, "leaderboard.json")
 
 
-def track_policy(run: Run, policy: Policy) -> None:
-    """Add the policy to the run's parent: its file, and the choice in the description."""
-    run.policy = policy
-    parent = run.links.get("run_id")
-    if parent is None:
-        return
-    try:
-        with _client() as client, tempfile.TemporaryDirectory() as folder:
-            client.log_artifact(parent, str(policy.save(Path(folder) / "routing.yaml")))
-            client.set_tag(parent, "mlflow.note.content", _note(run, policy))
-            for route in policy.routes:
-                chosen = route.chosen.candidate if route.chosen else "none"
-                client.set_tag(parent, f"route.{route.task}.{route.class_}", f"{chosen} ({route.status})")
-    except Exception as failure:  # noqa: BLE001  (see track_run)
-        run.problems.append(f"MLflow: the policy is not logged ({type(failure).__name__}: {str(failure)[:200]}).")
-
-
-def _note(run: Run, policy: Policy | None) -> str:
+def _note(run: Run) -> str:
     """The parent's description, in Markdown: what was compared, and what was chosen."""
     lines = [f"**{run.summary()}**", ""]
     lines += [f"- {name}: {part['n']} of {part['of']} items" for name, part in run.plan.sample.items()]
-    if policy is not None:
+    if len(run.outcomes):
         lines += ["", "| task | class | chosen | status | why |", "|---|---|---|---|---|"]
-        for route in policy.routes:
+        for route in run.policy.routes:
             chain = " → ".join(link.candidate for link in route.chain) or "none"
             lines.append(f"| {route.task} | {route.class_} | {chain} | {route.status} | {route.reason} |")
     lines += ["", *(f"- {problem}" for problem in run.problems)]

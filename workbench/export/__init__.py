@@ -2,7 +2,7 @@
 
     export = export_policy(policy, "litellm", "litellm.yaml", models)
     export.losses                    # what the gateway cannot express
-    verify(export, policy)           # loads it into the real gateway and sees where requests land
+    export.verification(policy)      # loads it into the real gateway and sees where requests land
 
 A gateway is one module with a function `render`; a team adds its own by an entry point in the group
 `workbench.gateways`.
@@ -22,6 +22,7 @@ from workbench.files import write_atomic
 from workbench.routing.closure import check_closure
 
 if TYPE_CHECKING:
+    from workbench.export.verify import Proof
     from workbench.routing.policy import Policy
 
 __all__ = ["Export", "Gateway", "Rendered", "export_policy", "gateways"]
@@ -47,6 +48,17 @@ class Export:
     path: Path
     losses: list[str]
     variables: dict[str, str]
+
+    def prove(self, policy: Policy) -> Proof | None:
+        """Run the config in the real gateway; None where its environment is not installed. See `verify`."""
+        from workbench.export.verify import verify
+
+        return verify(self.path, policy)
+
+    def verification(self, policy: Policy) -> str:
+        """What running the config in the real gateway showed, in one line or a few."""
+        proof = self.prove(policy)
+        return "not verified here: .venv-gateways is not installed ('make gateways')" if proof is None else str(proof)
 
 
 def gateways() -> dict[str, Gateway]:

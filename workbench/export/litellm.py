@@ -80,15 +80,13 @@ def render(policy: Policy, models: Models) -> Rendered:
     variables: dict[str, str] = {}
     for route in policy.routes:
         if not route.chain:
-            losses.append(f"{group_name(route)}: infeasible, so it has no group. {route.reason}")
+            losses.append(f"{group_name(route)}: infeasible, so it has no group; routing.yaml says why.")
             continue
         links = range(len(route.chain))
         deployments += [_deployment(route, index, models[route.chain[index].model], variables) for index in links]
         if len(route.chain) > 1:
             fallbacks.append({group_name(route): [_link_name(route, index) for index in links[1:]]})
         losses += _losses(route, models)
-    if not deployments:
-        raise InputError("no route has a model, so there is nothing to export. See the reasons in routing.yaml.")
     config = {
         "model_list": deployments,
         "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": fallbacks},

@@ -46,6 +46,10 @@ class Proof:
     routes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        seen = f"verified with LiteLLM {self.litellm}: {len(self.routes)} requests landed where the policy says"
+        return "\n".join([seen, *(f"FAILED: {line}" for line in self.failures)])
+
 
 def gateway_python() -> Path | None:
     """The interpreter of .venv-gateways, or None where it is not there."""
@@ -89,8 +93,9 @@ def verify(config: Path, policy: Policy) -> Proof | None:
 def _probe(python: Path, config: Path, groups: list[str]) -> Any:
     requests = [{"group": group, "messages": [{"role": "user", "content": "?"}], "timeout_s": 20} for group in groups]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    # -P: the script's own folder has a litellm.py, which is not the one that is meant.
     done = subprocess.run(
-        [str(python), str(_PROBE)],
+        [str(python), "-P", str(_PROBE)],
         input=json.dumps({"config": str(config), "requests": requests}),
         capture_output=True,
         text=True,

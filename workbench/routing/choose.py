@@ -246,7 +246,9 @@ def _chain(chosen: _Candidate, eligible: list[_Candidate]) -> list[Link]:
 def _usd(cost: CostEstimate) -> str:
     if math.isnan(cost.value):
         return "an unknown cost"
-    return f"${cost.value:.2g} per accepted answer" if math.isfinite(cost.value) else "no accepted answer"
+    if math.isinf(cost.value):
+        return "no accepted answer"
+    return f"${cost.value:.2g} per accepted answer" if cost.value else "no cost"
 
 
 def _why_not(candidate: _Candidate, chosen: _Candidate, gaps: dict[str, Estimate], margin: float, decided: bool) -> str:

@@ -19,7 +19,7 @@ from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
 from workbench.journal import Attempt, Journal
 from workbench.prices import BusyMeter, machine_cost, token_cost
-from workbench.privacy import Payload, gate, sensitivity_of
+from workbench.privacy import Payload, gate, redact, sensitivity_of
 from workbench.runner.plan import Question
 from workbench.scorers import Answer, parse_answer
 
@@ -78,8 +78,10 @@ async def ask(
     Returns:
         All attempts, the deciding one last. Where that is an answer, it is in the journal by now.
     """
-    stored, _ = _consume(question, journal.get(question.key) or [])
-    attempts = list(stored)
+    attempts, complete = _consume(question, journal.get(question.key) or [])
+    if complete:  # answered since the plan was made: by another process, or for an item with the same inputs
+        gate(question.payload, client.endpoint.destination)
+        return attempts
     answers = sum(attempt.text is not None for attempt in attempts)
     while True:
         tried = await _until_answer(question, client, meter, broken, answers)
@@ -189,6 +191,13 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
     """The row of the outcome table for a question and its attempts."""
     last = attempts[-1]
     item, spec = question.item, question.evalset.spec
+
+    def kept(text: str | None) -> Any:
+        # The row is labeled as its item. Where an open item's prompt has restricted examples, its texts may carry
+        # them, and what redacts by the label would show them.
+        own = sensitivity_of(item.sensitivity)
+        return text if own == "restricted" else redact(text, question.payload.sensitivity)
+
     row: dict[str, Any] = {
         "task": question.evalset.name,
         "item_id": item.id,
@@ -199,7 +208,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "score": math.nan,
         "accepted": False,
         "format_ok": False,
-        "error": last.error,
+        "error": kept(last.error),
         "error_class": last.error_class,
         "attempts": len(attempts),
         "input_tokens": _tokens(attempts, "input_tokens"),
@@ -211,8 +220,8 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "concurrency": last.concurrency,
         "served_model": last.served_model,
         "engine_id": last.engine_id,
-        "output": last.text,
-        "prompt": question.prompt.text,
+        "output": kept(last.text),
+        "prompt": kept(question.prompt.text),
         "slice": item.slice,
         "cluster": item.cluster,
         "sensitivity": sensitivity_of(item.sensitivity),

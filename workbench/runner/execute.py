@@ -8,12 +8,14 @@ run.problems                    # what went wrong, in clear lines; empty where a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +59,6 @@ class Run:
         asked: how many requests went to models; the rest came from the journal.
         path: the run's folder, with outcomes.parquet.
         links: addresses in the MLflow UI, once tracked.
-        policy: set by the caller, so that views and MLflow show the choice.
     """
 
     id: str
@@ -70,7 +71,6 @@ class Run:
     started: datetime
     engines: dict[str, EngineUse] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
-    policy: Policy | None = None
 
     @property
     def tasks(self) -> Mapping[str, EvalSet]:
@@ -79,6 +79,13 @@ class Run:
     @property
     def models(self) -> Models:
         return self.plan.models
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The routes under the eval sets' own limits; `workbench.route` takes others."""
+        from workbench.routing import route
+
+        return route(self.outcomes, self.models, limits=self.tasks)
 
     def summary(self) -> str:
         """One line on what happened."""
@@ -170,7 +177,8 @@ class _Execution:
             except KeyboardInterrupt:
                 interrupted = True
                 if self._loop is not None and self._main is not None:
-                    self._loop.call_soon_threadsafe(self._main.cancel)
+                    with contextlib.suppress(RuntimeError):  # it is just done
+                        self._loop.call_soon_threadsafe(self._main.cancel)
         if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
             raise self._error
         return self._finish(interrupted)
@@ -242,7 +250,10 @@ class _Execution:
         meter = BusyMeter() if model.zone == "local" and model.price is None else None
         try:
             async with Client(endpoint) as client:
-                await self._workers(model, todo, client, journal, meter, server, progress)
+                try:
+                    await self._workers(model, todo, client, journal, meter, server, progress)
+                finally:
+                    self.asked += client.sent
         finally:
             if server is not None:
                 self.engines[model.id] = EngineUse(server.load_s, meter.busy_s if meter else 0.0)
@@ -259,6 +270,7 @@ class _Execution:
         progress: Progress,
     ) -> None:
         waiting = iter(todo)
+        one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # items with the same inputs: one key
 
         def broken() -> str | None:
             if server is None or server.alive:
@@ -267,13 +279,19 @@ class _Execution:
 
         async def worker() -> None:
             for question in waiting:
-                attempts = await ask(question, client, journal, meter, broken)
-                self.asked += len(attempts)
+                async with one_at_a_time[question.key]:
+                    attempts = await ask(question, client, journal, meter, broken)
                 self._take(question, model, attempts, progress)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(model.concurrency, len(todo))):
-                group.create_task(worker())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(model.concurrency, len(todo))):
+                    group.create_task(worker())
+        except* WorkbenchError as failures:
+            failure = failures.exceptions[0]
+        else:
+            return
+        raise failure
 
     def _take(self, question: Question, model: Model, attempts: list[Any], progress: Progress) -> None:
         row = outcome(question, model, attempts, self.plan.models.machine)

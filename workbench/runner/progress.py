@@ -6,6 +6,8 @@ with Progress(plan.questions, shown=True) as progress:
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import threading
 from collections import Counter
@@ -23,17 +25,20 @@ class Progress:
         self._lock = threading.Lock()
         if not shown:
             return
-        from tqdm.auto import tqdm
+        # A notebook that is run by papermill has nobody who looks at its widgets: its terminal shows the lines.
+        terminal = os.environ.get("WORKBENCH_PROGRESS") == "terminal"
+        bar: Any = importlib.import_module("tqdm" if terminal else "tqdm.auto").tqdm
+        file = (sys.__stderr__ or sys.stderr) if terminal else sys.stderr
 
         width = max((len(name) for name in totals), default=0)
         for index, (name, questions) in enumerate(totals.items()):
-            self._bars[name] = tqdm(
+            self._bars[name] = bar(
                 total=len(questions),
                 desc=name.ljust(width),
                 position=index,
                 unit="item",
-                file=sys.stderr,
-                mininterval=0.5,
+                file=file,
+                mininterval=0.5 if file.isatty() else 10,
                 dynamic_ncols=True,
             )
 

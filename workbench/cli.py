@@ -115,7 +115,12 @@ def _count(text: str) -> int:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"'{text}' names nothing. Give names with commas between them, or leave the option out.")
+    return names
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -25,11 +25,12 @@ class CostEstimate:
     lo: float
     hi: float
 
-    def as_list(self) -> list[float] | None:
-        """[estimate, low, high] for a file; None where it is unknown."""
+    def as_list(self) -> list[float | None] | None:
+        """[estimate, low, high] for a file, null where there is no bound; None where it is unknown."""
         if math.isnan(self.value):
             return None
-        return [float(f"{figure:.4g}") for figure in (self.value, self.lo, self.hi)]
+        figures = (self.value, self.lo, self.hi)
+        return [float(f"{figure:.4g}") if math.isfinite(figure) else None for figure in figures]
 
 
 def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np.bool_] | None) -> CostEstimate:

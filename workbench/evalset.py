@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,7 @@ class Message(StrictModel):
     content: str
 
 
-class Variant(StrictModel):
+class Variant(StrictModel, strict=True):
     """A named prompt. `examples` items of train.jsonl are shown as turns before the last message."""
 
     messages: list[Message] = Field(min_length=1)
@@ -58,7 +58,7 @@ class Variant(StrictModel):
         return self
 
 
-class Generation(StrictModel):
+class Generation(StrictModel, strict=True):
     """How an answer is generated; sent as it is to servers that understand it."""
 
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -68,7 +68,7 @@ class Generation(StrictModel):
     stop: list[str] = []
 
 
-class Output(StrictModel):
+class Output(StrictModel, strict=True):
     """What an answer looks like: one of a schema's JSON, a label, or free text."""
 
     json_schema: str | None = None
@@ -83,13 +83,13 @@ class Output(StrictModel):
         return self
 
 
-class Accept(StrictModel):
+class Accept(StrictModel, strict=True):
     """When an answer is good enough to use."""
 
     min_score: float = Field(ge=0, le=1)
 
 
-class Limits(StrictModel):
+class Limits(StrictModel, strict=True):
     """What a route must keep; set before outcomes are seen."""
 
     min_score: float = Field(default=0.0, ge=0, le=1)
@@ -187,7 +187,7 @@ def load_evalset(folder: str | Path) -> EvalSet:
         raise document.error(("name",), f"must be the folder's name, '{folder.name}' (letters, digits, '_', '-').")
     schema = _output_schema(folder, spec, document)
     scorers = build_scorers(spec.scorers, spec.output.labels, document)
-    rules = load_rules(_inside(folder, spec.rules, document, ("rules",))) if spec.rules else None
+    rules = load_rules(_inside(folder, spec.rules, document, ("rules",))) if spec.rules is not None else None
     ids: dict[str, str] = {}
     items = tuple(_read_items(folder / "items.jsonl", spec, scorers, ids))
     if not items:
@@ -247,7 +247,7 @@ def _read_items(path: Path, spec: EvalSetFile, scorers: tuple[Scorer, ...], ids:
 
 
 def _inside(folder: Path, name: str, document: Document, place: tuple[str, ...]) -> Path:
-    path = (folder / name).resolve()
+    path = (folder / name.replace("\0", "")).resolve()  # no name holds a zero byte; the system would raise
     if not path.is_relative_to(folder.resolve()):
         raise document.error(place, "must be a file inside the eval set's folder.")
     if not path.is_file():
@@ -261,6 +261,9 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
     path = _inside(folder, spec.output.json_schema, document, ("output", "json_schema"))
     schema = read_json(path)
     import jsonschema  # 1.5 s where format checkers are installed
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -268,7 +271,26 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
         raise InputError(f"{project.shown(path)}: not a JSON schema: {failure.message}.") from None
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise InputError(f'{project.shown(path)}: the top must be an object: {{"type": "object", …}}.')
+    resource = DRAFT202012.create_resource(schema)
+    lookup = Registry().with_resource("", resource).resolver().lookup
+    for reference in _references(schema):
+        try:
+            lookup(reference)
+        except Unresolvable:
+            raise InputError(f"{project.shown(path)}: $ref '{reference}' is not in this file.") from None
     return schema
+
+
+def _references(schema: Any) -> Iterator[str]:
+    """Every $ref of a JSON schema; nothing is fetched, so each has to lead into the schema itself."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _references(part)
+    elif isinstance(schema, dict):
+        for key, part in schema.items():
+            if key == "$ref" and isinstance(part, str):
+                yield part
+            yield from _references(part)
 
 
 def _digest(folder: Path, spec: EvalSetFile) -> str:
@@ -290,4 +312,4 @@ def _check_templates(evalset: EvalSet, document: Document) -> None:
                 render(evalset, name, item)
             except TemplateProblem as problem:
                 place = ("variants", name, "messages", problem.message_index, "content")
-                raise document.error(place, f"{problem} (item {item.id}).") from None
+                raise document.error(place, f"{problem}.") from None

@@ -213,7 +213,7 @@ def _tied(scores: Scores) -> dict[str, bool]:
         means = np.nanmean(scores.score, axis=0)
     eligible = scores.coverage >= MIN_COVERAGE
     best = int(np.argmax(np.where(eligible, means, -1.0)))
-    confidence = simultaneous_confidence(2 * max(len(scores.candidates) - 1, 1))
+    confidence = simultaneous_confidence(len(scores.candidates) - 1)
     tied = {}
     for index, candidate in enumerate(scores.candidates):
         gap = paired_difference(scores.score[:, best], scores.score[:, index], scores.clusters, confidence)

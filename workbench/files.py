@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar
 
 import yaml
@@ -26,7 +28,9 @@ Place = tuple[str | int, ...]
 class StrictModel(BaseModel):
     """Base of all file schemas: an unknown key is an error, values are not coerced in silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,7 +57,7 @@ class Document:
         where = f"{project.shown(self.path)}:{self.line(place)}"
         return InputError(f"{where}: field '{field}': {problem}" if field else f"{where}: {problem}")
 
-    def parse(self, model: type[M], place: Place = ()) -> M:
+    def parse(self, model: type[M]) -> M:
         """This file as a pydantic model.
 
         Raises:
@@ -62,24 +66,26 @@ class Document:
         try:
             return model.model_validate(self.data)
         except ValidationError as failure:
-            raise self._explained(failure, model, place) from None
+            raise self._explained(failure, model) from None
 
-    def _explained(self, failure: ValidationError, model: type[BaseModel], place: Place) -> InputError:
-        # A union reports one error a member: the longest path is the member that was meant.
+    def _explained(self, failure: ValidationError, model: type[BaseModel]) -> InputError:
+        # A union reports every member's errors: the longest path, and the fewest errors, are of the one that was meant.
         problems = failure.errors(include_url=False, include_input=True)
-        first = max(problems, key=lambda p: (len(p["loc"]), p["type"] == "extra_forbidden"))
-        here = place + tuple(part for part in first["loc"] if self._is_field((*place, part)) or isinstance(part, str))
-        here = self._trim(here)
+        around = Counter(problem["loc"][:-1] for problem in problems)
+        first = max(problems, key=lambda p: (len(p["loc"]), -around[p["loc"][:-1]], p["type"] == "extra_forbidden"))
+        here = self._field(first["loc"], missing=first["type"] == "missing")
         return self.error(here, _mend(first, model, here, show=not self.private))
 
-    def _is_field(self, place: Place) -> bool:
-        return place in self.lines
-
-    def _trim(self, place: Place) -> Place:
-        """Drop the tags that pydantic adds for members of a union: they are no fields of the file."""
+    def _field(self, loc: Place, missing: bool) -> Place:
+        """A place in this file: without the tags that pydantic adds for members of a union and for keys."""
         kept: Place = ()
-        for index, part in enumerate(place):
-            if (*kept, part) in self.lines or index == len(place) - 1:
+        here = self.data
+        for index, part in enumerate(loc):
+            inside: Any = here if isinstance(here, dict) else dict(enumerate(here)) if isinstance(here, list) else {}
+            if part in inside:
+                here = inside[part]
+                kept += (part,)
+            elif missing and index == len(loc) - 1:
                 kept += (part,)
         return kept
 
@@ -94,32 +100,32 @@ def _mend(problem: Any, model: type[BaseModel], place: Place, show: bool) -> str
     if kind == "string_type" and isinstance(given, bool):
         return f"must be text, but YAML reads {str(given).lower()} (also yes, no, on, off) as a boolean. Quote it."
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    shown = f" (it says {given!r})" if show and len(repr(given)) < 60 else ""
+    # Our own messages say all that is needed, and what they refuse may hold a password.
+    shown = f" (it says {given!r})" if show and kind != "value_error" and len(repr(given)) < 60 else ""
     return f"{message[:1].lower()}{message[1:]}{shown}."
 
 
 def _keys_near(model: type[BaseModel], place: Place) -> str:
     """The keys that the model has at the level of an unknown one."""
-    here: Any = model
+    here: list[Any] = [model]
     for part in place[:-1]:
-        fields = getattr(here, "model_fields", {})
-        found = next((f for n, f in fields.items() if part in (n, f.alias)), None)
-        if found is None:
-            break
-        here = _model_in(found.annotation) or here
-    fields = getattr(here, "model_fields", {})
-    return ", ".join(field.alias or name for name, field in fields.items())
+        here = [deeper for annotation in here for deeper in _below(annotation, part)]
+    keys = [key for annotation in here for key in _fields(annotation)]
+    return ", ".join(dict.fromkeys(keys))
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The first pydantic model within an annotation such as `dict[str, Model] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _model_in(part)
-        if found is not None:
-            return found
-    return None
+def _fields(annotation: Any) -> dict[str, Any]:
+    """The annotations of a model's fields, by their names in the file; none for what is no model."""
+    fields: dict[str, Any] = getattr(annotation, "model_fields", {})
+    return {field.alias or name: field.annotation for name, field in fields.items() if not field.exclude}
+
+
+def _below(annotation: Any, part: str | int) -> list[Any]:
+    """What an annotation says of one of its fields, values or items; each member of a union apart."""
+    inner = getattr(annotation, "__args__", ())
+    found = _fields(annotation).get(str(part)) if not inner else inner[-1]
+    members = getattr(found, "__args__", ()) if isinstance(found, UnionType) else ()
+    return list(members or [found])
 
 
 def read_text(path: Path, limit: int = 64 << 20) -> str:
@@ -156,7 +162,8 @@ def read_yaml(path: Path) -> Document:
         line = failure.problem_mark.line + 1 if failure.problem_mark else 1
         what = failure.problem or "cannot be parsed"
         raise InputError(f"{project.shown(path)}:{line}: not valid YAML: {what}. Check indent and quotes.") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as failure:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as failure:
+        # The last two are what PyYAML raises for a tag that does not fit, such as !!bool maybe.
         raise InputError(f"{project.shown(path)}: not valid YAML: {str(failure).splitlines()[0]}.") from None
     if not isinstance(data, dict):
         raise InputError(f"{project.shown(path)}:1: must be a mapping of keys to values, such as 'schema: 1'.")
@@ -191,9 +198,16 @@ def read_json(path: Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as failure:
+    except (ValueError, RecursionError) as failure:
         line = getattr(failure, "lineno", 1)
-        raise InputError(f"{project.shown(path)}:{line}: not valid JSON: {failure}.") from None
+        raise InputError(f"{project.shown(path)}:{line}: not valid JSON: {_json_problem(failure)}.") from None
+
+
+def _json_problem(failure: Exception) -> str:
+    """What is wrong and in which column; the line is named by who asks."""
+    if isinstance(failure, json.JSONDecodeError):
+        return f"{failure.msg} at column {failure.colno}"
+    return str(failure).split(";")[0]
 
 
 def read_jsonl(path: Path) -> Iterator[Document]:
@@ -211,14 +225,18 @@ def read_jsonl(path: Path) -> Iterator[Document]:
         raise InputError(f"{project.shown(path)}: there is no such file.") from None
     except UnicodeDecodeError:
         raise InputError(f"{project.shown(path)}: not UTF-8 text. Save it as UTF-8.") from None
+    except OSError as failure:
+        raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     where = f"{project.shown(path)}:{number}"
     try:
         data = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as failure:
-        raise InputError(f"{where}: not valid JSON: {failure}. Each line holds one JSON object.") from None
+    except (ValueError, RecursionError) as failure:
+        raise InputError(
+            f"{where}: not valid JSON: {_json_problem(failure)}. Each line holds one JSON object."
+        ) from None
     if not isinstance(data, dict):
         raise InputError(f'{where}: must be a JSON object such as {{"id": …, "inputs": …}}.')
     return data
@@ -226,13 +244,19 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as failure:
+        raise InputError(f"{project.shown(path)}: cannot be written ({failure.strerror}).") from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(name, mode)
         os.replace(name, path)
+    except IsADirectoryError:
+        Path(name).unlink(missing_ok=True)
+        raise InputError(f"{project.shown(path)}: is a folder. Name a file.") from None
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

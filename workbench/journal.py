@@ -106,7 +106,13 @@ class Journal:
             raise self._broken(failure) from None
         if row is None:
             return None
-        return [Attempt(**{k: v for k, v in record.items() if k in _FIELDS}) for record in json.loads(row[0])]
+        try:
+            found = [Attempt(**{k: v for k, v in record.items() if k in _FIELDS}) for record in json.loads(row[0])]
+        except (ValueError, TypeError, AttributeError) as failure:
+            raise self._broken(failure) from None
+        if not found:
+            raise self._broken(ValueError("a record is empty"))
+        return found
 
     def put(self, key: str, attempts: list[Attempt]) -> None:
         """Store the attempts of an answered request; it is durable when this returns."""

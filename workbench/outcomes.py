@@ -14,10 +14,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from workbench import project
 from workbench.errors import InputError
@@ -69,12 +70,12 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     if missing:
         raise InputError(f"{where}: column '{missing[0]}' is missing. Required are: {', '.join(REQUIRED)}.")
     attrs = dict(table.attrs)
-    table = table.drop_duplicates(ignore_index=True) if _hashable(table) else table.reset_index(drop=True)
-    for name, default in _DEFAULTS.items():
-        table[name] = table[name].fillna(default) if name in table else default
+    table = table.reset_index(drop=True)
     for name in COLUMNS:
         if name in table:
             table[name] = _typed(table[name], name, where)
+    for name, default in _DEFAULTS.items():
+        table[name] = table[name].fillna(default) if name in table else default
     for name in ("task", "item_id", "model"):
         if table[name].isna().any():
             raise InputError(f"{where}: row {int(table[name].isna().argmax()) + 1} has no {name}. Fill it in.")
@@ -83,6 +84,9 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     if outside.any():
         row = int(outside.to_numpy().argmax())
         raise InputError(f"{where}: row {row + 1}: score is {scores.iloc[row]:g}. Scores run from 0 to 1.")
+    further = [name for name in table.select_dtypes("object") if name not in COLUMNS]
+    same = table.assign(**{str(name): table[name].map(repr) for name in further})  # such as lists: they have no hash
+    table = table[~same.duplicated()].reset_index(drop=True)
     twice = table.duplicated(KEY)
     if twice.any():
         first = table[KEY][twice].iloc[0]
@@ -93,46 +97,83 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     return table
 
 
-def _hashable(table: pd.DataFrame) -> bool:
-    return not ("slice" in table and table["slice"].map(lambda value: isinstance(value, dict)).any())
-
-
 def _typed(column: pd.Series[Any], name: str, where: str) -> pd.Series[Any]:
     try:
-        if name in _TEXT:
-            return column.astype(object).map(lambda v: v if isinstance(v, str) else None if pd.isna(v) else str(v))
-        if name in _FLOAT:
-            return pd.to_numeric(column).astype("float64")
-        if name in _INT:
-            return pd.to_numeric(column).astype("Int64")
-        if name in _BOOL:
-            return column.map(_boolean).astype("boolean")
-        if name == "asked_at":
-            return pd.to_datetime(column, utc=True, format="ISO8601" if column.dtype == object else None)
-        if name == "slice":
-            return column.map(_slice_text)
-    except (ValueError, TypeError) as failure:
-        raise InputError(f"{where}: column '{name}': {str(failure).splitlines()[0]}.") from None
+        return _converted(column, name)
+    except (ValueError, TypeError, OverflowError):
+        # Without the value: where columns are mixed up it may be restricted text.
+        row = next((row for row, value in enumerate(column, 1) if not _fits(value, name)), 1)
+        raise InputError(f"{where}: row {row}: column '{name}' has a value that is {_wrong(name)}.") from None
+
+
+def _converted(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    if name in _TEXT:
+        return column.astype(object).map(lambda v: v if isinstance(v, str) else None if _null(v) else str(v))
+    if name in _FLOAT:
+        return _numbers(column).astype("float64")
+    if name in _INT:
+        return _numbers(column).astype("Int64")
+    if name in _BOOL:
+        return column.astype(object).map(_boolean).astype("boolean")
+    if name == "asked_at":
+        if is_numeric_dtype(column):
+            return pd.to_datetime(column, utc=True, unit=_unit(column))
+        return pd.to_datetime(column, utc=True, format="ISO8601")
+    if name == "slice":
+        return column.astype(object).map(_slice_text)
     return column
+
+
+def _fits(value: Any, name: str) -> bool:
+    """Whether a single value has the type of its column."""
+    try:
+        _converted(pd.Series([value], dtype=object), name)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _wrong(name: str) -> str:
+    if name in _BOOL:
+        return "neither true nor false"
+    if name in (*_FLOAT, *_INT):
+        return f"not a {'whole ' if name in _INT else ''}number"
+    return "not a date and time such as 2026-01-31T12:00:00Z" if name == "asked_at" else "not text or an object"
+
+
+def _unit(column: pd.Series[Any]) -> Literal["s", "ms", "us", "ns"]:
+    """The unit of times since 1970 that are from this century."""
+    largest = column.abs().max()
+    return "s" if largest < 1e11 else "ms" if largest < 1e14 else "us" if largest < 1e17 else "ns"
+
+
+def _null(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    return pd.to_numeric(column.astype(object).map(lambda value: None if _null(value) else value))
 
 
 def _boolean(value: Any) -> Any:
     """A boolean out of what tools write: true, "False", 1; anything else but null is an error."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    if _null(value):
         return pd.NA
     text = str(value).strip().casefold()
     if text in ("true", "1", "1.0"):
         return True
     if text in ("false", "0", "0.0"):
         return False
-    raise ValueError(f"'{text[:20]}' is neither true nor false")
+    raise ValueError("neither true nor false")
 
 
 def _slice_text(value: Any) -> str | None:
     """A slice as canonical JSON text, whether it came as an object, a list of pairs or text."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if _null(value):
         return None
     if isinstance(value, str):
+        if value.startswith("{"):
+            json.loads(value)  # or a ValueError: later steps rely on it
         return value
     return json.dumps({k: v for k, v in dict(value).items() if v is not None}, sort_keys=True, ensure_ascii=False)
 
@@ -160,8 +201,8 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
         raise InputError(f"{where}: there is no such file.")
     readers: dict[str, Callable[[Path], Any]] = {
         ".parquet": pd.read_parquet,
-        ".csv": lambda p: pd.read_csv(p, dtype={"item_id": str, "task": str, "model": str, "variant": str}),
-        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype={"item_id": str}),
+        ".csv": _read_csv,
+        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False, convert_dates=["asked_at"], precise_float=True),
     }
     if path.suffix not in readers:
         raise InputError(f"{where}: outcome tables are .parquet, .csv or .jsonl files.")
@@ -170,6 +211,16 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
     except (ValueError, OSError, KeyError) as failure:
         raise InputError(f"{where}: cannot be read as {path.suffix[1:]}: {str(failure).splitlines()[0]}.") from None
     return normalize(table, where)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Text columns as they stand: an answer `001` or `null` is no number and no gap."""
+    text = [*_TEXT, "slice"]
+    nulls: dict[Any, Any] = {
+        name: [""] if name in text else ["", "nan", "NaN", "NA", "<NA>", "null", "None"]
+        for name in pd.read_csv(path, nrows=0).columns
+    }
+    return pd.read_csv(path, dtype=dict.fromkeys(text, str), na_values=nulls, keep_default_na=False)
 
 
 def write_outcomes(table: pd.DataFrame, path: Path) -> Path:
@@ -192,10 +243,16 @@ def latest_outcomes() -> Path:
     return found[-1]
 
 
-def digest(table: pd.DataFrame) -> str:
-    """SHA-256 of what a decision rests on: who answered what how well, at what cost and time; not of the texts."""
+def digest(table: pd.DataFrame, times: bool = True) -> str:
+    """SHA-256 of what a decision rests on: who answered what how well, at what cost and time; not of the texts.
+
+    Args:
+        table: an outcome table.
+        times: whether latencies count; those of the rules are measured anew each time.
+    """
     import hashlib
 
-    basis = [name for name in (*KEY, "score", "accepted", "cost_usd", "latency_s", "sensitivity") if name in table]
+    figures = ("score", "accepted", "cost_usd", "sensitivity", *(("latency_s",) if times else ()))
+    basis = [name for name in (*KEY, *figures) if name in table]
     rows = table.sort_values(KEY)[basis].to_csv(index=False, float_format="%.9g")
     return hashlib.sha256(rows.encode()).hexdigest()

@@ -20,7 +20,7 @@ from pydantic import Field
 from workbench.files import StrictModel
 
 
-class TokenPrice(StrictModel):
+class TokenPrice(StrictModel, strict=True):
     """A price that the team states itself, in USD a million tokens."""
 
     input_usd_per_mtok: float = Field(ge=0)
@@ -66,6 +66,9 @@ def token_cost(
         )
     except LookupError:
         return None
+    rates = listed.model_price
+    if (input_tokens and rates.input_mtok is None) or (output_tokens and rates.output_mtok is None):
+        return None  # listed without a rate for these tokens: the sum leaves them out
     return float(listed.total_price)
 
 

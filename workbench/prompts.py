@@ -8,9 +8,10 @@ prompt.sources           # ('internal', 'restricted'): of the examples and the i
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -50,11 +51,21 @@ def _template(source: str) -> Template:
     return _JINJA.from_string(source)
 
 
-def _render(source: str, inputs: dict[str, Any], index: int) -> str:
+def _render(source: str, item: Item, index: int) -> str:
     try:
-        return _template(source).render(inputs=inputs)
-    except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, LookupError) as failure:
-        raise TemplateProblem(index, f"template: {str(failure).splitlines()[0]}. It can use: inputs.<name>") from None
+        return _template(source).render(inputs=item.inputs)
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, MemoryError) as failure:
+        problem = f"template: {_reason(failure, source)}. It can use: inputs.<name> (item {item.id})"
+        raise TemplateProblem(index, problem) from None
+
+
+def _reason(failure: Exception, source: str) -> str:
+    """Why a template fails, without repeating the inputs: what the message quotes must stand in the template."""
+    said = (str(failure).splitlines() or [""])[0].rstrip(".")
+    named = re.search(r"has no attribute ['\"](.*)['\"]$|access to attribute ['\"](.*)['\"] of '", said)
+    if isinstance(failure, TemplateError) and (named is None or (named[1] or named[2]) in source):
+        return said
+    return f"it cannot be rendered ({type(failure).__name__})"
 
 
 def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
@@ -66,14 +77,14 @@ def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
     spec = evalset.spec.variants[variant]
     last = len(spec.messages) - 1
     turns = [
-        {"role": message.role, "content": _render(message.content, item.inputs, index)}
+        {"role": message.role, "content": _render(message.content, item, index)}
         for index, message in enumerate(spec.messages[:-1])
     ]
     examples = list(evalset.train[: spec.examples])
     for example in examples:
-        turns.append({"role": "user", "content": _render(spec.messages[-1].content, example.inputs, last)})
+        turns.append({"role": "user", "content": _render(spec.messages[-1].content, example, last)})
         turns.append({"role": "assistant", "content": reference_answer(evalset, example)})
-    turns.append({"role": "user", "content": _render(spec.messages[-1].content, item.inputs, last)})
+    turns.append({"role": "user", "content": _render(spec.messages[-1].content, item, last)})
     sources = tuple(sensitivity_of(part.sensitivity) for part in (*examples, item))
     return Prompt(turns, sources)
 

@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "workbench"
 _STATUS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_FIGURES = [
+    ("score_by_task", "score", ""),
+    ("cost", "cost_per_accepted_usd", "_usd_per_accepted"),
+    ("latency", "latency_p95_s", "_p95_s"),
+    ("accepted", "accepted", ""),
+    ("format_ok", "format_ok", ""),
+]
 _UI = "http://127.0.0.1:5000"
 
 
@@ -94,7 +101,7 @@ def _experiment(client: MlflowClient) -> str:
 
 def fingerprint(run: Run) -> str:
     """What a run says, whenever it was made: the same answers, scored and priced the same way."""
-    basis = [digest(run.outcomes), run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
+    basis = [digest(run.outcomes, times=False), run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
     return hashlib.sha256("\0".join(basis).encode()).hexdigest()
 
 
@@ -125,19 +132,21 @@ def _track(client: MlflowClient, run: Run) -> None:
         experiment,
         start_time=started_ms,
         run_name=_run_name(run),
-        tags={"workbench.fingerprint": print_, "workbench.run": run.id, "workbench.status": run.status},
+        tags={"workbench.run": run.id, "workbench.status": run.status},
     ).info.run_id
     run.outcomes.attrs["mlflow_run"] = parent
-    _log_parent(client, parent, run)
     children = {}
+    _log_parent(client, parent, run)
     if len(run.outcomes):
         board = leaderboard(run.outcomes)
+        _log_best(client, parent, board, started_ms)
         children = _log_children(client, experiment, parent, run, board, started_ms)
         _log_artifacts(client, parent, run, board)
         for route in run.policy.routes:
             chosen = route.chosen.candidate if route.chosen else "none"
             client.set_tag(parent, f"route.{route.task}.{route.class_}", f"{chosen} ({route.status})")
     client.set_tag(parent, "mlflow.note.content", _note(run))
+    client.set_tag(parent, "workbench.fingerprint", print_)  # last: only what is there whole is pointed to
     client.set_terminated(parent, _STATUS[run.status])
     _link(run, experiment, parent, children)
 
@@ -147,62 +156,66 @@ def _run_name(run: Run) -> str:
 
 
 def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
-    now = int(run.started.timestamp() * 1000)
-    params = [Param("tasks", ", ".join(run.tasks)), Param("models", ", ".join(run.models))]
-    params += [Param(f"sample/{name}", f"{part['n']} of {part['of']}") for name, part in run.plan.sample.items()]
-    params += [Param("python", sys.version.split()[0])]
-    params += [Param(f"version/{name}", version(name)) for name in ("workbench", "xllamacpp", "genai-prices", "mlflow")]
-    metrics = [Metric("outcomes", len(run.outcomes), now, 0), Metric("requests_sent", run.asked, now, 0)]
+    params = {"tasks": ", ".join(run.tasks), "models": ", ".join(run.models)}
+    params |= {f"sample/{name}": f"{part['n']} of {part['of']}" for name, part in run.plan.sample.items()}
+    params |= {"outcomes": str(len(run.outcomes)), "requests_sent": str(run.asked), "python": sys.version.split()[0]}
+    params |= {f"version/{name}": version(name) for name in ("workbench", "xllamacpp", "genai-prices", "mlflow")}
     for name, use in run.engines.items():
-        metrics += [
-            Metric(f"engine/{name}_load_s", round(use.load_s, 3), now, 0),
-            Metric(f"engine/{name}_busy_s", round(use.busy_s, 3), now, 0),
-        ]
-    client.log_batch(parent, metrics=metrics, params=params)
+        params |= {f"engine/{name}_load_s": f"{use.load_s:.2f}", f"engine/{name}_busy_s": f"{use.busy_s:.2f}"}
+    client.log_batch(parent, params=[Param(key, value[:500]) for key, value in params.items()])
+
+
+def _log_best(client: MlflowClient, parent: str, board: pd.DataFrame, at_ms: int) -> None:
+    """The best score of each task: the parent is the table's first row, and its metrics set the order of columns."""
+    from mlflow.entities import Metric
+
+    best = board.groupby("task", sort=True)["score"].max()
+    client.log_batch(parent, metrics=[Metric(f"score_by_task/{k}", round(v, 4), at_ms, 0) for k, v in best.items()])
 
 
 def _log_children(
     client: MlflowClient, experiment: str, parent: str, run: Run, board: pd.DataFrame, started_ms: int
 ) -> dict[str, str]:
     """One child for each candidate, the tasks as metrics, so that its row answers: good at what, at what cost?"""
-    from mlflow.entities import DatasetInput, Metric, Param
+    from mlflow.entities import Metric
 
     children = {}
-    for candidate, rows in board.groupby("candidate", sort=False):
-        name, variant = split_candidate(str(candidate))
-        model = run.models.get(name)
+    summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
+    for rank, candidate in enumerate(map(str, summary.index)):
+        # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.
+        at_ms = started_ms + rank
+        rows = board[board["candidate"] == candidate]
         tags = {
             "mlflow.parentRunId": parent,
             "mlflow.runType": "genai_evaluate",
-            "workbench.candidate": str(candidate),
+            "workbench.candidate": candidate,
         }
-        child = client.create_run(experiment, start_time=started_ms, run_name=str(candidate), tags=tags).info.run_id
-        figures: dict[str, float] = {}
-        for _, row in rows.iterrows():
-            figures[f"score_by_task/{row['task']}"] = row["score"]
-        for _, row in rows.iterrows():
-            figures[f"cost/{row['task']}_usd_per_accepted"] = row["cost_per_accepted_usd"]
-            figures[f"latency/{row['task']}_p95_s"] = row["latency_p95_s"]
-            figures[f"accepted/{row['task']}"] = row["accepted"]
-            figures[f"format_ok/{row['task']}"] = row["format_ok"]
+        child = client.create_run(experiment, start_time=at_ms, run_name=candidate, tags=tags).info.run_id
         metrics = [
-            Metric(key, float(f"{value:.4g}"), started_ms, 0) for key, value in figures.items() if math.isfinite(value)
+            Metric(f"{name}/{row['task']}{suffix}", float(f"{row[column]:.4g}"), at_ms, 0)
+            for name, column, suffix in _FIGURES
+            for _, row in rows.iterrows()
+            if math.isfinite(row[column])
         ]
-        params = [Param("model", name), Param("variant", variant)]
-        if model is not None:
-            params += [
-                Param("engine", model.engine),
-                Param("quantization", model.quantization or "none"),
-                Param("zone", model.zone),
-            ]
-        client.log_batch(child, metrics=metrics, params=params)
-        inputs: list[DatasetInput] = [_dataset(run, str(task)) for task in rows["task"]]
-        client.log_inputs(child, datasets=inputs)
+        client.log_batch(child, metrics=metrics, params=_params(run, candidate))
+        client.log_inputs(child, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(child, _STATUS[run.status])
-        children[str(candidate)] = child
-    return children
+        children[candidate] = child
+    return dict(reversed(children.items()))
+
+
+def _params(run: Run, candidate: str) -> list[Any]:
+    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it."""
+    from mlflow.entities import Param
+
+    name, variant = split_candidate(candidate)
+    params = {"candidate": candidate, "model": name, "variant": variant}
+    model = run.models.get(name)
+    if model is not None:
+        params |= {"engine": model.engine, "quantization": model.quantization or "none", "zone": model.zone}
+    return [Param(key, value) for key, value in params.items()]
 
 
 def _dataset(run: Run, task: str) -> Any:

@@ -54,7 +54,7 @@ class Evidence(StrictModel):
     clusters: int | None = None
     score: list[float] | None = None
     diff_to_best: list[float] | None = None
-    cost_per_accepted_usd: list[float] | None = None
+    cost_per_accepted_usd: list[float | None] | None = None
     latency_p95_s: float | None = None
     items_to_decide: int | None = None
     rejected: dict[str, str] = {}
@@ -126,13 +126,14 @@ class Policy(StrictModel):
 
         return export_policy(self, gateway, path, models)
 
-    def describe(self) -> str:
-        """The routes and why, in a few lines each."""
+    def describe(self, reasons: bool = True) -> str:
+        """The routes, a line each, and why."""
         lines = []
         for route in self.routes:
             chain = " → ".join(link.candidate for link in route.chain) or "no model"
             lines.append(f"{route.task} ({route.class_}): {chain}  [{route.status}]")
-            lines.append(f"    {route.reason}")
+            if reasons:
+                lines.append(f"    {route.reason}")
         return "\n".join(lines)
 
 

@@ -89,9 +89,14 @@ class Run:
 
     def summary(self) -> str:
         """One line on what happened."""
-        errors = int(self.outcomes["error_class"].notna().sum()) if len(self.outcomes) else 0
-        text = f"run {self.id}: {self.status}, {len(self.outcomes)} outcomes, {self.asked} requests sent to models"
-        return f"{text}, {errors} outcomes without an answer" if errors else text
+        parts = [f"run {self.id}: {self.status}", f"{len(self.outcomes)} outcomes"]
+        parts.append(f"{self.asked} requests sent to models")
+        if "error_class" in self.outcomes:
+            abstained = self.outcomes["error_class"] == "no_match"
+            failed = self.outcomes["error_class"].notna() & ~abstained
+            parts += [f"the rules abstained {abstained.sum()} times"] if abstained.any() else []
+            parts += [f"{failed.sum()} outcomes without an answer"] if failed.any() else []
+        return ", ".join(parts)
 
 
 def run(

@@ -78,11 +78,17 @@ class Plan:
             constrained = "json_schema" in capabilities_of(model)
             mode = "rules" if model.engine == "rules" else "JSON constrained" if constrained else "unconstrained"
             lines.append(f"model {name}: {len(questions)} questions, zone {model.zone}, {mode} ({', '.join(variants)})")
-        for (task_name, name), count in sorted(self.withheld.items()):
-            lines.append(f"withheld: {count} restricted items of {task_name} do not go to {name} (hosted)")
+        lines += self.withheld_lines()
         lines += [f"skipped: {reason}" for reason in self.skipped.values()]
         lines += [f"failed: {reason}" for reason in self.failed.values()]
         return "\n".join(lines + self.notes)
+
+    def withheld_lines(self) -> list[str]:
+        """What the gate keeps back, a line a task × model."""
+        return [
+            f"withheld: {count} restricted items of {task} do not go to {name} (hosted)"
+            for (task, name), count in sorted(self.withheld.items())
+        ]
 
 
 def make_plan(
@@ -125,7 +131,9 @@ def make_plan(
             for question in _questions(plan, task, model, identity, variants, repeats)
         ]
     if not any(plan.questions.values()) and not plan.failed:
-        raise InputError("\n".join(["there is nothing to ask.", *plan.skipped.values(), *plan.notes]))
+        raise InputError(
+            "\n".join(["there is nothing to ask.", *plan.withheld_lines(), *plan.skipped.values(), *plan.notes])
+        )
     return plan
 
 

@@ -13,7 +13,16 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sized
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
+
+
+def _terminal() -> TextIO | None:
+    """Where `WORKBENCH_PROGRESS` sends the lines: nobody looks at the widgets of a notebook that papermill runs."""
+    named = os.environ.get("WORKBENCH_PROGRESS")
+    try:
+        return open(named, "a", encoding="utf-8") if named else None
+    except OSError:
+        return None
 
 
 class Progress:
@@ -25,10 +34,9 @@ class Progress:
         self._lock = threading.Lock()
         if not shown:
             return
-        # A notebook that is run by papermill has nobody who looks at its widgets: its terminal shows the lines.
-        terminal = os.environ.get("WORKBENCH_PROGRESS") == "terminal"
+        terminal = _terminal()
         bar: Any = importlib.import_module("tqdm" if terminal else "tqdm.auto").tqdm
-        file = (sys.__stderr__ or sys.stderr) if terminal else sys.stderr
+        file = terminal or sys.stderr
 
         width = max((len(name) for name in totals), default=0)
         for index, (name, questions) in enumerate(totals.items()):

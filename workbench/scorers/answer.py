@@ -48,7 +48,10 @@ def _parse_json(text: str, schema: dict[str, Any]) -> Answer:
     value = _find_json(text)
     if value is None:
         return Answer(text, None, False, "no JSON object in the answer")
-    failure = next(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), None)
+    try:
+        failure = next(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), None)
+    except RecursionError:
+        return Answer(text, value, False, "nested too deep for the schema")
     if failure is None:
         return Answer(text, value, True)
     field = ".".join(str(part) for part in failure.absolute_path) or "the object"

@@ -41,9 +41,12 @@ class LabelScorer(Scorer):
     def check(self, expectations: dict[str, Any]) -> str | None:
         if self._key not in expectations:
             return f"scorer label needs expectations.{self._key}. Add it"
-        for label in self._accepted(expectations):
-            if self.labels and label not in self.labels:
-                return f"label '{label}' is not among output.labels ({', '.join(self.labels)}). Mend one of them"
+        if expectations[self._key] in (None, "", []):
+            return f"expectations.{self._key} has no label. Fill it in"
+        if self.labels and not set(self._accepted(expectations)) <= set(
+            self.labels
+        ):  # not repeated: it may be restricted
+            return f"expectations.{self._key} is not among the labels ({', '.join(self.labels)}). Mend one of them"
         return None
 
     def stratum(self, expectations: dict[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from workbench.errors import EngineError
 
 _WATCHDOG = Path(__file__).with_name("_watchdog.py")
 _KEPT_LOGS = 20
+_TELLING = re.compile(r"rror|fail|cannot|invalid|^[\d.]+ E ")
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,10 @@ class ManagedServer:
         """The last telling lines of the engine's log, in one."""
         with contextlib.suppress(OSError):
             lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-            telling = [line for line in lines if "rror" in line or "fail" in line or "cannot" in line] or lines
+            telling = [line for line in lines if _TELLING.search(line)][-20:] or lines[-2:]
             if telling:
-                said = " / ".join(line[:200] for line in telling[-2:])
+                # The first says the cause, the last what came of it.
+                said = " / ".join(line[:200] for line in dict.fromkeys([telling[0], telling[-1]]))
                 return f"It says: {said} (log: {project.shown(self.log)})"
         return f"Its log: {project.shown(self.log)}"
 

@@ -6,6 +6,7 @@ save_figures(board, folder)            # tradeoff.png
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,5 +117,12 @@ def _finish(axis: Axes, task: str, floor: float) -> None:
 def save_figures(board: pd.DataFrame, folder: Path, policy: Any = None) -> list[Path]:
     """Write the figures as PNG files."""
     path = folder / "tradeoff.png"
-    tradeoff(board, policy).savefig(path, dpi=110)
+    path.write_bytes(png(tradeoff(board, policy)))
     return [path]
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG: it shows wherever a notebook is opened, whatever backend is set."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

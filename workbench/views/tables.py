@@ -164,12 +164,12 @@ def show(run: Run, policy: Policy | None = None) -> None:
         run: what `workbench.run` returned.
         policy: the routes to mark; the run's own where left out.
     """
-    from IPython.display import HTML, display
+    from IPython.display import HTML, Image, display
 
-    from workbench.views.figures import tradeoff
+    from workbench.views.figures import png, tradeoff
 
     policy = policy or run.policy
     board = leaderboard(run.outcomes)
     display(HTML(leaderboard_html(board, policy)))
-    display(tradeoff(board, policy))
+    display(Image(png(tradeoff(board, policy))))
     display(HTML(routes_html(policy)))

@@ -50,6 +50,7 @@ class RecordingServer:
         answer: the text for a request's body.
         delay_s: before each answer.
         retry_after: the header that comes with a 429.
+        hold_after: requests after that many get no answer before the server ends.
         message: the words of an error body.
     """
 
@@ -60,6 +61,7 @@ class RecordingServer:
     retry_after: str | None = None
     message: str | Callable[[dict[str, Any]], str] = "as told"
     location: str = "/elsewhere"
+    hold_after: int | None = None
     requests: list[Recorded] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -115,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = owner.take(Recorded(self.path, dict(self.headers), body, time.monotonic()))
         if owner.delay_s:
             owner.released.wait(owner.delay_s)
+        if owner.hold_after is not None and len(owner.requests) > owner.hold_after:
+            owner.released.wait(300)
         if fault == "ok":
             self.stream(owner.answer(body), body)
         else:

@@ -48,14 +48,18 @@ def test_an_unlabeled_item_takes_the_sets_and_an_unlabeled_set_is_restricted(
     project: Path, of_set: str | None, of_item: str | None, expected: str
 ) -> None:
     row = item("a") if of_item is None else item("a", sensitivity=of_item)
-    shown = {**row, "id": "t"}
-    evalset = load_evalset(write_evalset(project, items=[row], train=[shown], sensitivity=of_set))
+    folder = write_evalset(project, "mini", items=[row], train=[{**row, "id": "t"}])
+    stated = "" if of_set is None else f"sensitivity: {of_set}\n"
+    text = (folder / "evalset.yaml").read_text()
+    assert "sensitivity: internal\n" in text
+    (folder / "evalset.yaml").write_text(text.replace("sensitivity: internal\n", stated))
+    evalset = load_evalset(folder)
     assert evalset.items[0].sensitivity == expected
     assert evalset.train[0].sensitivity == expected
 
 
 def test_limits_default_to_the_margin_of_the_design(project: Path) -> None:
-    assert load_evalset(write_evalset(project, items=[item("a")])).spec.limits.margin == 0.05
+    assert load_evalset(write_evalset(project, "mini", items=[item("a")])).spec.limits.margin == 0.05
 
 
 def strata(evalset: EvalSet) -> Counter[tuple[str, str]]:
@@ -118,7 +122,7 @@ def test_the_digest_ignores_what_is_no_part_of_the_set(curated: Path) -> None:
 
 def test_an_unknown_variant_is_named(triage: EvalSet) -> None:
     check_variants({"t": triage}, ["default", "few_shot"])
-    with pytest.raises(InputError, match="no eval set has a variant 'nope'. There are: default, few_shot"):
+    with pytest.raises(InputError, match=r"no eval set has a variant 'nope'\. There are: default, few_shot"):
         check_variants({"t": triage}, ["default", "nope"])
 
 
@@ -131,7 +135,7 @@ def test_an_unknown_variant_is_named(triage: EvalSet) -> None:
     ],
 )
 def test_a_reference_out_of_the_schema_is_refused(project: Path, schema: dict[str, Any]) -> None:
-    folder = write_evalset(project, items=[item("a")], output={"json_schema": "schema.json"})
+    folder = write_evalset(project, "mini", items=[item("a")], output={"json_schema": "schema.json"})
     (folder / "schema.json").write_text(json.dumps(schema))
     with pytest.raises(InputError, match=r"schema\.json: \$ref '.*' is not in this file"):
         load_evalset(folder)
@@ -139,13 +143,13 @@ def test_a_reference_out_of_the_schema_is_refused(project: Path, schema: dict[st
 
 def test_a_reference_within_the_schema_is_followed(project: Path) -> None:
     fields = {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "string"}}}
-    folder = write_evalset(project, items=[item("a")], output={"json_schema": "schema.json"})
+    folder = write_evalset(project, "mini", items=[item("a")], output={"json_schema": "schema.json"})
     (folder / "schema.json").write_text(json.dumps(fields))
     assert load_evalset(folder).output_schema == fields
 
 
 def test_a_schema_behind_a_link_out_of_the_folder_is_refused(project: Path) -> None:
-    folder = write_evalset(project, items=[item("a")], output={"json_schema": "schema.json"})
+    folder = write_evalset(project, "mini", items=[item("a")], output={"json_schema": "schema.json"})
     (project / "outside.json").write_text('{"type": "object"}')
     (folder / "schema.json").symlink_to(project / "outside.json")
     with pytest.raises(InputError, match="must be a file inside the eval set's folder"):

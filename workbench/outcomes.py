@@ -84,7 +84,7 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     if outside.any():
         row = int(outside.to_numpy().argmax())
         raise InputError(f"{where}: row {row + 1}: score is {scores.iloc[row]:g}. Scores run from 0 to 1.")
-    further = [name for name in table.select_dtypes("object") if name not in COLUMNS]
+    further = [name for name in table if name not in COLUMNS and table[name].dtype == object]
     same = table.assign(**{str(name): table[name].map(repr) for name in further})  # such as lists: they have no hash
     table = table[~same.duplicated()].reset_index(drop=True)
     twice = table.duplicated(KEY)
@@ -202,7 +202,7 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
     readers: dict[str, Callable[[Path], Any]] = {
         ".parquet": pd.read_parquet,
         ".csv": _read_csv,
-        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False, convert_dates=["asked_at"], precise_float=True),
+        ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False, precise_float=True),
     }
     if path.suffix not in readers:
         raise InputError(f"{where}: outcome tables are .parquet, .csv or .jsonl files.")

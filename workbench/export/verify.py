@@ -31,6 +31,8 @@ from workbench.routing.policy import Policy
 
 _PROBE = Path(__file__).with_name("_litellm_probe.py")
 _TIMEOUT_S = 120
+Messages = list[dict[str, str]]
+_QUESTION: Messages = [{"role": "user", "content": "?"}]
 
 
 @dataclass
@@ -78,7 +80,7 @@ def verify(config: Path, policy: Policy) -> Proof | None:
         if not asked:
             continue
         with _stand_ins(config, dead) as stand_in:
-            answers = _probe(python, stand_in, [group_name(route) for route in asked])
+            answers = _probe(python, stand_in, [(group_name(route), _QUESTION) for route in asked])
         proof.litellm = answers["litellm"]
         for route, answer in zip(asked, answers["results"], strict=True):
             expected = f"{group_name(route)}/{dead + 1}"
@@ -90,8 +92,9 @@ def verify(config: Path, policy: Policy) -> Proof | None:
     return proof
 
 
-def _probe(python: Path, config: Path, groups: list[str]) -> Any:
-    requests = [{"group": group, "messages": [{"role": "user", "content": "?"}], "timeout_s": 20} for group in groups]
+def _probe(python: Path, config: Path, asked: list[tuple[str, Messages]]) -> Any:
+    """Send each group its messages through the real Router, which runs in its own environment."""
+    requests = [{"group": group, "messages": messages, "timeout_s": 20} for group, messages in asked]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
     # -P: the script's own folder has a litellm.py, which is not the one that is meant.
     done = subprocess.run(

@@ -316,7 +316,7 @@ class _Execution:
         return Run(self.id, self.plan, table, status, self.problems, self.asked, folder, self.started, self.engines)
 
     def _explain_errors(self, table: pd.DataFrame) -> None:
-        """A line for each model and class of error; a model that answered nothing at all makes the run a failed one."""
+        """A line for each model; where one answered nothing, or its engine died, the run is a failed one."""
         asked = table[table["error_class"].fillna("") != "no_match"]
         for model, rows in asked.groupby("model"):
             counts = Counter(rows["error_class"].dropna())
@@ -328,5 +328,5 @@ class _Execution:
             self.problems.append(
                 f"{model}: {sum(counts.values())} of {len(rows)} outcomes have no answer ({kinds}).{said}"
             )
-            if sum(counts.values()) == len(rows):
+            if sum(counts.values()) == len(rows) or counts["engine"]:
                 self._failed = True

@@ -41,7 +41,7 @@ def disagreements(outcomes: pd.DataFrame, task: str, a: str, b: str) -> pd.DataF
             raise InputError(f"there are no outcomes of '{name}' in task '{task}'.")
         sides.append(rows)
     left, right = sides
-    joined = left[["points"]].join(right[["points"]], how="inner", lsuffix="_a", rsuffix="_b")
+    joined = left["points"].to_frame("points_a").join(right["points"].to_frame("points_b"), how="inner")
     joined["difference"] = joined["points_a"] - joined["points_b"]
     joined = joined[joined["difference"] != 0]
     joined = joined.reindex(joined["difference"].abs().sort_values(ascending=False, kind="stable").index)

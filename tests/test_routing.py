@@ -1,0 +1,191 @@
+"""The choice on planted tables, the policy file, and privacy as a graph."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import planted
+import pytest
+import yaml
+
+from workbench.errors import InputError
+from workbench.evalset import Limits
+from workbench.routing import Policy, Route, check_closure, load_policy, route
+
+LIMITS = {"planted": Limits(min_score=0.5, margin=0.1)}
+
+
+def only(policy: Policy, sensitivity_class: str = "open") -> Route:
+    found = [route for route in policy.routes if route.class_ == sensitivity_class]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_cheapest_of_the_equally_good_is_decided() -> None:
+    same = planted.right(0.9, 400)
+    table = planted.outcomes(
+        {"dear": same, "cheap": same, "bad": planted.right(0.55, 400)}, {"dear": 0.01, "cheap": 0.001, "bad": 0.0001}
+    )
+    chosen = only(route(table, planted.models(dear="local", cheap="local", bad="local"), LIMITS))
+    assert chosen.status == "decided"
+    assert [link.model for link in chosen.chain] == ["cheap", "dear", "bad"]
+    assert "costs more" in chosen.evidence.rejected["dear"]
+    assert "may be worse" in chosen.evidence.rejected["bad"]
+
+
+def test_a_dear_candidate_is_chosen_where_it_is_really_better() -> None:
+    table = planted.outcomes(
+        {"dear": planted.right(0.95, 300), "cheap": planted.right(0.6, 300)}, {"dear": 0.01, "cheap": 0.001}
+    )
+    chosen = only(route(table, planted.models(dear="local", cheap="local"), LIMITS))
+    assert (chosen.status, chosen.chain[0].model) == ("decided", "dear")
+
+
+def test_what_the_evidence_does_not_separate_is_provisional_with_the_items_it_takes() -> None:
+    table = planted.outcomes({"a": planted.right(0.75, 24), "b": planted.right(0.7, 24, 1)}, {"a": 0.01, "b": 0.001})
+    chosen = only(route(table, planted.models(a="local", b="local"), LIMITS))
+    assert (chosen.status, chosen.chain[0].model) == ("provisional", "a")
+    assert chosen.evidence.items_to_decide is not None and chosen.evidence.items_to_decide > 24
+    assert str(chosen.evidence.items_to_decide) in chosen.reason
+
+
+def test_nothing_inside_the_limits_is_infeasible_and_says_why() -> None:
+    table = planted.outcomes({"a": planted.right(0.2, 50)})
+    chosen = only(route(table, planted.models(a="local"), LIMITS))
+    assert (chosen.status, chosen.chain) == ("infeasible", [])
+    assert "score 0.20 is under the minimum of 0.5" in chosen.reason
+
+
+def test_a_score_that_may_be_under_the_minimum_does_not_decide() -> None:
+    table = planted.outcomes({"a": planted.right(0.54, 50)})
+    chosen = only(route(table, planted.models(a="local"), LIMITS))
+    assert chosen.status == "provisional"
+    assert "may be under the minimum" in chosen.reason
+
+
+@pytest.mark.parametrize(("n", "status"), [(58, "provisional"), (80, "decided")])
+def test_a_latency_limit_is_met_when_its_bound_is(n: int, status: str) -> None:
+    table = planted.outcomes({"a": planted.right(0.9, n)}, latency_s=0.3)
+    limits = {"planted": Limits(min_score=0.5, p95_latency_s=0.5)}
+    assert only(route(table, planted.models(a="local"), limits)).status == status
+
+
+def test_a_slow_candidate_is_outside_the_limits() -> None:
+    table = planted.outcomes(
+        {"slow": planted.right(0.9, 80), "fast": planted.right(0.8, 80, 1)}, latency_s={"slow": 2.0, "fast": 0.2}
+    )
+    limits = {"planted": Limits(min_score=0.5, p95_latency_s=1)}
+    chosen = only(route(table, planted.models(slow="local", fast="local"), limits))
+    assert chosen.chain[0].model == "fast"
+    assert "over the limit" in chosen.evidence.rejected["slow"]
+
+
+def test_each_class_is_decided_on_its_own_items() -> None:
+    labels = ["internal"] * 200 + ["restricted"] * 200
+    table = planted.outcomes({"a": [1.0] * 200 + [0.0] * 200, "b": [0.0] * 200 + [1.0] * 200}, sensitivity=labels)
+    policy = route(table, planted.models(a="local", b="local"), LIMITS)
+    assert only(policy, "open").chain[0].model == "a"
+    assert only(policy, "restricted").chain[0].model == "b"
+    assert policy.route("planted").class_ == "restricted"  # a request that states no class
+
+
+@pytest.mark.parametrize("hidden", [{}, {"sensitivity": None}])
+def test_a_hosted_or_unlisted_model_never_gets_a_restricted_route(hidden: dict[str, None]) -> None:
+    table = planted.outcomes({"hosted": [1.0] * 100, "unlisted": [1.0] * 100, "here": planted.right(0.7, 100)})
+    table["sensitivity"] = "restricted"
+    if hidden:
+        table = table.drop(columns="sensitivity")  # no label is restricted, not open
+    chosen = only(route(table, planted.models(hosted="hosted", here="local"), LIMITS), "restricted")
+    assert [link.model for link in chosen.chain] == ["here"]
+    assert chosen.evidence.rejected["hosted"].startswith("hosted")
+    assert chosen.evidence.rejected["unlisted"].startswith("hosted")
+
+
+def test_a_candidate_that_was_not_asked_enough_is_not_eligible() -> None:
+    table = planted.outcomes({"a": planted.right(0.7, 100), "b": [1.0] * 100})
+    table = table[~((table["model"] == "b") & (table.index % 100 >= 85))]
+    chosen = only(route(table, planted.models(a="local", b="local"), LIMITS))
+    assert chosen.chain[0].model == "a"
+    assert "asked only 85%" in chosen.evidence.rejected["b"]
+
+
+def test_an_unknown_cost_is_not_the_cheapest_and_keeps_a_choice_from_being_decided() -> None:
+    same = planted.right(0.9, 400)
+    table = planted.outcomes({"known": same, "unknown": same}, {"known": 0.01, "unknown": None})
+    chosen = only(route(table, planted.models(known="local", unknown="local"), LIMITS))
+    assert chosen.status == "provisional"
+    assert "costs are unknown" in chosen.reason
+
+
+def test_another_variant_of_the_same_model_is_no_fallback() -> None:
+    same = planted.right(0.9, 100)
+    table = planted.outcomes({"a": same, "a#few_shot": same, "b": same})
+    chosen = only(route(table, planted.models(a="local", b="local"), LIMITS))
+    assert sorted(link.model for link in chosen.chain) == ["a", "b"]
+
+
+def test_a_margin_that_the_eval_set_does_not_set_is_the_default_and_said_to_be() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 100)})
+    chosen = only(route(table, planted.models(a="local")))
+    assert (chosen.margin, chosen.margin_source) == (0.05, "default")
+    assert only(route(table, planted.models(a="local"), LIMITS)).margin_source == "evalset"
+
+
+def test_errors_count_against_a_candidate() -> None:
+    table = planted.outcomes({"a": [1.0] * 40 + [math.nan] * 60, "b": planted.right(0.8, 100)})
+    chosen = only(route(table, planted.models(a="local", b="local"), LIMITS))
+    assert chosen.chain[0].model == "b"
+
+
+def test_the_wrong_candidate_is_decided_at_most_as_often_as_said() -> None:
+    """400 planted tables in which a candidate is worse than the best by just the margin: at most 5 % call it good."""
+    import numpy as np
+
+    rng = np.random.default_rng(6)
+    wrong = 0
+    for _ in range(400):
+        best = (rng.random(120) < 0.8).astype(float)
+        worse = (rng.random(120) < 0.7).astype(float)
+        table = planted.outcomes({"best": list(best), "worse": list(worse)}, {"best": 0.01, "worse": 0.001})
+        chosen = only(route(table, planted.models(best="local", worse="local"), LIMITS))
+        wrong += chosen.status == "decided" and chosen.chain[0].model == "worse"
+    assert wrong / 400 <= 0.08  # 5 % and three standard errors
+
+
+def test_a_policy_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
+    table = planted.outcomes({"a#few_shot": planted.right(0.9, 100), "b": planted.right(0.2, 100)})
+    policy = route(table, planted.models(a="local", b="local"), LIMITS)
+    path = policy.save(tmp_path / "routing.yaml")
+    assert load_policy(path) == policy
+    data = yaml.safe_load(path.read_text())
+    assert data["routes"][0]["on"] == ["error", "format"]
+    assert data["routes"][0]["chain"][0] == {"model": "a", "variant": "few_shot"}
+    assert data["evidence"]["outcomes_sha256"]
+
+
+def test_a_policy_with_an_unknown_key_is_refused_by_file_and_line(tmp_path: Path) -> None:
+    policy = route(planted.outcomes({"a": [1.0]}), planted.models(a="local"))
+    path = policy.save(tmp_path / "routing.yaml")
+    path.write_text(path.read_text().replace("objective: cost", "objectiv: cost"))
+    with pytest.raises(InputError, match=r"routing\.yaml:\d+: field 'objectiv': unknown key"):
+        load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"), [(["far"], "never reach a hosted model"), (["gone"], "never reach a hosted model")]
+)
+def test_a_restricted_route_to_a_hosted_model_is_refused(chain: list[str], message: str) -> None:
+    made = Route.model_validate(
+        {
+            "task": "t",
+            "class": "restricted",
+            "status": "decided",
+            "chain": [{"model": name} for name in chain],
+            "margin": 0.05,
+            "margin_source": "evalset",
+            "reason": "planted",
+        }
+    )
+    with pytest.raises(InputError, match=message):
+        check_closure(Policy(workbench="0", routes=[made]), planted.models(far="hosted"))

@@ -37,7 +37,7 @@ def text_of(path: Path) -> bytes:
     """All that is in a file: its bytes, and what a reader of its format would see."""
     content = path.read_bytes()
     if path.suffix == ".parquet":
-        content += pd.read_parquet(path).to_json().encode()
+        content += pd.read_parquet(path).to_csv().encode()
     if content.startswith(b"SQLite format 3"):
         with contextlib.closing(sqlite3.connect(path)) as database:
             content += "\n".join(database.iterdump()).encode()

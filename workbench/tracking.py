@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench import __version__, project
+from workbench._mlflow_views import TAG, view_tag
 from workbench.evidence import leaderboard
 from workbench.outcomes import digest, split_candidate, write_outcomes
 from workbench.privacy import redact_outcomes
@@ -125,7 +126,7 @@ def _track(client: MlflowClient, run: Run) -> None:
     print_ = fingerprint(run)
     same = client.search_runs(experiment, f"tags.`workbench.fingerprint` = '{print_}'", max_results=1)
     if same:
-        _link(run, experiment, same[0].info.run_id, None)
+        _link(client, run, experiment, same[0].info.run_id)
         return
     started_ms = int(run.started.timestamp() * 1000)
     parent = client.create_run(
@@ -135,12 +136,11 @@ def _track(client: MlflowClient, run: Run) -> None:
         tags={"workbench.run": run.id, "workbench.status": run.status},
     ).info.run_id
     run.outcomes.attrs["mlflow_run"] = parent
-    children = {}
     _log_parent(client, parent, run)
     if len(run.outcomes):
         board = leaderboard(run.outcomes)
         _log_best(client, parent, board, started_ms)
-        children = _log_children(client, experiment, parent, run, board, started_ms)
+        _log_children(client, experiment, parent, run, board, started_ms)
         _log_artifacts(client, parent, run, board)
         for route in run.policy.routes:
             chosen = route.chosen.candidate if route.chosen else "none"
@@ -148,7 +148,7 @@ def _track(client: MlflowClient, run: Run) -> None:
     client.set_tag(parent, "mlflow.note.content", _note(run))
     client.set_tag(parent, "workbench.fingerprint", print_)  # last: only what is there whole is pointed to
     client.set_terminated(parent, _STATUS[run.status])
-    _link(run, experiment, parent, children)
+    _link(client, run, experiment, parent)
 
 
 def _run_name(run: Run) -> str:
@@ -177,11 +177,10 @@ def _log_best(client: MlflowClient, parent: str, board: pd.DataFrame, at_ms: int
 
 def _log_children(
     client: MlflowClient, experiment: str, parent: str, run: Run, board: pd.DataFrame, started_ms: int
-) -> dict[str, str]:
+) -> None:
     """One child for each candidate, the tasks as metrics, so that its row answers: good at what, at what cost?"""
     from mlflow.entities import Metric
 
-    children = {}
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
     for rank, candidate in enumerate(map(str, summary.index)):
         # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.
@@ -202,8 +201,6 @@ def _log_children(
         client.log_batch(child, metrics=metrics, params=_params(run, candidate))
         client.log_inputs(child, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(child, _STATUS[run.status])
-        children[candidate] = child
-    return dict(reversed(children.items()))
 
 
 def _params(run: Run, candidate: str) -> list[Any]:
@@ -257,13 +254,30 @@ def _note(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _link(run: Run, experiment: str, parent: str, children: dict[str, str] | None) -> None:
-    """Addresses in the UI that answer with no clicking about."""
+def _link(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
+    """Addresses in the UI that answer with no clicking about, the same for a run and for its repetition."""
     base = f"{_UI}/#/experiments/{experiment}"
     run.links["run_id"] = parent
+    run.outcomes.attrs["mlflow_run"] = parent
+    of_parent = f"tags.`mlflow.parentRunId` = '{parent}'"
+    children = client.search_runs(experiment, of_parent, order_by=["attributes.start_time DESC"])
+    if children:
+        _share_view(client, run, experiment, parent)
+        view = f"{base}/runs?viewStateShareKey={parent}&compareRunsMode="
+        run.links["which model for which task"] = f"{view}CHART"
+        run.links["scores"] = f"{view}TABLE"
     run.links["comparison"] = f"{base}/evaluation-runs"
     run.links["run"] = f"{base}/runs/{parent}"
     if children:
-        ids = json.dumps(list(children.values()))
+        ids = json.dumps([child.info.run_id for child in children])
         run.links["compare"] = f'{_UI}/#/compare-runs?runs={ids}&experiments=["{experiment}"]'.replace(" ", "")
-    run.outcomes.attrs["mlflow_run"] = parent
+
+
+def _share_view(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
+    """The view that the links open, once for a run: whoever changed it in the UI keeps the change."""
+    if f"{TAG}{parent}" in client.get_experiment(experiment).tags:
+        return
+    scores = leaderboard(run.outcomes).pivot_table(index="candidate", columns="task", values="score", observed=True)
+    sections = [name for name, _, _ in _FIGURES]
+    text = view_tag(f"Which model: {_run_name(run)}", parent, scores, sections, int(run.started.timestamp() * 1000))
+    client.set_experiment_tag(experiment, f"{TAG}{parent}", text)

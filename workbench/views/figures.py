@@ -51,7 +51,8 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
             color = _COLORS[models.index(model) % len(_COLORS)]
             marker = _MARKERS[variants.index(variant) % len(_MARKERS)]
             _point(axis, row, floor, color, marker, row["candidate"] in chosen)
-        _finish(axis, task, floor)
+        hidden = int((~np.isfinite(board.loc[board["task"] == task, "cost_per_accepted_usd"])).sum())
+        _finish(axis, f"{task} ({hidden} not shown: no cost per accepted)" if hidden else task, floor)
     axes[0].set_ylabel("score (mean, 95 % interval)")
     handles: dict[str, Any] = {}
     for axis in axes:
@@ -79,7 +80,7 @@ def _floor(board: pd.DataFrame) -> float:
 def _point(axis: Axes, row: pd.Series[Any], floor: float, color: str, marker: str, chosen: bool) -> None:
     cost, lo, hi = row["cost_per_accepted_usd"], row["cost_lo"], row["cost_hi"]
     if not np.isfinite(cost):
-        return  # unknown, or nothing accepted: the note below the axis says how many
+        return  # unknown, or nothing accepted: the title says how many
     x = max(cost, floor)
     reach = [[max(x - lo, 0)], [max(min(hi, x * 100) - x, 0)]] if cost > 0 else None
     axis.errorbar(
@@ -98,11 +99,11 @@ def _point(axis: Axes, row: pd.Series[Any], floor: float, color: str, marker: st
         axis.plot(x, row["score"], "o", markersize=16, fillstyle="none", color="black", markeredgewidth=1.4)
 
 
-def _finish(axis: Axes, task: str, floor: float) -> None:
+def _finish(axis: Axes, title: str, floor: float) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axis.set_xscale("log")
-    axis.set_title(task, fontsize=11)
+    axis.set_title(title, fontsize=10)
     axis.set_xlabel("cost per accepted answer (USD, all attempts)")
     axis.set_ylim(-0.03, 1.03)
     axis.grid(True, which="major", color="#dddddd", linewidth=0.6)

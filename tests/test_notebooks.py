@@ -1,0 +1,124 @@
+"""Every notebook runs under papermill with the real engine, and says on its own page what it found."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import REPOSITORY, environment
+
+NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
+PARAMETERS = {"01_quickstart": {"sample": 4}, "03_compare": {"sample": 4}, "06_routing": {}}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_short_has_parameters_and_is_stored_without_outputs(name: str) -> None:
+    notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", 4)
+    assert len(notebook.cells) <= 14
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert all(word in first.source for word in ("Purpose", "Inputs", "Outputs", "Run time"))
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert "def " not in cell.source and "class " not in cell.source  # logic lives in the package
+
+
+def test_every_notebook_is_run_here() -> None:
+    assert list(PARAMETERS) == NOTEBOOKS
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All notebooks, run in their order in one project, so that later ones answer from the journal."""
+    root = tmp_path_factory.mktemp("notebooks")
+    for name in ("evalsets", "notebooks"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    shutil.copy(REPOSITORY / "models.yaml", root / "models.yaml")
+    done = {}
+    for name, parameters in PARAMETERS.items():
+        target = root / f"{name}.out.ipynb"
+        options = [part for key, value in parameters.items() for part in ("-p", key, str(value))]
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "--cwd", "notebooks"]
+        run = subprocess.run(
+            [*command, f"notebooks/{name}.ipynb", str(target), *options],
+            cwd=root,
+            env=environment(root),
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert run.returncode == 0, run.stderr[-3000:]
+        done[name] = nbformat.read(target, 4)
+    done["root"] = root
+    return done
+
+
+def outputs(notebook: Any, kind: str) -> list[str]:
+    """All outputs of a kind: `stream` or a MIME type."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and kind == "stream" and output.name == "stdout":
+                found.append(output.text)
+            elif kind in output.get("data", {}):
+                found.append(output.data[kind])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["01_quickstart", "03_compare"])
+def test_a_page_without_a_kernel_shows_the_leaderboard_and_the_figure(executed: dict[str, Any], name: str) -> None:
+    tables = "".join(outputs(executed[name], "text/html"))
+    assert "a stratified sample of 4 of" in tables
+    assert "smollm2-q4#few_shot" in tables and "rules" in tables
+    assert len(outputs(executed[name], "image/png")) == 1
+
+
+@pytest.mark.slow
+def test_the_quickstart_exports_what_it_chose(executed: dict[str, Any]) -> None:
+    from workbench.routing import load_policy
+
+    policy = load_policy(executed["root"] / "exports" / "routing.yaml")
+    assert {route.task for route in policy.routes} == {"contract_questions", "order_extraction", "support_triage"}
+    assert policy.evidence.mlflow_run
+    assert (executed["root"] / "exports" / "litellm.yaml").exists()
+
+
+@pytest.mark.slow
+def test_the_second_notebook_asks_no_model(executed: dict[str, Any]) -> None:
+    sent = [text for text in outputs(executed["01_quickstart"], "stream") if "requests sent" in text]
+    assert sent and " 0 requests sent" not in sent[0]
+    runs = sorted((executed["root"] / ".workbench" / "runs").iterdir())
+    assert len(runs) == 2
+    logs = list((executed["root"] / ".workbench" / "engines").glob("*.log"))
+    assert len(logs) == 2  # one engine start for each of the two models, all in the first notebook
+
+
+@pytest.mark.slow
+def test_executed_notebooks_hold_no_restricted_text(executed: dict[str, Any]) -> None:
+    import json
+
+    secrets = []
+    for path in (REPOSITORY / "evalsets").glob("*/items.jsonl"):
+        items = [json.loads(line) for line in path.read_text().splitlines()]
+        restricted = [item for item in items if item.get("sensitivity") == "restricted"]
+        secrets += [str(value)[:60] for item in restricted for value in item["inputs"].values() if len(str(value)) > 60]
+    assert len(secrets) > 50
+    for name in PARAMETERS:
+        page = nbformat.writes(executed[name])
+        assert not [secret for secret in secrets if json.dumps(secret, ensure_ascii=False)[1:-1] in page]
+
+
+def test_the_repository_has_no_executed_notebook(tmp_path: Path) -> None:
+    tool = Path(sys.executable).with_name("nbstripout")
+    keys = "metadata.papermill cell.metadata.papermill metadata.widgets"
+    paths = [str(path) for path in (REPOSITORY / "notebooks").glob("*.ipynb")]
+    assert subprocess.run([tool, "--verify", "--extra-keys", keys, *paths], cwd=tmp_path).returncode == 0

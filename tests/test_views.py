@@ -1,0 +1,75 @@
+"""Tables and figures: escaped, and honest about what is free, unknown or not accepted."""
+
+from __future__ import annotations
+
+import math
+
+import planted
+import pytest
+
+from workbench.errors import InputError
+from workbench.evalset import Limits
+from workbench.evidence import leaderboard
+from workbench.routing import route
+from workbench.views import disagreements, leaderboard_html, rejected, routes_html, telling_item, tradeoff
+from workbench.views.figures import png
+from workbench.views.tables import seconds, usd
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def test_names_that_are_markup_stay_text() -> None:
+    table = planted.outcomes({SCRIPT: [1.0, 0.0]}, task=SCRIPT)
+    policy = route(table, planted.models(), {SCRIPT: Limits(min_score=0.9)})
+    for shown in (leaderboard_html(leaderboard(table), policy), routes_html(policy)):
+        assert SCRIPT not in shown
+        assert "&lt;script&gt;" in shown
+
+
+def test_the_chosen_candidate_is_marked_with_its_class_and_status() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 200), "b": planted.right(0.2, 200)})
+    policy = route(table, planted.models(a="local", b="local"), {"planted": Limits(min_score=0.5)})
+    assert leaderboard_html(leaderboard(table), policy).count("open (decided)") == 1
+    assert list(rejected(policy)["candidate"]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "free"), (math.nan, "unknown"), (math.inf, "none accepted"), (0.00021, "$0.00021")]
+)
+def test_costs_read_as_what_they_are(value: float, shown: str) -> None:
+    assert usd(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0002, "<0.001 s"), (1.234, "1.23 s"), (math.nan, "unknown")])
+def test_times_have_a_unit(value: float, shown: str) -> None:
+    assert seconds(value) == shown
+
+
+def test_the_figure_shows_free_and_paid_candidates_and_rings_the_chosen() -> None:
+    scores = {"free": planted.right(0.6, 80), "paid": planted.right(0.9, 80), "never": [0.0] * 80, "odd": [1.0] * 80}
+    table = planted.outcomes(scores, {"free": 0.0, "paid": 0.002, "never": 0.001, "odd": None})
+    policy = route(table, planted.models(free="local", paid="local"), {"planted": Limits(min_score=0.5)})
+    figure = tradeoff(leaderboard(table), policy)
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log"
+    assert "USD" in axis.get_xlabel() and "score" in axis.get_ylabel()
+    shown = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert shown == {"free", "paid"}  # no answer accepted, and an unknown cost, have no place on the axis
+    assert "1 not shown" in axis.get_title() or "2 not shown" in axis.get_title()
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_disagreements_come_largest_first_and_hide_restricted_text() -> None:
+    table = planted.outcomes(
+        {"a": [1.0, 1.0, 0.5], "b": [1.0, 0.0, 0.3]}, sensitivity=["internal", "restricted", "internal"]
+    )
+    table["output"] = "a secret"
+    apart = disagreements(table, "planted", "a", "b")
+    assert list(apart["item_id"]) == ["restricted-1", "internal-2"]
+    assert apart["output a"].tolist() == ["[restricted] 8 characters", "a secret"]
+    assert telling_item(table, "planted", "a", "b") == "internal-2"
+
+
+def test_disagreements_of_a_candidate_that_is_not_there_are_an_error() -> None:
+    with pytest.raises(InputError, match="no outcomes of 'c'"):
+        disagreements(planted.outcomes({"a": [1.0]}), "planted", "a", "c")

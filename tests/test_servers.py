@@ -225,7 +225,7 @@ def test_a_server_that_is_up_but_generates_nothing_is_not_ready() -> None:
         "import http.server, os\n"
         "class H(http.server.BaseHTTPRequestHandler):\n"
         "    def do_POST(self):\n"
-        "        self.send_response(200); self.end_headers()\n"
+        "        self.send_response(200); self.send_header('Content-Type', 'application/json'); self.end_headers()\n"
         '        self.wfile.write(b\'{"usage": {"completion_tokens": 0}}\')\n'
         "server = http.server.HTTPServer(('127.0.0.1', 0), H)\n"
         "open(os.environ['WORKBENCH_ADDRESS_FILE'], 'w').write(f'http://127.0.0.1:{server.server_port}')\n"

@@ -2,7 +2,7 @@
 
 The page reads the experiment tag `mlflow.sharedViewState.<key>` when its address says `viewStateShareKey=<key>`.
 What is in there is not documented (read from MLflow 3.17's page): only `tracking` writes it, and a page that knows
-another form says that the view is invalid and shows the runs as usual.
+another form says that the view is invalid and shows the experiment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import pandas as pd
 
 TAG = "mlflow.sharedViewState."
-_COLUMN_PX = 240  # "score_by_task/" and some 20 letters of a task's name
+_NAME, _CREATED = "attributes.`Run Name`", "runDateAndNestInfo"  # what the page calls its first two columns
+# Three tasks are seen whole on 1440 pixels beside the assistant, which MLflow opens at a first visit.
+_SCORE_PX, _FIRST_PX = 155, {_NAME: 190, _CREATED: 84}
 
 
 def view_tag(name: str, parent: str, scores: pd.DataFrame, sections: Sequence[str], at_ms: int) -> str:
@@ -42,8 +44,8 @@ def _state(parent: str, scores: pd.DataFrame, sections: Sequence[str]) -> dict[s
         "orderByKey": columns[0],
         "orderByAsc": False,
         "selectedColumns": columns,
-        "columnOrder": columns,
-        "columnWidths": dict.fromkeys(columns, _COLUMN_PX),
+        "columnOrder": [*_FIRST_PX, *columns],
+        "columnWidths": _FIRST_PX | dict.fromkeys(columns, _SCORE_PX),
         "runsHiddenMode": "SHOW_ALL",
         "runListHidden": True,  # in the charts only: their axes have room for names then
         "compareRunCharts": [plot for _, plot in plots] + bars,
@@ -64,11 +66,10 @@ def _plots(scores: pd.DataFrame, prefix: str) -> list[tuple[str, dict[str, Any]]
     plots = []
     for index, tasks in enumerate(tasks for tasks in sets if tasks):
         left_out = [str(name) for name in scores.index[~asked[list(tasks)].all(axis=1)]]
-        title = "Which model for which task" if len(tasks) > 1 else "Which model"
-        title += "" if len(tasks) == scores.shape[1] else f": {', '.join(tasks)}"
-        if left_out:
-            who = ", ".join(left_out) if len(left_out) < 3 else f"{len(left_out)} candidates"
-            title += f" (not {who}: not asked every task here)"
+        title = "Which model for which task" if len(tasks) == scores.shape[1] else "Which model"
+        title += "" if len(tasks) == scores.shape[1] else f", {len(tasks)} of {scores.shape[1]} tasks"
+        if left_out:  # the page cuts a title after some 40 letters
+            title += f", without {left_out[0] if len(left_out) == 1 else f'{len(left_out)} candidates'}"
         section = f"workbench-{index}"
         plot = {"selectedParams": ["candidate"], "selectedMetrics": [f"{prefix}/{task}" for task in tasks]}
         plots.append((title, _chart("PARALLEL", section, section) | plot | {"showAllRuns": False}))

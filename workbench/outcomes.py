@@ -39,6 +39,7 @@ COLUMNS = [
     *("wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice", "cluster", "sensitivity"),
     *("asked_at", "source", "run_id", "evalset_digest"),
 ]
+RUN_FILE = "run.json"
 _DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}
 
 
@@ -210,7 +211,17 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
         table: pd.DataFrame = readers[path.suffix](path)
     except (ValueError, OSError, KeyError) as failure:
         raise InputError(f"{where}: cannot be read as {path.suffix[1:]}: {str(failure).splitlines()[0]}.") from None
-    return normalize(table, where)
+    table = normalize(table, where)
+    table.attrs |= _noted(path)
+    return table
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What the run that a table belongs to noted beside it when it was tracked."""
+    try:
+        return {"mlflow_run": json.loads(path.with_name(RUN_FILE).read_text())["links"]["run_id"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

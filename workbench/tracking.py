@@ -261,10 +261,9 @@ def _link(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
     run.outcomes.attrs["mlflow_run"] = parent
     of_parent = f"tags.`mlflow.parentRunId` = '{parent}'"
     children = client.search_runs(experiment, of_parent, order_by=["attributes.start_time DESC"])
-    if children:
-        _share_view(client, run, experiment, parent)
+    if children and _share_view(client, run, experiment, parent):
         view = f"{base}/runs?viewStateShareKey={parent}&compareRunsMode="
-        run.links["which model for which task"] = f"{view}CHART"
+        run.links["which_model"] = f"{view}CHART"
         run.links["scores"] = f"{view}TABLE"
     run.links["comparison"] = f"{base}/evaluation-runs"
     run.links["run"] = f"{base}/runs/{parent}"
@@ -273,11 +272,14 @@ def _link(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
         run.links["compare"] = f'{_UI}/#/compare-runs?runs={ids}&experiments=["{experiment}"]'.replace(" ", "")
 
 
-def _share_view(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
-    """The view that the links open, once for a run: whoever changed it in the UI keeps the change."""
+def _share_view(client: MlflowClient, run: Run, experiment: str, parent: str) -> bool:
+    """Whether there is a view to open. Written once for a run: whoever changed it in the UI keeps the change."""
     if f"{TAG}{parent}" in client.get_experiment(experiment).tags:
-        return
+        return True
     scores = leaderboard(run.outcomes).pivot_table(index="candidate", columns="task", values="score", observed=True)
+    if scores.empty:
+        return False
     sections = [name for name, _, _ in _FIGURES]
     text = view_tag(f"Which model: {_run_name(run)}", parent, scores, sections, int(run.started.timestamp() * 1000))
     client.set_experiment_tag(experiment, f"{TAG}{parent}", text)
+    return True

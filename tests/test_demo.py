@@ -48,6 +48,7 @@ def test_the_demo_chooses_exports_and_is_quick_when_repeated(tmp_path: Path) -> 
     started = time.monotonic()
     second = demo(root)
     assert len(list((root / ".workbench" / "engines").glob("*.log"))) == 2  # no engine was started again
+    assert ", 0 requests sent to models" in second and ", 0 requests sent to models" not in first
     assert scores(second) == scores(first)
     assert time.monotonic() - started < 300  # a hang, not a speed: the README's figure is measured apart
 

@@ -281,15 +281,18 @@ def _ui(arguments: argparse.Namespace) -> int:
 
 def _demo_report(arguments: argparse.Namespace) -> int:
     from workbench.evidence import leaderboard
-    from workbench.outcomes import latest_outcomes, read_outcomes
+    from workbench.files import read_json
+    from workbench.outcomes import RUN_FILE, latest_outcomes, read_outcomes
     from workbench.routing import load_policy
     from workbench.views.tables import leaderboard_text
 
     policy = load_policy(arguments.policy)
     table = latest_outcomes()
+    noted = read_json(table.with_name(RUN_FILE))
     print(leaderboard_text(leaderboard(read_outcomes(table)), policy))
     print(policy.describe())
     print()
+    print(*[noted["summary"], *noted["problems"]], sep="\n")
     for what, path in {"outcomes": table, "policy": arguments.policy, "gateway": "exports/litellm.yaml"}.items():
         print(f"{what:9} {project.shown(path)}")
     print("notebook  exports/01_quickstart.ipynb, as it ran")

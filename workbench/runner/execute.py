@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import threading
 from collections import Counter, defaultdict
@@ -26,8 +27,9 @@ from workbench.catalog import Model, Models
 from workbench.client import Client, Endpoint
 from workbench.errors import WorkbenchError
 from workbench.evalset import EvalSet
+from workbench.files import write_atomic
 from workbench.journal import Journal
-from workbench.outcomes import COLUMNS, REQUIRED, normalize, write_outcomes
+from workbench.outcomes import COLUMNS, REQUIRED, RUN_FILE, normalize, write_outcomes
 from workbench.prices import BusyMeter
 from workbench.runner.ask import ask, ask_rules, outcome, replay
 from workbench.runner.plan import Plan, Question, make_plan
@@ -87,6 +89,11 @@ class Run:
 
         return route(self.outcomes, self.models, limits=self.tasks)
 
+    def note(self) -> None:
+        """Write what happened beside the outcome table; it holds no text of any item."""
+        noted = {"summary": self.summary(), "status": self.status, "problems": self.problems, "links": self.links}
+        write_atomic(self.path / RUN_FILE, json.dumps(noted, indent=1, ensure_ascii=False), mode=0o600)
+
     def summary(self) -> str:
         """One line on what happened."""
         parts = [f"run {self.id}: {self.status}", f"{len(self.outcomes)} outcomes"]
@@ -133,6 +140,7 @@ def run(
         from workbench.tracking import track_run
 
         track_run(done)
+    done.note()
     return done
 
 

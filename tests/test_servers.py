@@ -274,3 +274,19 @@ def test_parts_are_joined_once_and_again_when_a_part_changes(project: Path) -> N
     assert locate(parts) == (path, first)
     (project / "w.gguf.part01").write_bytes(b"cde")
     assert locate(parts)[0].read_bytes() == b"abcde" and locate(parts)[1] != first
+
+
+def test_a_damaged_joined_file_is_joined_anew(project: Path) -> None:
+    import hashlib
+
+    from workbench.catalog import Model
+    from workbench.servers.weights import locate
+
+    for index, part in enumerate((b"first", b"second")):
+        (project / f"tiny.gguf.part{index}").write_bytes(part)
+    digest = hashlib.sha256(b"firstsecond").hexdigest()
+    entry = {"id": "m", "engine": "llamacpp", "model": ["tiny.gguf.part0", "tiny.gguf.part1"], "sha256": digest}
+    path, _ = locate(Model.model_validate(entry))
+    path.write_bytes(b"FIRSTSECOND")
+    again, found = locate(Model.model_validate(entry))
+    assert (again.read_bytes(), found) == (b"firstsecond", digest)

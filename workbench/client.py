@@ -9,7 +9,6 @@ address that a host name resolves to is checked against the zone before a connec
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import time
@@ -337,7 +336,7 @@ def _str(value: Any) -> str | None:
     return _clean(value)[:200] if isinstance(value, str) and value else None
 
 
-async def preflight(destination: Destination) -> None:
+def preflight(destination: Destination) -> None:
     """Resolve a local or private endpoint once, so that a wrong zone is told before a run starts.
 
     Raises:
@@ -348,7 +347,7 @@ async def preflight(destination: Destination) -> None:
     check_literal(destination)
     url = URL(destination.base_url)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port)
+        found = socket.getaddrinfo(url.host, url.port)
     except OSError:
         return  # the run will say that it cannot connect
     for *_, address in found:

@@ -114,7 +114,7 @@ def check_address(zone: Zone, host: str, address: str, private_hosts: Collection
     ip = mapped or ip
     if zone == "local" and not ip.is_loopback:
         raise InputError(f"zone local: {host} is {address}, which is not this machine. Set zone: private or hosted.")
-    inside = ip.is_private and not ip.is_unspecified
+    inside = ip.is_private and not ip.is_unspecified and not ip.is_link_local  # cloud metadata is link-local
     if zone == "private" and not inside and host not in private_hosts:
         raise InputError(
             f"zone private: {host} is {address}, a public address. Set zone: hosted, or list the host in private_hosts."

@@ -261,15 +261,15 @@ def _link(client: MlflowClient, run: Run, experiment: str, parent: str) -> None:
     run.outcomes.attrs["mlflow_run"] = parent
     of_parent = f"tags.`mlflow.parentRunId` = '{parent}'"
     children = client.search_runs(experiment, of_parent, order_by=["attributes.start_time DESC"])
-    if children and _share_view(client, run, experiment, parent):
-        view = f"{base}/runs?viewStateShareKey={parent}&compareRunsMode="
-        run.links["which_model"] = f"{view}CHART"
-        run.links["scores"] = f"{view}TABLE"
     run.links["comparison"] = f"{base}/evaluation-runs"
     run.links["run"] = f"{base}/runs/{parent}"
     if children:
         ids = json.dumps([child.info.run_id for child in children])
         run.links["compare"] = f'{_UI}/#/compare-runs?runs={ids}&experiments=["{experiment}"]'.replace(" ", "")
+    if children and _share_view(client, run, experiment, parent):
+        view = f"{base}/runs?viewStateShareKey={parent}&compareRunsMode="
+        run.links["which_model"] = f"{view}CHART"
+        run.links["scores"] = f"{view}TABLE"
 
 
 def _share_view(client: MlflowClient, run: Run, experiment: str, parent: str) -> bool:

@@ -134,7 +134,7 @@ def run(
         InputError: the plan is impossible; nothing was sent.
     """
     tasks = {name: task.sample(sample) for name, task in tasks.items()}
-    plan = _outside_loop(lambda: make_plan(tasks, models, variants, repeats))
+    plan = make_plan(tasks, models, variants, repeats)
     done = _Execution(plan, progress).go()
     if track:
         from workbench.tracking import track_run
@@ -142,24 +142,6 @@ def run(
         track_run(done)
     done.note()
     return done
-
-
-def _outside_loop(work: Any) -> Any:
-    """Run something that starts an event loop, also where one is running (a notebook): in a thread of its own."""
-    result: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            result["value"] = work()
-        except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
-            result["error"] = failure
-
-    thread = threading.Thread(target=target, name="workbench-plan")
-    thread.start()
-    thread.join()
-    if "error" in result:
-        raise result["error"]
-    return result["value"]
 
 
 class _Execution:

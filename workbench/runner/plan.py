@@ -6,7 +6,6 @@ print(plan.describe())
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +112,7 @@ def make_plan(
         check_variants(tasks, variants)
     plan = Plan(tasks, models)
     for name, model in models.items():
-        asyncio.run(preflight(model.destination()))
+        preflight(model.destination())
         reason = engine_of(model).unavailable(model)
         if reason and name in models.named:
             raise InputError(reason)

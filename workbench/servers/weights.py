@@ -67,6 +67,10 @@ def locate(model: Model) -> tuple[Path, str]:
     parts = [_find(model, name) for name in _parts(model)]
     path = parts[0] if len(parts) == 1 else _joined(model, parts)
     digest = _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    if model.sha256 and digest != model.sha256 and len(parts) > 1:
+        path.unlink()  # the joined file may be damaged where the parts are not
+        path = _joined(model, parts)
+        digest = _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
     if model.sha256 and digest != model.sha256:
         raise EngineError(
             f"{model.id}: the weights file {project.shown(path)} is not the one that models.yaml names: its SHA-256 is "
@@ -84,7 +88,7 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
 
 def _joined(model: Model, parts: list[Path]) -> Path:
     """The parts in one file under .workbench/weights, written once."""
-    stem = parts[0].name.rsplit(".part", 1)[0]
+    stem = f"{(model.sha256 or 'unchecked')[:12]}-{parts[0].name.rsplit('.part', 1)[0]}"
     target = project.state("weights") / stem
     size = sum(part.stat().st_size for part in parts)
     if target.is_file() and target.stat().st_size == size:

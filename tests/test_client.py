@@ -266,7 +266,7 @@ def test_a_name_outside_its_zone_is_refused_when_it_connects(
     with pytest.raises(InputError, match=f"zone {zone}: model.test is {address}"):
         attempt(target)
     with pytest.raises(InputError, match=f"zone {zone}"):
-        asyncio.run(preflight(target.destination))
+        preflight(target.destination)
 
 
 def test_a_name_that_resolves_into_its_zone_is_asked(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def test_a_name_that_leaves_its_zone_after_the_plan_fails_the_model_in_one_line(
 def test_a_listed_host_may_have_a_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
     resolve_to(monkeypatch, "93.184.215.14")
     target = endpoint("http://model.test:9/v1", zone="private", private_hosts=("model.test",))
-    asyncio.run(preflight(target.destination))
+    preflight(target.destination)
 
 
 @pytest.mark.parametrize("zone", ["local", "private"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
 import stat
@@ -270,16 +271,13 @@ def test_parts_are_joined_once_and_again_when_a_part_changes(project: Path) -> N
     from workbench.servers.weights import locate
 
     path, first = locate(parts)
-    assert path.read_bytes() == b"abcd" and path.name == "w.gguf"
+    assert path.read_bytes() == b"abcd" and path.name.endswith("w.gguf")
     assert locate(parts) == (path, first)
     (project / "w.gguf.part01").write_bytes(b"cde")
     assert locate(parts)[0].read_bytes() == b"abcde" and locate(parts)[1] != first
 
 
 def test_a_damaged_joined_file_is_joined_anew(project: Path) -> None:
-    import hashlib
-
-    from workbench.catalog import Model
     from workbench.servers.weights import locate
 
     for index, part in enumerate((b"first", b"second")):

@@ -111,8 +111,13 @@ def test_mlflow_shows_the_candidates_and_their_scores(project_with_a_run: Path, 
     base = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "workbench.cli", "ui", "--port", str(port)]
     with server(command, root, f"{base}/health"), page() as tab:
-        tab.goto(f"{base}/#/experiments/1/evaluation-runs")
-        tab.get_by_text("score_by_task/").first.wait_for(state="attached")
-        for name in ("rules", "smollm2-q4#few_shot", "gemma3-q4#few_shot"):
-            tab.get_by_text(name, exact=True).first.wait_for(state="attached")
-        tab.screenshot(path=str(tmp_path / "mlflow.png"))
+        noted = json.loads(next((root / ".workbench" / "runs").glob("*/run.json")).read_text())
+        for link, telling in (
+            ("scores", "score_by_task/order_extraction"),
+            ("which_model", "Which model for which task"),
+        ):
+            tab.goto(noted["links"][link].replace("http://127.0.0.1:5000", base))
+            tab.get_by_text(telling).first.wait_for(state="attached")
+            for name in ("rules", "smollm2-q4#few_shot", "gemma3-q4#few_shot"):
+                tab.get_by_text(name).first.wait_for(state="attached")
+            tab.screenshot(path=str(tmp_path / f"mlflow-{link}.png"))

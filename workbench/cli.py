@@ -157,8 +157,14 @@ def _report(done: Run) -> None:
     for problem in done.problems:
         print(f"problem: {problem}")
     print(f"outcomes: {project.shown(done.path / 'outcomes.parquet')}")
-    if "run" in done.links:
-        print(f"MLflow ('workbench ui'): {done.links['run']}")
+    _print_links(done.links)
+
+
+def _print_links(links: dict[str, str]) -> None:
+    """Addresses in MLflow that answer with no clicking about; 'workbench ui' serves them."""
+    for name, address in links.items():
+        if address.startswith("http"):
+            print(f"MLflow, {name.replace('_', ' ')}: {address}")
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
@@ -296,7 +302,8 @@ def _demo_report(arguments: argparse.Namespace) -> int:
     for what, path in {"outcomes": table, "policy": arguments.policy, "gateway": "exports/litellm.yaml"}.items():
         print(f"{what:9} {project.shown(path)}")
     print("notebook  exports/01_quickstart.ipynb, as it ran")
-    print("next      'make lab' opens JupyterLab, 'make ui' opens MLflow, 'make test' runs the tests")
+    _print_links({name: address for name, address in noted["links"].items() if name in ("which_model", "scores")})
+    print("next      'make ui' serves MLflow, 'make lab' opens JupyterLab, 'make test' runs the tests")
     return 0
 
 

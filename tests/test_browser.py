@@ -35,7 +35,7 @@ def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, root / name)
     shutil.copy(REPOSITORY / "models.yaml", root / "models.yaml")
     notebook = root / "notebooks" / "01_quickstart.ipynb"
-    notebook.write_text(notebook.read_text().replace("sample: int = 24", "sample: int = 3"))
+    notebook.write_text(notebook.read_text().replace("sample: int = 20", "sample: int = 3"))
     command = [sys.executable, "-m", "workbench.cli", "run", "--sample", "3"]
     run = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]

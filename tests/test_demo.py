@@ -1,9 +1,10 @@
-"""`make demo` as a stranger types it, on a small sample, and once more."""
+"""`make demo` as a stranger types it, on a small sample, where only loopback can be reached; and once more."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,18 +12,22 @@ import pytest
 from conftest import REPOSITORY, environment
 
 # The environment and the weights are there already; what they are made from is proven by CI's clean checkout.
+NOT_PERMITTED = 77
 _MADE = [option for name in (".venv/.core", ".weights/.smollm2", ".weights/.gemma3") for option in ("-o", name)]
 
 
 def demo(root: Path) -> str:
+    """The demo in a network namespace of its own: nothing in it may need, or try, a connection to the outside."""
     run = subprocess.run(
-        ["make", "demo", "SAMPLE=4", *_MADE],
+        [sys.executable, str(Path(__file__).with_name("loopback_only.py")), "make", "demo", "SAMPLE=4", *_MADE],
         cwd=root,
         env=environment(root),
         capture_output=True,
         text=True,
         timeout=900,
     )
+    if run.returncode == NOT_PERMITTED:
+        pytest.skip("network namespaces are not permitted here")
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     return run.stdout
 

@@ -1,6 +1,6 @@
 """The command: parses, calls, prints. Whatever it does, a notebook can do with the package.
 
-    workbench run --sample 24
+    workbench run --sample 20
     workbench route && workbench export .workbench/…/routing.yaml --to litellm
 
 Exit status: 0 done; 1 the run or a verification failed; 2 the input is wrong.

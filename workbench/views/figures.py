@@ -110,9 +110,14 @@ def _finish(axis: Axes, title: str, floor: float) -> None:
     axis.set_axisbelow(True)
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, floor / 2), high)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if x <= floor * 1.5 else f"${x:g}"))
-    axis.set_xticks([floor, *[t for t in axis.get_xticks() if floor * 2 < t < high]])
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if x <= floor * 1.5 else _dollars(x)))
+    axis.set_xticks([floor, *[t for t in axis.get_xticks() if floor * 5 < t < high]])
     axis.minorticks_off()
+
+
+def _dollars(x: float) -> str:
+    """A power of ten in full: $0.0001, not $1e-04."""
+    return f"${x:.{max(0, -int(np.floor(np.log10(x) + 1e-9)))}f}"
 
 
 def save_figures(board: pd.DataFrame, folder: Path, policy: Any = None) -> list[Path]:

@@ -211,7 +211,7 @@ def test_four_processes_may_open_a_fresh_store_at_once(project: Path) -> None:
     started = [start(project) for _ in range(4)]
     ended = [(process, *process.communicate(timeout=240)) for process in started]
     assert [process.returncode for process, _, _ in ended] == [0] * 4, ended
-    assert all("MLflow ('workbench ui')" in out and "problem:" not in out for _, out, _ in ended), ended
+    assert all("MLflow, run: http" in out and "problem:" not in out for _, out, _ in ended), ended
 
 
 # Runs against a server that records what it is asked.

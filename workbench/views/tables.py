@@ -69,9 +69,9 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
         sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
         body = "".join(_row(row, _marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
         tables.append(
-            f"<table><caption>{escape(str(task))}: {sample}</caption><tr><th class=t>candidate</th><th>score</th>"
+            f"<table><caption>{escape(str(task))}: {sample}</caption><tr><th class=t>candidate</th><th class=t>chosen for</th><th>score</th>"
             "<th>95 % interval</th><th></th><th>tied</th><th>accepted</th><th>format</th><th>cost per accepted</th>"
-            f"<th>p50</th><th>p95</th><th class=t>chosen for</th></tr>{body}</table>"
+            f"<th>p50</th><th>p95</th></tr>{body}</table>"
         )
     return page("".join(tables))
 
@@ -90,6 +90,7 @@ def _marks(policy: Policy | None, task: str, candidate: str) -> str:
 def _row(row: pd.Series[Any], mark: str) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
+        f"<td class=t>{escape(mark)}</td>",
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
         f"<td>{_bar(row)}</td>",
@@ -99,7 +100,6 @@ def _row(row: pd.Series[Any], mark: str) -> str:
         f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
         f"<td>{seconds(row['latency_p50_s'])}</td>",
         f"<td>{seconds(row['latency_p95_s'])}</td>",
-        f"<td class=t>{escape(mark)}</td>",
     ]
     return f"<tr{' class=on' if mark else ''}>{''.join(cells)}</tr>"
 

@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-PIP := pip install --quiet --disable-pip-version-check --require-hashes
+PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes
 PAPERMILL := $(BIN)/papermill --no-progress-bar --log-level WARNING -k python3 --cwd notebooks
 MODELS := $(if $(filter 0,$(GEMMA)),smollm2-q4 rules,)
 empty :=
@@ -41,7 +41,8 @@ check: dev  ## lint and types, in seconds
 	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
 
 lab: env weights  ## JupyterLab in the notebooks folder
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.news_url=None --LabApp.extension_manager=readonly \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 ui: env  ## MLflow on the runs so far
 	$(BIN)/workbench ui
@@ -61,13 +62,13 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/.core: .venv/bin/python locks/build.txt locks/core.txt pyproject.toml
 	@echo "installing the locked environment (a few minutes the first time)"
 	$(BIN)/$(PIP) -r locks/build.txt
 	$(BIN)/$(PIP) -r locks/core.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/.dev: .venv/.core locks/dev.txt
@@ -76,7 +77,7 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 .venv-gateways/.made: locks/gateways.txt
 	@echo "installing LiteLLM in an environment of its own (a minute the first time)"
-	$(PYTHON) -m venv .venv-gateways
+	$(PYTHON) -m venv .venv-gateways || { rm -rf .venv-gateways; exit 1; }
 	.venv-gateways/bin/$(PIP) -r locks/gateways.txt
 	@touch $@
 

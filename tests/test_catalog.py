@@ -77,7 +77,7 @@ def test_select_keeps_the_files_order_and_remembers_the_names() -> None:
         found.select(["d"])
 
 
-@pytest.mark.parametrize("url", ["https://host", "http://127.0.0.1:8000/v1/", "http://[::1]:8000/v1", "http://h?a=b@c"])
+@pytest.mark.parametrize("url", ["https://host", "http://127.0.0.1:8000/v1/", "http://[::1]:8000/v1"])
 def test_a_plain_url_is_taken(url: str) -> None:
     assert models(f'm: {{engine: openai, model: x, base_url: "{url}"}}')["m"].base_url == url.rstrip("/")
 

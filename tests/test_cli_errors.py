@@ -202,7 +202,7 @@ def test_broken_yaml_is_named_by_its_line(
         ),
         (
             {"engine": "openai", "model": "x", "base_url": "https://user:CANARY@host/v1"},
-            "field 'models.m.base_url': must be an http(s) URL without a user name or password",
+            "field 'models.m.base_url': must be an http(s) URL without a user name, password or query",
         ),
     ],
 )

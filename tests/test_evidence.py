@@ -12,7 +12,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from workbench.economics import cost_per_accepted, quantile_upper_bound
 from workbench.errors import InputError
-from workbench.evidence import compare, items_to_decide, leaderboard, mean_interval, paired_difference
+from workbench.evidence import compare, leaderboard
+from workbench.intervals import items_to_decide, mean_interval, paired_difference
 
 
 def test_binary_scores_get_wilsons_interval() -> None:

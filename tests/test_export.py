@@ -16,7 +16,7 @@ import yaml
 from aiohttp import ClientSession, web
 from conftest import REPOSITORY
 
-from workbench.catalog import Models, load_models
+from workbench.catalog import Model, Models, load_models
 from workbench.errors import InputError
 from workbench.evalset import load_evalset
 from workbench.export import export_policy
@@ -70,7 +70,7 @@ def test_what_litellm_cannot_express_is_said(tmp_path: Path) -> None:
         {"task": "t", "class": "open", "chain": [{"model": "near", "variant": "few_shot"}, {"model": "own"}]}
     )
     losses = " ".join(export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG).losses)
-    assert "few_shot" in losses and "wrong format" in losses and "workbench serve rules" in losses
+    assert "prompt, generation settings" in losses and "wrong format" in losses and "workbench serve rules" in losses
     infeasible = export_policy(TWO_TASKS, "litellm", tmp_path / "l.yaml", CATALOG)
     assert any(loss.startswith("legal-open: infeasible") for loss in infeasible.losses)
 
@@ -90,13 +90,40 @@ def test_a_broken_policy_is_refused_before_a_file_is_written(
     assert not list(tmp_path.glob("*l.yaml*"))
 
 
-def test_two_routes_that_would_share_a_group_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("feasible", [True, False])
+def test_two_routes_that_would_share_a_group_are_refused(tmp_path: Path, feasible: bool) -> None:
+    """Also where one has no model: its restricted requests would land in the other's hosted group."""
     policy = policy_of(
         {"task": "t", "class": "open", "chain": chain("far")},
-        {"task": "t-open", "class": "restricted", "chain": chain("near")},
+        {"task": "t-open", "class": "restricted", "chain": chain("near") if feasible else []},
     )
     with pytest.raises(InputError, match="share a model group"):
         export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG)
+
+
+@pytest.mark.parametrize(("zone", "address"), [("local", "http://8.8.8.8/v1"), ("private", "http://8.8.8.8/v1")])
+def test_a_zone_that_is_declared_wrongly_is_caught_before_a_file_is_written(
+    tmp_path: Path, zone: str, address: str
+) -> None:
+    entry = {"id": "lie", "engine": "openai", "model": "m", "zone": zone, "base_url": address}
+    models = Models({"lie": Model.model_validate(entry)})
+    policy = policy_of({"task": "t", "class": "restricted", "chain": chain("lie")})
+    with pytest.raises(InputError, match=f"zone {zone}"):
+        export_policy(policy, "litellm", tmp_path / "l.yaml", models)
+    assert not (tmp_path / "l.yaml").exists()
+
+
+def test_no_address_of_the_config_hangs_on_a_variable(tmp_path: Path) -> None:
+    """LiteLLM would ask api.openai.com for one that is not set."""
+    export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
+    config = yaml.safe_load(export.path.read_text())
+    assert all(entry["litellm_params"]["api_base"].startswith("http") for entry in config["model_list"])
+
+
+def test_a_policy_without_a_model_is_not_called_verified(tmp_path: Path) -> None:
+    policy = policy_of({"task": "t", "class": "open", "status": "infeasible", "chain": []})
+    export = export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG)
+    assert not export.verification(policy).startswith("verified")
 
 
 def test_an_unknown_gateway_names_the_known_ones(tmp_path: Path) -> None:
@@ -160,8 +187,8 @@ def test_the_exported_rules_route_is_answered_by_the_real_rules_through_litellm(
     key = "a-key-of-this-test"
     with served_rules(key) as base:
         config = export.path.read_text()
-        assert "os.environ/WORKBENCH_RULES_API_BASE" in config and key not in config
-        config = config.replace("os.environ/WORKBENCH_RULES_API_BASE", base)
+        assert "http://127.0.0.1:8102/v1" in config and key not in config
+        config = config.replace("http://127.0.0.1:8102/v1", base)
         config = config.replace("os.environ/WORKBENCH_RULES_API_KEY", key)
         export.path.write_text(config)
         python = gateway_python()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pandas as pd
 import planted
 import pytest
 import yaml
@@ -99,7 +100,7 @@ def test_a_hosted_or_unlisted_model_never_gets_a_restricted_route(hidden: dict[s
     chosen = only(route(table, planted.models(hosted="hosted", here="local"), LIMITS), "restricted")
     assert [link.model for link in chosen.chain] == ["here"]
     assert chosen.evidence.rejected["hosted"].startswith("hosted")
-    assert chosen.evidence.rejected["unlisted"].startswith("hosted")
+    assert chosen.evidence.rejected["unlisted"].startswith("not in models.yaml")
 
 
 def test_a_candidate_that_was_not_asked_enough_is_not_eligible() -> None:
@@ -189,3 +190,70 @@ def test_a_restricted_route_to_a_hosted_model_is_refused(chain: list[str], messa
     )
     with pytest.raises(InputError, match=message):
         check_closure(Policy(workbench="0", routes=[made]), planted.models(far="hosted"))
+
+
+def test_a_hosted_model_may_win_an_open_route_but_no_restricted_one() -> None:
+    labels = ["public"] * 100 + ["internal"] * 100 + ["restricted"] * 200
+    good, poor = planted.right(0.9, 400), planted.right(0.6, 400)
+    table = planted.outcomes({"far": good, "near": poor}, {"far": 0.01, "near": 0.001}, sensitivity=labels)
+    policy = route(table, planted.models(far="hosted", near="local"), LIMITS)
+    assert only(policy, "open").chain[0].model == "far"
+    assert [link.model for link in only(policy, "restricted").chain] == ["near"]
+
+
+@pytest.mark.parametrize("scores", [[math.nan], [math.nan] * 20, [0.3] * 40])
+def test_a_candidate_without_an_accepted_answer_is_never_chosen(scores: list[float]) -> None:
+    chosen = only(route(planted.outcomes({"a": scores}), planted.models(a="local")))
+    assert chosen.status == "infeasible"
+
+
+def test_few_items_without_disagreement_decide_nothing() -> None:
+    """32 equal answers do not show that a candidate is within 0.05: it may be worse on 8 % of items."""
+    same = planted.right(0.9, 32)
+    table = planted.outcomes({"dear": same, "cheap": same}, {"dear": 0.01, "cheap": 0.001})
+    limits = {"planted": Limits(min_score=0.1, margin=0.05)}
+    assert only(route(table, planted.models(dear="local", cheap="local"), limits)).status == "provisional"
+
+
+@pytest.mark.parametrize("scores", [[0.9, 0.95], [1.0] * 5, [1.0, 1.0, 1.0, 1 - 1e-16]])
+def test_a_handful_of_high_scores_is_not_surely_over_the_minimum(scores: list[float]) -> None:
+    table = planted.outcomes({"a": scores})
+    chosen = only(route(table, planted.models(a="local"), {"planted": Limits(min_score=0.7)}))
+    assert chosen.status == "provisional"
+
+
+def test_a_latency_that_is_not_known_is_not_fast() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 200)}, latency_s=0.1)
+    table.loc[59:, "latency_s"] = math.nan
+    chosen = only(route(table, planted.models(a="local"), {"planted": Limits(p95_latency_s=1)}))
+    assert chosen.status == "infeasible"
+    assert "latency is unknown" in chosen.reason
+
+
+def test_repeats_are_no_further_items() -> None:
+    once = planted.outcomes({"a": planted.right(0.9, 20)}, latency_s=0.1)
+    thrice = pd.concat([once.assign(repeat=repeat) for repeat in range(3)], ignore_index=True)
+    limits = {"planted": Limits(min_score=0.5, p95_latency_s=1)}
+    chosen = only(route(thrice, planted.models(a="local"), limits))
+    assert (chosen.status, chosen.evidence.n) == ("provisional", 20)
+
+
+def test_an_item_is_as_sensitive_as_any_of_its_rows_says() -> None:
+    a = planted.outcomes({"a": planted.right(0.9, 60)}, sensitivity="internal")
+    b = planted.outcomes({"b": planted.right(0.9, 60)}, sensitivity="internal").drop(columns="sensitivity")
+    policy = route(pd.concat([a, b], ignore_index=True), planted.models(a="local", b="local"), LIMITS)
+    assert [route.class_ for route in policy.routes] == ["restricted"]
+    assert len(policy.routes[0].chain) == 2
+
+
+def test_a_model_cannot_take_another_ones_identity_by_its_name() -> None:
+    table = planted.outcomes({"rules": [1.0] * 50})
+    table["model"] = "rules#hosted"
+    with pytest.raises(InputError, match="has a '#'"):
+        route(table, planted.models(rules="local"))
+
+
+def test_a_table_without_test_rows_gives_no_policy() -> None:
+    table = planted.outcomes({"a": [1.0]}).assign(split="train")
+    with pytest.raises(InputError, match="no test rows"):
+        route(table, planted.models(a="local"))

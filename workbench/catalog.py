@@ -75,14 +75,14 @@ class Model(StrictModel, strict=True):
     @field_validator("base_url")
     @classmethod
     def _url(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(r"https?://[^/?#\s@]+([/?#]\S*)?", url):
-            raise ValueError("must be an http(s) URL without a user name or password, such as https://host/v1")
+        if url is not None and not re.fullmatch(r"https?://[^/?#\s@]+(/[^\s?#]*)?", url):
+            raise ValueError("must be an http(s) URL without a user name, password or query, such as https://host/v1")
         return url.rstrip("/") if url else url
 
     @field_validator("api_key_env")
     @classmethod
     def _variable(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself")
         return name
 
@@ -110,7 +110,7 @@ class Model(StrictModel, strict=True):
 
     def api_key(self) -> str | None:
         """The key out of the environment; never stored."""
-        return os.environ.get(self.api_key_env) if self.api_key_env else None
+        return (os.environ.get(self.api_key_env) or "").strip() or None if self.api_key_env else None
 
     @property
     def key_missing(self) -> bool:

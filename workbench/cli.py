@@ -1,7 +1,7 @@
 """The command: parses, calls, prints. Whatever it does, a notebook can do with the package.
 
     workbench run --sample 20
-    workbench route && workbench export .workbench/…/routing.yaml --to litellm
+    workbench route && workbench export exports/routing.yaml --to litellm
 
 Exit status: 0 done; 1 the run or a verification failed; 2 the input is wrong.
 """
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("workbench: interrupted", file=sys.stderr)
         return 1
-    except BrokenPipeError:
+    except BrokenPipeError:  # only the report goes to standard output, and by then all is on disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read it has gone
         return 0
 
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     route = _command(commands, "route", _route, "choose a model for each task, and write routing.yaml")
     route.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
-    route.add_argument("--evalsets", default="evalsets", metavar="DIR")
+    route.add_argument("--evalsets", metavar="DIR", help="where the limits are; evalsets/ where it is there")
     route.add_argument("--models-file", default="models.yaml", metavar="FILE")
     route.add_argument("--to", default="exports/routing.yaml", metavar="FILE", help="where to write the policy")
 
@@ -85,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = _command(commands, "serve", _serve, "serve a local model, or the rules, for a gateway on this machine")
     serve.add_argument("model", metavar="MODEL", help="a model of models.yaml, such as rules")
-    serve.add_argument("--port", type=_count, default=8100)
+    serve.add_argument("--port", type=_port, help="the one that exports name where left out")
     serve.add_argument("--evalsets", default="evalsets", metavar="DIR")
     serve.add_argument("--models-file", default="models.yaml", metavar="FILE")
 
     ui = _command(commands, "ui", _ui, "open MLflow on this project's runs")
-    ui.add_argument("--port", type=_count, default=5000)
+    ui.add_argument("--port", type=_port, default=5000)
 
     demo = _command(commands, "demo-report", _demo_report, "what 'make demo' prints at its end")
     demo.add_argument("--policy", default="exports/routing.yaml")
@@ -111,6 +111,12 @@ def _command(
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if _count(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port")
     return int(text)
 
 
@@ -183,7 +189,10 @@ def _route(arguments: argparse.Namespace) -> int:
     from workbench.routing import route
 
     outcomes = read_outcomes(arguments.file or latest_outcomes())
-    limits = load_evalsets(arguments.evalsets) if project.resolve(arguments.evalsets).is_dir() else None
+    folder = arguments.evalsets or ("evalsets" if project.resolve("evalsets").is_dir() else None)
+    limits = load_evalsets(folder) if folder else None
+    for task in sorted(set(outcomes["task"]) - set(limits or {})):
+        print(f"note: {task} has no eval set here, so no limits: only the default margin holds")
     policy = route(outcomes, load_models(arguments.models_file), limits=limits)
     path = policy.save(arguments.to)
     print(policy.describe())
@@ -207,7 +216,7 @@ def _export(arguments: argparse.Namespace) -> int:
         print("not verified here: .venv-gateways is not installed ('make gateways')")
         return 1 if arguments.verify else 0
     print(*proof.routes, proof, sep="\n")
-    return 1 if proof.failures else 0
+    return 1 if proof.failures or (arguments.verify and not proof.routes) else 0
 
 
 def _evalset(arguments: argparse.Namespace) -> int:
@@ -235,15 +244,16 @@ def _models(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
-    from workbench.export.litellm import variable
+    from workbench.export.litellm import key_variable, port_of
 
     models = load_models(arguments.models_file)
     model = models.select([arguments.model])[arguments.model]
-    key_name = variable(model.id, "API_KEY")
+    key_name = key_variable(model.id)
+    port = arguments.port or port_of(model.id, load_models(arguments.models_file))
     key = os.environ.get(key_name)
     if not key:
         raise InputError(f"set a key of your own in the environment variable {key_name}; clients have to show it.")
-    print(f"export {variable(model.id, 'API_BASE')}=http://127.0.0.1:{arguments.port}/v1", flush=True)
+    print(f"{model.id}: http://127.0.0.1:{port}/v1", flush=True)
     if model.engine == "rules":
         from aiohttp import web
 
@@ -251,7 +261,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         from workbench.servers.rules_server import application
 
         tables = {name: task.rules for name, task in load_evalsets(arguments.evalsets).items() if task.rules}
-        web.run_app(application(tables, key), host="127.0.0.1", port=arguments.port, print=None)
+        web.run_app(application(tables, key), host="127.0.0.1", port=port, print=None)
         return 0
     import asyncio
 
@@ -260,7 +270,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     launch = engine_of(model).launch(model)
     if launch is None:
         raise InputError(f"{model.id} is a server that runs already, at {model.base_url}.")
-    server = ManagedServer(launch, model.id, arguments.port, key)
+    server = ManagedServer(launch, model.id, port, key)
     asyncio.run(server.start(lambda line: print(line, file=sys.stderr)))
     print("ready; end with Ctrl-C", file=sys.stderr, flush=True)
     try:

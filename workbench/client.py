@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -28,6 +29,7 @@ from workbench.privacy import Destination, Released, check_address
 
 RETRYABLE = frozenset({"connection", "disconnected", "timeout", "rate_limit", "server", "protocol"})
 _ANSWER_LIMIT = 16 << 20
+_CONNECT_S = 10.0
 _BY_STATUS = {401: "auth", 403: "auth", 404: "not_found", 408: "timeout", 413: "context_length", 429: "rate_limit"}
 
 
@@ -73,6 +75,14 @@ class _ZoneResolver(AbstractResolver):
         await self._resolver.close()
 
 
+def _proxy(destination: Destination) -> str | None:
+    """The environment's proxy for a hosted endpoint; none for this machine and the own network."""
+    url = URL(destination.base_url or "")
+    if destination.zone != "hosted" or not url.host or proxy_bypass(url.host):
+        return None
+    return getproxies().get(url.scheme)
+
+
 def check_literal(destination: Destination) -> None:
     """Check a base URL that names an address instead of a host: no resolver is asked for one.
 
@@ -112,8 +122,9 @@ class Client:
                 limit=0, resolver=_ZoneResolver(destination), force_close=destination.zone == "local"
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self.endpoint.timeout_s),
-            trust_env=destination.zone == "hosted",
+            timeout=aiohttp.ClientTimeout(total=self.endpoint.timeout_s, sock_connect=_CONNECT_S),
+            trust_env=False,  # it would also send what ~/.netrc has for the host
+            proxy=_proxy(destination),
             headers=headers,
         )
         return self
@@ -157,7 +168,7 @@ class Client:
             latency_s = time.perf_counter() - started
             self._in_flight -= 1
         return Attempt(
-            text=None if reading.error_class else _clean("".join(reading.parts)),
+            text=None if reading.error_class else self._without_key(_clean("".join(reading.parts))),
             error=reading.error,
             error_class=reading.error_class,
             finish_reason=reading.finish_reason,
@@ -166,11 +177,15 @@ class Client:
             latency_s=latency_s,
             ttft_s=reading.ttft_s,
             concurrency=concurrency,
-            served_model=reading.served_model,
+            served_model=self._without_key(reading.served_model) if reading.served_model else None,
             engine_id=self.endpoint.engine_id,
             asked_at=asked_at,
             retry_after_s=reading.retry_after_s,
         )
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat the key that it was shown."""
+        return text.replace(self.endpoint.api_key, "[key]") if self.endpoint.api_key else text
 
     async def _exchange(self, body: dict[str, Any], reading: _Reading, started: float) -> None:
         if self._session is None:
@@ -315,7 +330,7 @@ def _retry_after(header: str | None) -> float | None:
         return float(text)
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):  # no date, or one without a time zone
+    except (ValueError, TypeError, OverflowError):  # no date, or one without a time zone, or beyond all years
         return None
 
 

@@ -33,16 +33,16 @@ class CostEstimate:
         return [float(f"{figure:.4g}") if math.isfinite(figure) else None for figure in figures]
 
 
-def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np.bool_] | None) -> CostEstimate:
+def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np.float64] | None) -> CostEstimate:
     """The cost of all attempts over the number of accepted answers, with a bootstrap interval of the ratio.
 
     Args:
-        cost_usd: shape (n,), an outcome's cost over all its attempts; one NaN makes the whole unknown.
-        accepted: shape (n,), whether the outcome was good enough.
+        cost_usd: shape (n,), an item's cost over all its attempts; one NaN makes the whole unknown.
+        accepted: shape (n,), how many answers to the item were good enough.
     """
     if cost_usd is None or accepted is None or len(cost_usd) == 0 or np.isnan(cost_usd).any():
         return CostEstimate(math.nan, math.nan, math.nan)
-    total, good = float(cost_usd.sum()), int(accepted.sum())
+    total, good = float(cost_usd.sum()), float(accepted.sum())
     if good == 0:
         return CostEstimate(math.inf, math.inf, math.inf)
     if total == 0:
@@ -61,7 +61,10 @@ def quantile(values: NDArray[np.float64], q: float) -> float:
 
 
 def quantile_upper_bound(values: NDArray[np.float64], q: float = 0.95, confidence: float = 0.95) -> float:
-    """An upper confidence bound of a quantile by order statistics; inf with too few values (59 for a p95 at 95 %)."""
-    known = np.sort(values[~np.isnan(values)])
-    rank = int(stats.binom.ppf(confidence, len(known), q)) + 1 if len(known) else 1
-    return float(known[rank - 1]) if rank <= len(known) else math.inf
+    """An upper confidence bound of a quantile by order statistics; inf with too few values (59 for a p95 at 95 %).
+
+    A value that is unknown may be any: it counts as infinite.
+    """
+    ordered = np.sort(np.where(np.isnan(values), np.inf, values))
+    rank = int(stats.binom.ppf(confidence, len(ordered), q)) + 1 if len(ordered) else 1
+    return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf

@@ -182,6 +182,10 @@ def load_evalset(folder: str | Path) -> EvalSet:
     if not folder.is_dir():
         raise InputError(f"{project.shown(folder)}: there is no such folder.")
     document = read_yaml(folder / "evalset.yaml")
+    for name in ("evalset.yaml", "items.jsonl", "train.jsonl"):
+        # A link to another set's items would give them this set's sensitivity.
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{project.shown(folder)}: {name} is a link that leads out of the folder. Copy the file.")
     spec = document.parse(EvalSetFile)
     if spec.name != folder.name or not _NAME.fullmatch(spec.name):
         raise document.error(("name",), f"must be the folder's name, '{folder.name}' (letters, digits, '_', '-').")
@@ -275,6 +279,8 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
     lookup = Registry().with_resource("", resource).resolver().lookup
     for reference in _references(schema):
         try:
+            if not reference.startswith("#"):
+                raise Unresolvable(ref=reference)
             lookup(reference)
         except Unresolvable:
             raise InputError(f"{project.shown(path)}: $ref '{reference}' is not in this file.") from None
@@ -288,7 +294,7 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(part)
     elif isinstance(schema, dict):
         for key, part in schema.items():
-            if key == "$ref" and isinstance(part, str):
+            if key in ("$ref", "$dynamicRef") and isinstance(part, str):
                 yield part
             yield from _references(part)
 

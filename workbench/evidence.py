@@ -15,40 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from workbench.economics import cost_per_accepted, quantile
 from workbench.errors import InputError
+from workbench.intervals import CONFIDENCE, Floats, mean_interval, paired_difference
 from workbench.outcomes import candidate_id, normalize
 from workbench.privacy import class_of
 
-Floats = NDArray[np.float64]
-
-CONFIDENCE = 0.95
 MIN_COVERAGE = 0.9
-RESAMPLES = 2000
-SEED = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its interval.
-
-    Attributes:
-        n: items it rests on.
-        clusters: clusters they come in, or None.
-    """
-
-    value: float
-    lo: float
-    hi: float
-    method: str
-    n: int
-    clusters: int | None = None
-
-    def as_list(self, digits: int = 4) -> list[float]:
-        """[estimate, low, high], rounded for a file."""
-        return [round(float(figure), digits) for figure in (self.value, self.lo, self.hi)]
 
 
 @dataclass(frozen=True)
@@ -84,7 +58,10 @@ def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
     pairs = zip(table["model"], table["variant"], strict=True)
     table["candidate"] = [candidate_id(model, variant) for model, variant in pairs]
     labels = table["sensitivity"] if "sensitivity" in table else pd.Series(None, index=table.index, dtype=object)
-    table["class"] = labels.map(class_of, na_action=None)
+    # An item is as sensitive as any of its rows says: tables of two tools may label it differently.
+    restricted = labels.map(class_of, na_action=None) == "restricted"
+    restricted = restricted.groupby([table["task"], table["item_id"]]).transform("any")
+    table["class"] = restricted.map({True: "restricted", False: "open"})
     table["points"] = table["score"].fillna(0.0)
     return table
 
@@ -101,110 +78,22 @@ def scores_of(rows: pd.DataFrame) -> Scores:
     return Scores(list(matrix.columns), list(matrix.index), matrix.to_numpy(float), clusters)
 
 
-def mean_interval(
-    values: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
-    """The mean of scores from 0 to 1, with its interval.
+def per_item(own: pd.DataFrame) -> pd.DataFrame:
+    """One candidate's outcomes by item, repeats put together: repeats are no further items.
 
-    Wilson's for scores of 0 and 1; otherwise a BCa bootstrap, and with clusters a percentile bootstrap that draws
-    whole clusters. Where all values are equal a bootstrap would claim certainty, so Wilson's is taken there too: a
-    score in [0, 1] varies no more than a binary one of the same mean.
-
-    Args:
-        values: shape (n,), without NaN.
-        clusters: shape (n,), a number a cluster, or None.
-        confidence: of the two-sided interval.
+    Returns:
+        Columns `accepted` (a share), `accepted_n`, `cost_usd` (a sum), `latency_s` (a mean); NaN is unknown.
     """
-    n = len(values)
-    if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, "no items", 0)
-    mean = float(values.mean())
-    if clusters is not None and len(set(clusters.tolist())) < n:
-        return _cluster_bootstrap(values, clusters, confidence)
-    binary = bool(np.isin(values, (0.0, 1.0)).all())
-    if binary or bool((values == values[0]).all()):
-        from statsmodels.stats.proportion import proportion_confint
-
-        lo, hi = proportion_confint(mean * n, n, alpha=1 - confidence, method="wilson")
-        return Estimate(mean, float(lo), float(hi), "wilson", n)
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method="BCa", rng=SEED
-    ).confidence_interval
-    return Estimate(mean, float(found.low), float(found.high), "bootstrap BCa", n)
-
-
-def _cluster_bootstrap(values: Floats, clusters: NDArray[np.int64], confidence: float) -> Estimate:
-    codes = pd.factorize(clusters)[0]
-    count = int(codes.max()) + 1
-    sums = np.bincount(codes, values, count)
-    sizes = np.bincount(codes, minlength=count)
-    drawn = np.random.default_rng(SEED).integers(0, count, (RESAMPLES, count))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    lo, hi = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    method = "cluster bootstrap" if count >= 20 else f"cluster bootstrap (only {count} clusters)"
-    return Estimate(float(values.mean()), float(lo), float(hi), method, len(values), count)
-
-
-def paired_difference(
-    a: Floats, b: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
-    """The mean of a − b over the items that both were asked, with a two-sided interval.
-
-    The adjusted Wald interval of Agresti and Min (2005, Statistics in Medicine 24) for matched pairs: half an item is
-    added to each cell of the 2 × 2 table, so that no disagreement in a few items is not read as certainty. Written
-    with sums of differences it holds for scores between 0 and 1 too. With clusters the variance is that of the
-    clusters' sums, with C − 1 degrees of freedom.
-
-    Args:
-        a: scores, shape (n,), NaN where not asked.
-        b: the same of the other candidate.
-        clusters: shape (n,), a number a cluster, or None.
-        confidence: of the two-sided interval; 1 − 2α for one-sided bounds at α.
-    """
-    shared = ~np.isnan(a) & ~np.isnan(b)
-    difference = a[shared] - b[shared]
-    n = len(difference)
-    if n == 0:
-        return Estimate(math.nan, -1.0, 1.0, "no shared items", 0)
-    padded = n + 2
-    center = float(difference.sum()) / padded
-    variance = (float((difference**2).sum()) + 1) / padded - center**2
-    error, degrees, count = math.sqrt(variance / padded), n - 1, None
-    if clusters is not None:
-        codes = pd.factorize(clusters[shared])[0]
-        count = int(codes.max()) + 1
-        if count < n:
-            sums = np.bincount(codes, difference - difference.mean(), count)
-            between = count / max(count - 1, 1) * float((sums**2).sum())
-            error, degrees = math.sqrt(max(between + 1, variance * padded)) / padded, count - 1
-    reach = float(stats.t.ppf((1 + confidence) / 2, max(degrees, 1))) * error
-    return Estimate(
-        float(difference.mean()), max(center - reach, -1.0), min(center + reach, 1.0), "paired, adjusted Wald", n, count
-    )
-
-
-def simultaneous_confidence(comparisons: int, confidence: float = CONFIDENCE) -> float:
-    """The two-sided confidence at which each of several one-sided bounds holds jointly (Bonferroni)."""
-    return 1 - 2 * (1 - confidence) / max(comparisons, 1)
-
-
-def items_to_decide(a: Floats, b: Floats, margin: float, comparisons: int = 1, power: float = 0.8) -> float:
-    """About how many items would show that b is not worse than a by more than a margin, were they equal.
-
-    Args:
-        a: scores, NaN where not asked.
-        b: the same of the other candidate.
-        margin: in score.
-        comparisons: how many candidates the bound has to hold against at once.
-        power: the chance that the items then suffice.
-    """
-    shared = ~np.isnan(a) & ~np.isnan(b)
-    difference = a[shared] - b[shared]
-    if len(difference) < 2:
-        return math.inf
-    spread = (float((difference**2).sum()) + 1) / (len(difference) + 2)
-    z = stats.norm.ppf(1 - (1 - CONFIDENCE) / max(comparisons, 1)) + stats.norm.ppf(power)
-    return math.ceil(z**2 * spread / margin**2)
+    rows = pd.DataFrame({"item_id": own["item_id"]})
+    unknown = pd.Series(math.nan, index=own.index)
+    rows["accepted"] = own["accepted"].fillna(False).astype(float) if "accepted" in own else unknown
+    rows["cost_usd"] = own.get("cost_usd", unknown)
+    rows["latency_s"] = own.get("latency_s", unknown)
+    items = rows.groupby("item_id", sort=True)
+    found = pd.DataFrame({"accepted": items["accepted"].mean(), "accepted_n": items["accepted"].sum(min_count=1)})
+    found["cost_usd"] = items["cost_usd"].agg(lambda values: values.sum(skipna=False))
+    found["latency_s"] = items["latency_s"].agg(lambda values: values.mean(skipna=False))
+    return found
 
 
 def _tied(scores: Scores) -> dict[str, bool]:
@@ -212,8 +101,10 @@ def _tied(scores: Scores) -> dict[str, bool]:
     with np.errstate(invalid="ignore"):
         means = np.nanmean(scores.score, axis=0)
     eligible = scores.coverage >= MIN_COVERAGE
+    if not eligible.any():
+        return dict.fromkeys(scores.candidates, False)
     best = int(np.argmax(np.where(eligible, means, -1.0)))
-    confidence = simultaneous_confidence(len(scores.candidates) - 1)
+    confidence = 1 - (1 - CONFIDENCE) / max(len(scores.candidates) - 1, 1)  # two-sided, as compare() is
     tied = {}
     for index, candidate in enumerate(scores.candidates):
         gap = paired_difference(scores.score[:, best], scores.score[:, index], scores.clusters, confidence)
@@ -269,10 +160,13 @@ def _figures(own: pd.DataFrame, scores: Scores, candidate: str) -> dict[str, Any
     column = scores.column(candidate)
     asked = ~np.isnan(column)
     score = mean_interval(column[asked], None if scores.clusters is None else scores.clusters[asked])
-    accepted = own["accepted"].fillna(False).to_numpy(bool) if "accepted" in own else None
-    share = mean_interval(accepted.astype(float)) if accepted is not None else None
+    items = per_item(own)
+    clusters = None if scores.clusters is None else scores.clusters[asked]
+    share = mean_interval(items["accepted"].to_numpy(float), clusters) if "accepted" in own else None
+    per_accepted = cost_per_accepted(
+        items["cost_usd"].to_numpy(float), items["accepted_n"].to_numpy(float) if "accepted" in own else None
+    )
     cost = own["cost_usd"].to_numpy(float) if "cost_usd" in own else None
-    per_accepted = cost_per_accepted(cost, accepted)
     latency = own["latency_s"].to_numpy(float) if "latency_s" in own else np.array([])
     return {
         "n": score.n,

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workbench import project
-from workbench.errors import InputError
+from workbench.errors import InputError, RunError
 
 Place = tuple[str | int, ...]
 
@@ -229,10 +229,25 @@ def read_jsonl(path: Path) -> Iterator[Document]:
         raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys stand there once: the last of two sensitivities would win in silence."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise ValueError(f"key '{twice}' stands there twice")
+    if any(_broken_text(text) for pair in pairs for text in pair):
+        raise ValueError("half a character (a lone surrogate), which no file can hold")
+    return data
+
+
+def _broken_text(text: Any) -> bool:
+    return isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     where = f"{project.shown(path)}:{number}"
     try:
-        data = json.loads(line)
+        data = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as failure:
         raise InputError(
             f"{where}: not valid JSON: {_json_problem(failure)}. Each line holds one JSON object."
@@ -257,6 +272,11 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     except IsADirectoryError:
         Path(name).unlink(missing_ok=True)
         raise InputError(f"{project.shown(path)}: is a folder. Name a file.") from None
+    except OSError as failure:
+        Path(name).unlink(missing_ok=True)
+        raise RunError(
+            f"{project.shown(path)}: cannot be written ({failure.strerror}). Free space, then again."
+        ) from None
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -11,6 +11,7 @@ models gave them, so the file is readable by its owner only.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import sqlite3
@@ -79,7 +80,10 @@ class Journal:
         try:
             project.private_file(path)
             self._db = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            with project.private_file(path.with_suffix(".lock")).open("w") as lock:
+                # Switching a fresh file to WAL does not wait for others who do the same.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS answers "

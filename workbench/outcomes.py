@@ -80,6 +80,10 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     for name in ("task", "item_id", "model"):
         if table[name].isna().any():
             raise InputError(f"{where}: row {int(table[name].isna().argmax()) + 1} has no {name}. Fill it in.")
+    for name in ("model", "variant"):
+        # 'a#b' is variant b of model a: a name with '#' would take another model's identity, and its zone.
+        if table[name].str.contains("#", regex=False).any() or (table[name] == "").any():
+            raise InputError(f"{where}: column '{name}': a name is empty or has a '#', which parts model and variant.")
     scores = table["score"]
     outside = scores.notna() & ~scores.between(0, 1)
     if outside.any():

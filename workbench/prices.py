@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import Field
 
@@ -130,4 +130,7 @@ def price_source() -> dict[str, str]:
     """Which price tables are bundled, for the record."""
     from importlib.metadata import version
 
-    return {"source": f"genai-prices {version('genai-prices')} (bundled)"}
+    return {
+        "source": f"genai-prices {version('genai-prices')} (bundled), or as models.yaml states",
+        "as_of": datetime.now(UTC).date().isoformat(),
+    }

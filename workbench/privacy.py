@@ -24,7 +24,14 @@ Zone = Literal["local", "private", "hosted"]
 SensitivityClass = Literal["open", "restricted"]
 
 _ORDER: dict[str, int] = {"public": 0, "internal": 1, "restricted": 2}
-_TEXT_COLUMNS = ("output", "prompt", "error")
+# Columns that hold no text of an item; every other one is redacted, also those that another tool added.
+_PLAIN_COLUMNS = frozenset(
+    [
+        *("task", "item_id", "model", "variant", "repeat", "split", "score", "accepted", "format_ok", "error_class"),
+        *("attempts", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s", "wait_s"),
+        *("concurrency", "engine_id", "sensitivity", "asked_at", "source", "run_id", "evalset_digest"),
+    ]
+)
 _RELEASE = object()  # only the gate holds it, so only the gate makes a Released
 
 
@@ -134,9 +141,10 @@ def redact_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
     if "sensitivity" not in table:
         table["sensitivity"] = "restricted"
     hidden = table["sensitivity"].map(class_of) == "restricted"
-    for column in _TEXT_COLUMNS:
-        if column in table:
-            shown = table[column].astype(object)
-            shown[hidden] = shown[hidden].map(lambda text: redact(text, "restricted"))
-            table[column] = shown
+    for column in table:
+        if column in _PLAIN_COLUMNS or str(column).startswith("metric."):
+            continue
+        shown = table[column].astype(object)
+        shown[hidden] = shown[hidden].map(lambda text: redact(text, "restricted"))
+        table[column] = shown
     return table

@@ -54,16 +54,18 @@ def _template(source: str) -> Template:
 def _render(source: str, item: Item, index: int) -> str:
     try:
         return _template(source).render(inputs=item.inputs)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, MemoryError) as failure:
-        problem = f"template: {_reason(failure, source)}. It can use: inputs.<name> (item {item.id})"
+    except Exception as failure:  # noqa: BLE001  (a filter may raise anything)
+        problem = f"template: {_reason(failure, source, item)}. It can use: inputs.<name> (item {item.id})"
         raise TemplateProblem(index, problem) from None
 
 
-def _reason(failure: Exception, source: str) -> str:
-    """Why a template fails, without repeating the inputs: what the message quotes must stand in the template."""
+def _reason(failure: Exception, source: str, item: Item) -> str:
+    """Why a template fails, without repeating the inputs: what it quotes of them must stand in the template."""
     said = (str(failure).splitlines() or [""])[0].rstrip(".")
-    named = re.search(r"has no attribute ['\"](.*)['\"]$|access to attribute ['\"](.*)['\"] of '", said)
-    if isinstance(failure, TemplateError) and (named is None or (named[1] or named[2]) in source):
+    quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", said)
+    inputs = json.dumps(item.inputs, ensure_ascii=False, default=str)
+    known = all((one or two) in source or (one or two) not in inputs for one, two in quoted)
+    if isinstance(failure, TemplateError) and known:
         return said
     return f"it cannot be rendered ({type(failure).__name__})"
 

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import os
+import re
 import sqlite3
 import sys
 import tempfile
@@ -116,9 +117,8 @@ def track_run(run: Run) -> None:
             _track(client, run)
     except Exception as failure:  # noqa: BLE001  (whatever MLflow raises, the run is on disk and is returned)
         where = project.shown(run.path)
-        run.problems.append(
-            f"MLflow: not logged ({type(failure).__name__}: {str(failure)[:200]}). The run is in {where}."
-        )
+        said = re.sub(r"//[^/@\s]+@", "//", str(failure))[:200]  # an address may hold a password
+        run.problems.append(f"MLflow: not logged ({type(failure).__name__}: {said}). The run is in {where}.")
 
 
 def _track(client: MlflowClient, run: Run) -> None:
@@ -136,6 +136,18 @@ def _track(client: MlflowClient, run: Run) -> None:
         tags={"workbench.run": run.id, "workbench.status": run.status},
     ).info.run_id
     run.outcomes.attrs["mlflow_run"] = parent
+    try:
+        _fill(client, experiment, parent, run, started_ms)
+    except BaseException as failure:
+        client.set_terminated(parent, "KILLED" if isinstance(failure, KeyboardInterrupt) else "FAILED")
+        raise
+    client.set_tag(parent, "workbench.fingerprint", print_)  # last: only what is there whole is pointed to
+    client.set_terminated(parent, _STATUS[run.status])
+    _link(client, run, experiment, parent)
+
+
+def _fill(client: MlflowClient, experiment: str, parent: str, run: Run, started_ms: int) -> None:
+    """All that a parent and its children hold."""
     _log_parent(client, parent, run)
     if len(run.outcomes):
         board = leaderboard(run.outcomes)
@@ -146,9 +158,6 @@ def _track(client: MlflowClient, run: Run) -> None:
             chosen = route.chosen.candidate if route.chosen else "none"
             client.set_tag(parent, f"route.{route.task}.{route.class_}", f"{chosen} ({route.status})")
     client.set_tag(parent, "mlflow.note.content", _note(run))
-    client.set_tag(parent, "workbench.fingerprint", print_)  # last: only what is there whole is pointed to
-    client.set_terminated(parent, _STATUS[run.status])
-    _link(client, run, experiment, parent)
 
 
 def _run_name(run: Run) -> str:

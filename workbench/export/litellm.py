@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from workbench.catalog import Model, Models
+from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.export.rendered import Rendered
 from workbench.routing.closure import reachable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.routing.policy import Policy, Route
 
 SEEN_TO_WORK_WITH = "1.106.2"
+_FIRST_PORT = 8100
 
 
 def group_name(route: Route) -> str:
@@ -36,44 +37,52 @@ def _link_name(route: Route, index: int) -> str:
     return group_name(route) if index == 0 else f"{group_name(route)}/{index + 1}"
 
 
-def variable(model: str, what: str) -> str:
-    """The environment variable for a model's address (`API_BASE`) or key (`API_KEY`)."""
-    return f"WORKBENCH_{re.sub(r'[^A-Za-z0-9]', '_', model).upper()}_{what}"
+def key_variable(model: str) -> str:
+    """The environment variable for the key that a local model is served with."""
+    return f"WORKBENCH_{re.sub(r'[^A-Za-z0-9]', '_', model).upper()}_API_KEY"
 
 
-def _deployment(route: Route, index: int, model: Model, variables: dict[str, str]) -> dict[str, Any]:
+def port_of(model: str, models: Models) -> int:
+    """Where `workbench serve` serves a local model: a port of its own for each, in the order of models.yaml."""
+    return _FIRST_PORT + list(models).index(model)
+
+
+def _deployment(route: Route, index: int, models: Models, variables: dict[str, str]) -> dict[str, Any]:
+    model = models[route.chain[index].model]
     link = route.chain[index]
     served = engine_of(model).served_name(model)
     if model.engine == "rules":
         served = f"rules/{route.task}"
-    if model.base_url is None:
-        base, key = variable(model.id, "API_BASE"), variable(model.id, "API_KEY")
-        variables[base] = f"where {model.id} is served, such as http://127.0.0.1:8100/v1 ('workbench serve {model.id}')"
-        variables[key] = f"the key that it is served with ('workbench serve {model.id}' reads it too)"
-        address, secret = f"os.environ/{base}", f"os.environ/{key}"
-    else:
-        address = model.base_url
-        # Without a key LiteLLM would send the user's OPENAI_API_KEY to this server.
-        secret = f"os.environ/{model.api_key_env}" if model.api_key_env else "none"
-        if model.api_key_env:
-            variables[model.api_key_env] = f"the key of {model.id}"
+    # Addresses stand in the file itself: for one in a variable that is not set LiteLLM would ask its own default, a
+    # hosted one, in silence. Without a key it would send the user's OPENAI_API_KEY to this server.
+    name = key_variable(model.id) if model.base_url is None else model.api_key_env
+    if name:
+        variables[name] = f"the key of {model.id}" + (
+            f", which 'workbench serve {model.id}' reads too" if model.base_url is None else ""
+        )
     return {
         "model_name": _link_name(route, index),
         "litellm_params": {
             "model": f"openai/{served}",
-            "api_base": address,
-            "api_key": secret,
+            "api_base": model.base_url or f"http://127.0.0.1:{port_of(model.id, models)}/v1",
+            "api_key": f"os.environ/{name}" if name else "none",
             "timeout": model.timeout_s,
         },
         "model_info": {
             "id": f"{group_name(route)}/{index + 1}",
-            "workbench": {"candidate": link.candidate, "zone": model.zone, "status": route.status},
+            "workbench": {
+                "candidate": link.candidate,
+                "class": route.class_,
+                "zone": model.zone,
+                "status": route.status,
+            },
         },
     }
 
 
 def render(policy: Policy, models: Models) -> Rendered:
     """The config, what it cannot express, and the variables that it reads."""
+    _check_groups(policy)
     deployments: list[dict[str, Any]] = []
     fallbacks: list[dict[str, list[str]]] = []
     losses: list[str] = []
@@ -83,7 +92,7 @@ def render(policy: Policy, models: Models) -> Rendered:
             losses.append(f"{group_name(route)}: infeasible, so it has no group; routing.yaml says why.")
             continue
         links = range(len(route.chain))
-        deployments += [_deployment(route, index, models[route.chain[index].model], variables) for index in links]
+        deployments += [_deployment(route, index, models, variables) for index in links]
         if len(route.chain) > 1:
             fallbacks.append({group_name(route): [_link_name(route, index) for index in links[1:]]})
         losses += _losses(route, models)
@@ -91,7 +100,7 @@ def render(policy: Policy, models: Models) -> Rendered:
         "model_list": deployments,
         "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": fallbacks},
     }
-    _check(config, models)
+    _check(config)
     return Rendered(_header(losses, variables) + yaml.safe_dump(config, sort_keys=False, width=110), losses, variables)
 
 
@@ -99,15 +108,17 @@ def _losses(route: Route, models: Models) -> list[str]:
     """What the policy says of a route and LiteLLM cannot do."""
     group = group_name(route)
     found = []
-    for link in route.chain:
-        if link.variant != "default":
-            found.append(
-                f"{group}: the prompt '{link.variant}' of {link.model} is applied by the application, not here."
-            )
-        if models[link.model].engine == "rules":
-            found.append(
-                f"{group}: rules see the last user message as it is: send the bare text ('workbench serve rules')."
-            )
+    rules = [link.model for link in route.chain if models[link.model].engine == "rules"]
+    asked = [link.candidate for link in route.chain if link.model not in rules]
+    if asked:
+        what = "prompt, generation settings and JSON constraint"
+        found.append(f"{group}: {what} of {', '.join(asked)} are the application's to send, not here.")
+    if rules:
+        found.append(
+            f"{group}: rules see the last user message as it is: send the bare text ('workbench serve rules')."
+        )
+    if rules and asked:
+        found.append(f"{group}: the rules want bare text and the next link its prompt: one request cannot be both.")
     if "format" in route.on and len(route.chain) > 1:
         found.append(f"{group}: an answer in the wrong format does not fall back: LiteLLM does not judge formats.")
     return found
@@ -116,8 +127,9 @@ def _losses(route: Route, models: Models) -> list[str]:
 def _header(losses: list[str], variables: dict[str, str]) -> str:
     lines = [
         "Made by workbench for LiteLLM. Groups: <task> is safe for restricted requests; <task>-open is for the rest.",
+        "Models on 127.0.0.1 are served there by 'workbench serve MODEL'.",
         "",
-        "Set in the environment of the gateway:",
+        "Has to be set in the environment of the gateway (LiteLLM would send OPENAI_API_KEY instead):",
         *(f"  {name}: {what}" for name, what in variables.items()),
         "",
         "What the policy says and this file cannot:",
@@ -126,22 +138,36 @@ def _header(losses: list[str], variables: dict[str, str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def _check(config: dict[str, Any], models: Models) -> None:
+def _check_groups(policy: Policy) -> None:
+    """Group names are told apart for all routes, also those without a model: a name must mean one thing to a client."""
+    seen: dict[str, Route] = {}
+    for route in policy.routes:
+        name = group_name(route)
+        if not re.fullmatch(r"[\w.+ -]{1,100}", name):
+            raise InputError(
+                f"task {name!r}: letters, digits, blanks and . _ + - make a group's name. Rename the task."
+            )
+        if name in seen:
+            raise InputError(
+                f"the routes of '{seen[name].task}' ({seen[name].class_}) and '{route.task}' ({route.class_}) would "
+                f"share a model group, '{name}'. Rename a task."
+            )
+        seen[name] = route
+
+
+def _check(config: dict[str, Any]) -> None:
     """LiteLLM takes dangling fallbacks and duplicate ids in silence, so they are checked before a file is written."""
     groups = {entry["model_name"]: entry for entry in config["model_list"]}
     ids = [entry["model_info"]["id"] for entry in config["model_list"]]
     edges = {name: targets for entry in config["router_settings"]["fallbacks"] for name, targets in entry.items()}
     if len(set(ids)) != len(ids) or len(groups) != len(ids):
-        raise InputError("two routes would share a model group: a task's name ends in '-open'. Rename the task.")
+        raise InputError("two links would share a model group. Route again.")
     for name, targets in edges.items():
         for target in targets:
             if target not in groups:
                 raise InputError(f"group {name} falls back to {target}, which is not there.")
     for name, entry in groups.items():
-        restricted = not name.split("/")[0].endswith("-open")
+        restricted = entry["model_info"]["workbench"]["class"] == "restricted"
         for node in reachable(name, edges):
-            zone = groups[node]["model_info"]["workbench"]["zone"]
-            if restricted and zone == "hosted":
+            if restricted and groups[node]["model_info"]["workbench"]["zone"] == "hosted":
                 raise InputError(f"group {name} may carry restricted text and reaches the hosted group {node}.")
-            if not entry["litellm_params"]["api_base"]:
-                raise InputError(f"group {name} has no address; LiteLLM would ask its own default.")

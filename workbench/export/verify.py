@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import yaml
 
@@ -49,7 +50,12 @@ class Proof:
     failures: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        seen = f"verified with LiteLLM {self.litellm}: {len(self.routes)} requests landed where the policy says"
+        if not self.routes and not self.failures:
+            return "nothing to verify: no route has a model"
+        right = f"{len(self.routes)} requests landed where the policy says"
+        if not self.failures:
+            return f"verified with LiteLLM {self.litellm}: {right}"
+        seen = f"NOT verified with LiteLLM {self.litellm}: {right}, {len(self.failures)} did not"
         return "\n".join([seen, *(f"FAILED: {line}" for line in self.failures)])
 
 
@@ -97,15 +103,18 @@ def _probe(python: Path, config: Path, asked: list[tuple[str, Messages]]) -> Any
     requests = [{"group": group, "messages": messages, "timeout_s": 20} for group, messages in asked]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
     # -P: the script's own folder has a litellm.py, which is not the one that is meant.
-    done = subprocess.run(
-        [str(python), "-P", str(_PROBE)],
-        input=json.dumps({"config": str(config), "requests": requests}),
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-        env={**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1,localhost"},
-    )
+    try:
+        done = subprocess.run(
+            [str(python), "-P", str(_PROBE)],
+            input=json.dumps({"config": str(config), "requests": requests}),
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            env={**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1,localhost"},
+        )
+    except subprocess.TimeoutExpired:
+        raise RunError(f"LiteLLM did not answer within {_TIMEOUT_S} s.") from None
     if done.returncode != 0:
         raise RunError(f"LiteLLM does not run {project.shown(config)}: {done.stderr.strip().splitlines()[-1:]}")
     return json.loads(done.stdout)
@@ -124,7 +133,7 @@ def _stand_ins(config: Path, dead: int) -> Iterator[Path]:
             link = entry["model_info"]["id"]
             is_dead = int(link.rsplit("/", 1)[1]) <= dead
             port = closed.getsockname()[1] if is_dead else server.server_address[1]
-            entry["litellm_params"]["api_base"] = f"http://127.0.0.1:{port}/{link}/v1"
+            entry["litellm_params"]["api_base"] = f"http://127.0.0.1:{port}/{quote(link, safe='')}/v1"
             entry["litellm_params"]["api_key"] = "none"
         copy = Path(folder) / "config.yaml"
         copy.write_text(yaml.safe_dump(data))
@@ -140,7 +149,7 @@ class _StandIn(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
-        link = self.path.split("/v1/")[0].strip("/")
+        link = unquote(self.path.split("/v1/")[0].strip("/"))
         message = {"role": "assistant", "content": link}
         answer = {
             "id": "stand-in",

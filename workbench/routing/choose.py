@@ -10,58 +10,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from workbench.catalog import Models
-from workbench.economics import CostEstimate, cost_per_accepted, quantile, quantile_upper_bound
+from workbench.economics import CostEstimate
 from workbench.errors import InputError
 from workbench.evalset import DEFAULT_MARGIN, Limits
-from workbench.evidence import (
-    CONFIDENCE,
-    MIN_COVERAGE,
+from workbench.evidence import Scores, prepare, scores_of
+from workbench.intervals import (
     Estimate,
-    Scores,
     items_to_decide,
-    mean_interval,
     paired_difference,
-    prepare,
-    scores_of,
     simultaneous_confidence,
 )
 from workbench.outcomes import digest, split_candidate
 from workbench.prices import price_source
-from workbench.privacy import SensitivityClass, class_of, permitted
+from workbench.privacy import SensitivityClass, class_of
 from workbench.routing.closure import check_closure
 from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
+from workbench.routing.standing import Candidate, standing
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
-P95_ITEMS = 59  # fewer cannot bound a p95 at 95 % confidence
 _METHOD = (
     "non-inferior to the best within the margin: one-sided paired bounds at 95 %, simultaneous over the candidates "
     "inside the limits"
 )
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A candidate's standing in one task × class."""
-
-    name: str
-    score: Estimate
-    one_sided: Estimate  # its low end is a one-sided 95 % bound
-    cost: CostEstimate
-    p95_s: float
-    p95_bound_s: float
-    rejected: str | None
-    uncertain: str | None  # inside the limits by its estimate, but not surely
-    items_for_limits: float
 
 
 def route(
@@ -86,6 +63,8 @@ def route(
     if objective != "cost":
         raise InputError(f"there is no objective '{objective}'. There is: cost.")
     table = prepare(outcomes)
+    if table.empty:
+        raise InputError("the outcome table has no test rows, so there is nothing to choose from.")
     routes = []
     for (name, label), rows in table.groupby(["task", "class"], sort=True):
         task = str(name)
@@ -111,59 +90,16 @@ def _limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
     return limits, "evalset" if "margin" in limits.model_fields_set else "default"
 
 
-def _standing(
-    rows: pd.DataFrame, name: str, scores: Scores, zone: str, cls: SensitivityClass, limit: Limits
-) -> _Candidate:
-    """Score, cost and latency of a candidate, and whether it is inside the limits."""
-    own = rows[rows["candidate"] == name]
-    column = scores.column(name)
-    asked = ~np.isnan(column)
-    clusters = None if scores.clusters is None else scores.clusters[asked]
-    score = mean_interval(column[asked], clusters)
-    one_sided = mean_interval(column[asked], clusters, confidence=2 * CONFIDENCE - 1)
-    accepted = own["accepted"].fillna(False).to_numpy(bool) if "accepted" in own else None
-    cost = cost_per_accepted(own["cost_usd"].to_numpy(float) if "cost_usd" in own else None, accepted)
-    latency = own["latency_s"].to_numpy(float) if "latency_s" in own else np.array([])
-    p95_s, bound_s = quantile(latency, 0.95), quantile_upper_bound(latency)
-    coverage = scores.coverage[scores.candidates.index(name)]
-    rejected = None
-    if not permitted(cls, zone):
-        rejected = "hosted: restricted items never reach it"
-    elif coverage < MIN_COVERAGE:
-        rejected = f"asked only {coverage:.0%} of the items; {MIN_COVERAGE:.0%} are needed to compare"
-    elif score.value < limit.min_score:
-        rejected = f"score {score.value:.2f} is under the minimum of {limit.min_score:g}"
-    elif limit.p95_latency_s is not None and not p95_s <= limit.p95_latency_s:
-        rejected = f"p95 latency {p95_s:.2g} s is over the limit of {limit.p95_latency_s:g} s"
-    uncertain, needed = _certainty(one_sided, bound_s, limit)
-    return _Candidate(name, score, one_sided, cost, p95_s, bound_s, rejected, uncertain, needed)
-
-
-def _certainty(score: Estimate, p95_bound_s: float, limit: Limits) -> tuple[str | None, float]:
-    """Whether the limits are met surely, and about how many items would make it so."""
-    why, needed = [], 0.0
-    if score.lo < limit.min_score:
-        why.append(f"its score may be under the minimum of {limit.min_score:g} (it is at least {score.lo:.2f})")
-        gap = score.value - limit.min_score
-        z = float(stats.norm.ppf(CONFIDENCE))
-        needed = math.inf if gap <= 0 else math.ceil(z**2 * score.value * (1 - score.value) / gap**2)
-    if limit.p95_latency_s is not None and p95_bound_s > limit.p95_latency_s:
-        why.append(f"its p95 latency may be over {limit.p95_latency_s:g} s")
-        needed = max(needed, P95_ITEMS)
-    return "; ".join(why) or None, needed
-
-
 def _decide(
     task: str, cls: SensitivityClass, rows: pd.DataFrame, models: Models, limit: Limits, source: MarginSource
 ) -> Route:
     scores = scores_of(rows)
-    zones = {name: models.zone_of(split_candidate(name)[0]) for name in scores.candidates}
-    standing = {name: _standing(rows, name, scores, zones[name], cls, limit) for name in scores.candidates}
-    eligible = [candidate for candidate in standing.values() if candidate.rejected is None]
+    judged = [standing(rows, name, scores, models, cls, limit) for name in scores.candidates]
+    eligible = [candidate for candidate in judged if candidate.rejected is None]
     common = {"task": task, "class": cls, "margin": limit.margin, "margin_source": source}
-    rejected = {candidate.name: candidate.rejected for candidate in standing.values() if candidate.rejected}
+    rejected = {candidate.name: candidate.rejected for candidate in judged if candidate.rejected}
     if not eligible:
-        ranked = sorted(standing.values(), key=lambda c: -c.score.value)
+        ranked = sorted(judged, key=lambda c: -c.score.value)
         reasons = "; ".join(f"{candidate.name}: {candidate.rejected}" for candidate in ranked)
         evidence = Evidence(n=len(scores.items), rejected=rejected, method=_METHOD)
         reason = f"No candidate is inside the limits. {reasons}."
@@ -175,7 +111,7 @@ def _decide(
     comparable = len(able) == 1 or all(not math.isnan(candidate.cost.value) for candidate in able)
     decided = bool(able) and comparable
     chosen = min(able, key=lambda c: (_order(c.cost.value), -c.score.value)) if decided else best
-    needed = None if decided else _items_needed(chosen, eligible, scores, limit.margin)
+    needed = _items_needed(chosen, eligible, scores, limit.margin) if comparable and not decided else None
     for candidate in eligible:
         if candidate.name != chosen.name:
             rejected[candidate.name] = _why_not(candidate, chosen, gaps, limit.margin, decided)
@@ -206,7 +142,7 @@ def _order(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
 
 
-def _worst_gap(name: str, eligible: list[_Candidate], scores: Scores) -> Estimate:
+def _worst_gap(name: str, eligible: list[Candidate], scores: Scores) -> Estimate:
     """How much better any other eligible candidate may be: the difference with the highest bound."""
     confidence = simultaneous_confidence(len(eligible) - 1)
     gaps = [
@@ -217,7 +153,7 @@ def _worst_gap(name: str, eligible: list[_Candidate], scores: Scores) -> Estimat
     return max(gaps, key=lambda gap: gap.hi) if gaps else Estimate(0.0, 0.0, 0.0, "the only one inside the limits", 0)
 
 
-def _items_needed(chosen: _Candidate, eligible: list[_Candidate], scores: Scores, margin: float) -> int | None:
+def _items_needed(chosen: Candidate, eligible: list[Candidate], scores: Scores, margin: float) -> int | None:
     """About how many items would decide; None where no number would (the score lies on a limit)."""
     needed = [chosen.items_for_limits] + [
         items_to_decide(scores.column(other.name), scores.column(chosen.name), margin, len(eligible) - 1)
@@ -228,7 +164,7 @@ def _items_needed(chosen: _Candidate, eligible: list[_Candidate], scores: Scores
     return None if math.isinf(most) else max(int(most), chosen.score.n + 1)
 
 
-def _chain(chosen: _Candidate, eligible: list[_Candidate]) -> list[Link]:
+def _chain(chosen: Candidate, eligible: list[Candidate]) -> list[Link]:
     """The chosen one, then a fallback of each other model inside the limits, best score first.
 
     Another variant of the same model is no fallback: it is dead when its engine is.
@@ -251,7 +187,7 @@ def _usd(cost: CostEstimate) -> str:
     return f"${cost.value:.2g} per accepted answer" if cost.value else "no cost"
 
 
-def _why_not(candidate: _Candidate, chosen: _Candidate, gaps: dict[str, Estimate], margin: float, decided: bool) -> str:
+def _why_not(candidate: Candidate, chosen: Candidate, gaps: dict[str, Estimate], margin: float, decided: bool) -> str:
     if not decided:
         return (
             f"score {candidate.score.value:.2f}: the best, {chosen.score.value:.2f}, is taken while nothing is decided"
@@ -264,8 +200,8 @@ def _why_not(candidate: _Candidate, chosen: _Candidate, gaps: dict[str, Estimate
 
 
 def _reason(
-    chosen: _Candidate,
-    eligible: list[_Candidate],
+    chosen: Candidate,
+    eligible: list[Candidate],
     gaps: dict[str, Estimate],
     margin: float,
     decided: bool,
@@ -281,7 +217,7 @@ def _reason(
         return f"{said}; it is the only candidate inside the limits."
     if decided:
         bound = f"it is worse than no other by more than {max(gap, 0):.2f}, within the margin of {margin:g}"
-        return f"{said}; {bound}, and it is the cheapest of which that holds."
+        return f"{said}; {bound}, and by its estimated cost it is the cheapest of which that holds."
     why = []
     if gap > margin and len(eligible) > 1:
         why.append(f"another may be better by up to {gap:.2f}, over the margin of {margin:g}")

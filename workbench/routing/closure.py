@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from workbench.catalog import Models
+from workbench.client import preflight
 from workbench.errors import InputError
 from workbench.routing.policy import Policy
 
@@ -33,7 +34,8 @@ def check_closure(policy: Policy, models: Models, listed: bool = True) -> None:
         listed: whether every model has to be in models.yaml, as an export needs it.
 
     Raises:
-        InputError: a restricted route reaches a hosted model, or a chain names a model that is not listed.
+        InputError: a restricted route reaches a hosted model, a chain names a model that is not listed, or a model's
+            address is outside the zone that it declares.
     """
     for route in policy.routes:
         where = f"route {route.task} ({route.class_})"
@@ -44,3 +46,5 @@ def check_closure(policy: Policy, models: Models, listed: bool = True) -> None:
                 )
             if listed and link.model not in models:
                 raise InputError(f"{where}: model '{link.model}' is not in models.yaml. Add it, or route again.")
+            if link.model in models:  # the zone is checked, not believed
+                preflight(models[link.model].destination())

@@ -43,9 +43,9 @@ class Evidence(StrictModel):
     """What a route rests on: estimates are [value, low, high].
 
     Attributes:
-        of: items of this class in the eval set's outcomes; `n` were asked of the chosen candidate.
-        diff_to_best: the best score among the others inside the limits, minus the chosen one's; the high end is the
-            one-sided bound that has to stay under the margin.
+        n: items that the chosen candidate was asked.
+        diff_to_best: of the others inside the limits, the one that may be better by most: its score minus the chosen
+            one's; the high end is the simultaneous one-sided bound that has to stay under the margin.
         items_to_decide: about how many items would decide a provisional route.
         rejected: the other candidates, and why not.
     """

@@ -17,6 +17,7 @@ from typing import Any
 
 from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
+from workbench.errors import InputError
 from workbench.journal import Attempt, Journal
 from workbench.prices import BusyMeter, machine_cost, token_cost
 from workbench.privacy import Payload, gate, redact, sensitivity_of
@@ -232,6 +233,11 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
     if last.text is not None:
         answer = parse(question, last.text)
         scores = [scorer.score(answer, item.expectations) for scorer in question.evalset.scorers]
+        for scorer, score in zip(question.evalset.scorers, scores, strict=True):
+            if not 0 <= score.value <= 1:
+                raise InputError(
+                    f"scorer '{scorer.type}' gave {score.value} to item {item.id}: scores are from 0 to 1."
+                )
         row["score"] = math.fsum(score.value for score in scores) / len(scores)
         row["format_ok"] = answer.format_ok
         row["accepted"] = answer.format_ok and row["score"] >= spec.accept.min_score - 1e-9

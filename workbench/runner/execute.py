@@ -12,6 +12,7 @@ import contextlib
 import json
 import secrets
 import threading
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -139,9 +140,19 @@ def run(
     if track:
         from workbench.tracking import track_run
 
+        done.note()
         track_run(done)
     done.note()
     return done
+
+
+def _kind(failure: BaseException) -> str:
+    """Where an unforeseen exception came from: its class, file and line."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    frames = traceback.extract_tb(failure.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"an unforeseen {type(failure).__name__}{place}"
 
 
 class _Execution:
@@ -206,21 +217,26 @@ class _Execution:
 
     async def _model(self, model: Model, journal: Journal, progress: Progress) -> None:
         """All questions of a model: out of the journal what is there, the rest from its server."""
-        todo: list[Question] = []
-        for question in self.plan.questions[model.id]:
-            attempts = ask_rules(question, model) if model.engine == "rules" else replay(question, model, journal)
-            if attempts is None:
-                todo.append(question)
-            else:
-                self._take(question, model, attempts, progress)
-        if not todo:
-            return
         try:
-            await self._serve(model, todo, journal, progress)
+            todo: list[Question] = []
+            for question in self.plan.questions[model.id]:
+                attempts = ask_rules(question, model) if model.engine == "rules" else replay(question, model, journal)
+                if attempts is None:
+                    todo.append(question)
+                else:
+                    self._take(question, model, attempts, progress)
+            if todo:
+                await self._serve(model, todo, journal, progress)
         except WorkbenchError as failure:
-            self._failed = True
-            self.problems.append(str(failure))
-            progress.say(model.id, "failed")
+            self._fail(model, str(failure), progress)
+        except Exception as failure:  # noqa: BLE001  (one model's failure loses nothing of the others)
+            # Only its kind: the message may hold an item's text, or a key.
+            self._fail(model, f"{model.id}: stopped by {_kind(failure)}.", progress)
+
+    def _fail(self, model: Model, problem: str, progress: Progress) -> None:
+        self._failed = True
+        self.problems.append(problem)
+        progress.say(model.id, "failed")
 
     async def _serve(self, model: Model, todo: list[Question], journal: Journal, progress: Progress) -> None:
         recipe = engine_of(model)
@@ -252,7 +268,7 @@ class _Execution:
         finally:
             if server is not None:
                 self.engines[model.id] = EngineUse(server.load_s, meter.busy_s if meter else 0.0)
-                server.stop()
+                await asyncio.to_thread(server.stop)
 
     async def _workers(
         self,

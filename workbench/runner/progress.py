@@ -6,6 +6,7 @@ with Progress(plan.questions, shown=True) as progress:
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -23,6 +24,25 @@ def _terminal() -> TextIO | None:
         return open(named, "a", encoding="utf-8") if named else None
     except OSError:
         return None
+
+
+class _Quiet:
+    """A stream that may close while the run goes on: whoever read its lines has gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Progress:
@@ -45,7 +65,7 @@ class Progress:
                 desc=name.ljust(width),
                 position=index,
                 unit="item",
-                file=file,
+                file=_Quiet(file),
                 mininterval=0.5 if file.isatty() else 10,
                 dynamic_ncols=True,
             )

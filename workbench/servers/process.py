@@ -160,7 +160,12 @@ class ManagedServer:
     def last_words(self) -> str:
         """The last telling lines of the engine's log, in one."""
         with contextlib.suppress(OSError):
-            lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+            # A line on an exception in the server may repeat what it was reading: a prompt.
+            lines = [
+                line.strip()
+                for line in self.log.read_text(errors="replace").splitlines()
+                if line.strip() and "got exception" not in line
+            ]
             telling = [line for line in lines if _TELLING.search(line)][-20:] or lines[-2:]
             if telling:
                 # The first says the cause, the last what came of it.
@@ -181,13 +186,18 @@ def _close(watchdog: subprocess.Popen[str]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+    # A child that the owner forked may hold the pipe open, so the watchdog is told as well; it ends the engine.
+    with contextlib.suppress(ProcessLookupError):
+        watchdog.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         watchdog.wait(timeout=15)
 
 
 def _prune(folder: Path) -> None:
     """Keep the newest logs only."""
-    logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in logs[_KEPT_LOGS:]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".address").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another run may prune at the same time
+        logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in logs[_KEPT_LOGS:]:
+            if time.time() - old.stat().st_mtime > 3600:  # not one that is just being written
+                old.unlink(missing_ok=True)
+                old.with_suffix(".address").unlink(missing_ok=True)

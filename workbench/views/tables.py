@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.evidence import leaderboard
+from workbench.evidence import MIN_COVERAGE, leaderboard
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -69,7 +69,8 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
         sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
         body = "".join(_row(row, _marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
         tables.append(
-            f"<table><caption>{escape(str(task))}: {sample}</caption><tr><th class=t>candidate</th><th class=t>chosen for</th><th>score</th>"
+            f"<table><caption>{escape(str(task))}: {sample}</caption>"
+            "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
             "<th>95 % interval</th><th></th><th>tied</th><th>accepted</th><th>format</th><th>cost per accepted</th>"
             f"<th>p50</th><th>p95</th></tr>{body}</table>"
         )
@@ -87,10 +88,16 @@ def _marks(policy: Policy | None, task: str, candidate: str) -> str:
     return ", ".join(found)
 
 
+def _asked(row: pd.Series[Any]) -> str:
+    """How many items a candidate was asked; one that misses too many to be compared is marked."""
+    return f"{row['n']}" if row["coverage"] >= MIN_COVERAGE else f"only {row['n']}"
+
+
 def _row(row: pd.Series[Any], mark: str) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
         f"<td class=t>{escape(mark)}</td>",
+        f"<td>{_asked(row)}</td>",
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
         f"<td>{_bar(row)}</td>",
@@ -140,7 +147,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
         n, of = int(rows["n"].max()), int(rows["of"].max())
         lines.append(f"{task}: {n} items" if n >= of else f"{task}: a stratified sample of {n} of {of} items")
         lines.append(
-            f"  {'candidate':24} {'score':>6} {'95 % interval':>14}  {'tied':4} {'accepted':>8} {'format':>6} "
+            f"  {'candidate':24} {'n':>7} {'score':>6} {'95 % interval':>14}  {'tied':4} {'accepted':>8} {'format':>6} "
             f"{'cost/accepted':>13} {'p50':>9} {'p95':>9}"
         )
         for _, row in rows.iterrows():
@@ -149,8 +156,8 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
             accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
             kept = "unknown" if math.isnan(row["format_ok"]) else f"{row['format_ok']:.0%}"
             lines.append(
-                f"  {row['candidate']:24} {row['score']:6.3f} {interval:>14}  {'=' if row['tied'] else '':4} "
-                f"{accepted:>8} {kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
+                f"  {row['candidate']:24} {_asked(row):>7} {row['score']:6.3f} {interval:>14}  "
+                f"{'=' if row['tied'] else '':4} {accepted:>8} {kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
             )
         lines.append("")

@@ -1,0 +1,114 @@
+"""A candidate's standing in one task × class: its score, cost and latency, and whether it is inside the limits.
+
+    candidate = standing(rows, "gemma3-q4#few_shot", scores, models, "restricted", limits)
+    candidate.rejected, candidate.uncertain
+
+What is missing is never read in the permissive sense, and the reason says what was missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from workbench.catalog import Models
+from workbench.economics import CostEstimate, cost_per_accepted, quantile, quantile_upper_bound
+from workbench.evalset import Limits
+from workbench.evidence import MIN_COVERAGE, Scores, per_item
+from workbench.intervals import CONFIDENCE, Estimate, Floats, lower_bound, mean_interval
+from workbench.outcomes import split_candidate
+from workbench.privacy import SensitivityClass, permitted
+
+P95_ITEMS = 59  # fewer cannot bound a p95 at 95 % confidence
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How a candidate stands.
+
+    Attributes:
+        rejected: why it is outside the limits, by its estimates; None where it is inside.
+        uncertain: why it is not surely inside; None where it is.
+        items_for_limits: about how many items would make it so.
+    """
+
+    name: str
+    score: Estimate
+    cost: CostEstimate
+    p95_s: float
+    rejected: str | None
+    uncertain: str | None
+    items_for_limits: float
+
+
+def standing(
+    rows: pd.DataFrame, name: str, scores: Scores, models: Models, cls: SensitivityClass, limit: Limits
+) -> Candidate:
+    """Judge one candidate by the prepared rows of one task × class."""
+    own = rows[rows["candidate"] == name]
+    column = scores.column(name)
+    asked = ~np.isnan(column)
+    clusters = None if scores.clusters is None else scores.clusters[asked]
+    score = mean_interval(column[asked], clusters)
+    items = per_item(own)
+    accepted = items["accepted_n"].to_numpy(float) if "accepted" in own else None
+    cost = cost_per_accepted(items["cost_usd"].to_numpy(float), accepted)
+    latency = items["latency_s"].to_numpy(float)
+    p95_s = quantile(latency, 0.95)
+    coverage = float(scores.coverage[scores.candidates.index(name)])
+    uncertain, needed = _certainty(score, lower_bound(column[asked], clusters), quantile_upper_bound(latency), limit)
+    rejected = (
+        _not_permitted(name, models, cls)
+        or _not_asked(coverage, own, accepted)
+        or _outside(score.value, p95_s, bool(np.isnan(latency).any()), limit)
+    )
+    return Candidate(name, score, cost, p95_s, rejected, uncertain, needed)
+
+
+def _not_permitted(name: str, models: Models, cls: SensitivityClass) -> str | None:
+    model = split_candidate(name)[0]
+    if cls == "open" or permitted("restricted", models.zone_of(model)):
+        return None
+    if model not in models:
+        return "not in models.yaml, so it counts as hosted, and restricted items never reach a hosted model"
+    return "hosted: restricted items never reach it"
+
+
+def _not_asked(coverage: float, own: pd.DataFrame, accepted: Floats | None) -> str | None:
+    if coverage < MIN_COVERAGE:
+        return f"asked only {coverage:.0%} of the items; {MIN_COVERAGE:.0%} are needed to compare"
+    if own["score"].isna().all():
+        return "gave no answer at all"
+    if accepted is not None and accepted.sum() == 0:
+        return "none of its answers was accepted"
+    return None
+
+
+def _outside(score: float, p95_s: float, latency_unknown: bool, limit: Limits) -> str | None:
+    if score < limit.min_score:
+        return f"score {score:.2f} is under the minimum of {limit.min_score:g}"
+    if limit.p95_latency_s is None:
+        return None
+    if latency_unknown:
+        return f"its latency is unknown, at least in part, and the limit is {limit.p95_latency_s:g} s"
+    if p95_s > limit.p95_latency_s:
+        return f"p95 latency {p95_s:.2g} s is over the limit of {limit.p95_latency_s:g} s"
+    return None
+
+
+def _certainty(score: Estimate, lower: float, p95_bound_s: float, limit: Limits) -> tuple[str | None, float]:
+    """Whether the limits are met surely, and about how many items would make it so."""
+    why, needed = [], 0.0
+    if limit.min_score > 0 and not lower >= limit.min_score:
+        why.append(f"its score may be under the minimum of {limit.min_score:g} (it is at least {lower:.2f})")
+        gap = score.value - limit.min_score
+        z = float(stats.norm.ppf(CONFIDENCE))
+        needed = math.inf if not gap > 0 else math.ceil(z**2 * score.value * (1 - score.value) / gap**2)
+    if limit.p95_latency_s is not None and not p95_bound_s <= limit.p95_latency_s:
+        why.append(f"its p95 latency may be over {limit.p95_latency_s:g} s")
+        needed = max(needed, P95_ITEMS)
+    return "; ".join(why) or None, needed

@@ -1,0 +1,48 @@
+"""The README's examples are what it says they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+from conftest import REPOSITORY
+
+from workbench.catalog import load_models
+from workbench.cli import main
+from workbench.evalset import load_evalset
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def block(language: str, begins: str) -> str:
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if text.startswith(begins)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_eval_set_of_the_readme_loads(project: Path) -> None:
+    folder = project / "evalsets" / "greetings"
+    folder.mkdir(parents=True)
+    (folder / "items.jsonl").write_text(block("json", "{"))
+    (folder / "evalset.yaml").write_text(block("yaml", "{schema"))
+    assert load_evalset(folder).items[0].expectations == {"label": "greeting"}
+    assert main(["evalset", "check", "greetings"]) == 0
+
+
+def test_the_model_of_the_readme_loads(project: Path) -> None:
+    entry = yaml.safe_load(block("yaml", "  qwen3-awq"))
+    (project / "models.yaml").write_text(yaml.safe_dump({"schema": 1, "models": entry}))
+    assert load_models()["qwen3-awq"].zone == "local"
+
+
+def test_the_commented_models_of_the_catalog_load(project: Path) -> None:
+    text = (REPOSITORY / "models.yaml").read_text()
+    entries = re.findall(r"^  # ((?:[a-z0-9-]+:$|  [a-z_]+: ).*)$", text, re.MULTILINE)
+    (project / "models.yaml").write_text("schema: 1\nmodels:\n" + "".join(f"  {line}\n" for line in entries))
+    assert set(load_models()) == {"qwen3-awq", "qwen3-bf16", "gpt-mini"}
+
+
+def test_the_commands_of_the_readme_are_targets() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets

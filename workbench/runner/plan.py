@@ -74,8 +74,8 @@ class Plan:
         for name, questions in self.questions.items():
             model = self.models[name]
             variants = sorted({candidate_id(name, question.variant) for question in questions})
-            constrained = "json_schema" in capabilities_of(model)
-            mode = "rules" if model.engine == "rules" else "JSON constrained" if constrained else "unconstrained"
+            held = sorted({question.evalset.name for question in questions if "response_format" in question.body})
+            mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
             lines.append(f"model {name}: {len(questions)} questions, zone {model.zone}, {mode} ({', '.join(variants)})")
         lines += self.withheld_lines()
         lines += [f"skipped: {reason}" for reason in self.skipped.values()]

@@ -1,15 +1,21 @@
-"""The saved view of MLflow's runs page: every candidate is in a plot, and the tag is small enough to be stored."""
+"""MLflow: how a run ended, and the saved view of its runs page."""
 
 from __future__ import annotations
 
 import base64
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
+from conftest import item, write_evalset, write_models
+from test_runner import RULES
 
+import workbench as wb
 from workbench._mlflow_views import view_tag
+from workbench.tracking import store_uri, track_run
 
 
 def state(scores: pd.DataFrame) -> Any:
@@ -30,3 +36,36 @@ def test_a_large_comparison_still_fits_into_a_tag() -> None:
     scores = pd.DataFrame({f"a_task_{i}": [0.1] * 30 for i in range(40)}, index=[f"model-{i}" for i in range(30)])
     assert len(view_tag("name", "parent", scores, ["score_by_task"], 1)) < 20_000
     assert sum(chart["type"] == "PARALLEL" for chart in state(scores)["compareRunCharts"]) == 1
+
+
+@pytest.mark.parametrize(("status", "logged"), [("interrupted", "KILLED"), ("failed", "FAILED")])
+def test_a_run_that_did_not_end_well_is_logged_as_such(project: Path, status: Any, logged: str) -> None:
+    import mlflow
+
+    write_evalset(project, "colors", [item("1", "brick")], rules=RULES)
+    write_models(project, rules={"engine": "rules"})
+    done = wb.run(wb.load_evalsets(), wb.load_models(), track=False, progress=False)
+    done.status = status
+    track_run(done)
+    client = mlflow.MlflowClient(tracking_uri=store_uri())
+    found = client.search_runs(client.get_experiment_by_name("workbench").experiment_id)
+    assert [run.info.status for run in found] == [logged] * 2  # the parent and its child
+
+
+def test_a_store_that_fails_midway_leaves_no_run_that_seems_to_go_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    def full(*_: Any) -> None:
+        raise OSError("no space")
+
+    write_evalset(project, "colors", [item("1", "brick")], rules=RULES)
+    write_models(project, rules={"engine": "rules"})
+    monkeypatch.setattr("workbench.views.figures.save_figures", full)
+    done = wb.run(wb.load_evalsets(), wb.load_models(), progress=False)
+    assert any("not logged" in problem for problem in done.problems)
+    assert (done.path / "outcomes.parquet").exists()
+    client = mlflow.MlflowClient(tracking_uri=store_uri())
+    found = client.search_runs(client.get_experiment_by_name("workbench").experiment_id)
+    assert "RUNNING" not in {run.info.status for run in found}

@@ -35,7 +35,6 @@ def test_the_projects_own_file_loads() -> None:
 def test_the_zone_follows_the_engine_and_an_unknown_model_is_hosted() -> None:
     found = models(hosted(), "r: {engine: rules}", "l: {engine: llamacpp, model: a.gguf}")
     assert [found.zone_of(name) for name in ("m", "r", "l", "unknown")] == ["hosted", "local", "local", "hosted"]
-    assert [model.managed for model in found.values()] == [False, False, True]
 
 
 def test_private_hosts_and_the_id_reach_the_destination() -> None:

@@ -120,6 +120,14 @@ def test_no_address_of_the_config_hangs_on_a_variable(tmp_path: Path) -> None:
     assert all(entry["litellm_params"]["api_base"].startswith("http") for entry in config["model_list"])
 
 
+def test_a_model_keeps_its_port_when_only_some_are_selected(tmp_path: Path) -> None:
+    """'workbench serve' reads the whole file, an export may come from a run of a few of its models."""
+    models = load_models(REPOSITORY / "models.yaml").select("rules")
+    policy = policy_of({"task": "support_triage", "class": "restricted", "chain": chain("rules")})
+    config = yaml.safe_load(export_policy(policy, "litellm", tmp_path / "l.yaml", models).path.read_text())
+    assert config["model_list"][0]["litellm_params"]["api_base"] == "http://127.0.0.1:8102/v1"
+
+
 def test_a_policy_without_a_model_is_not_called_verified(tmp_path: Path) -> None:
     policy = policy_of({"task": "t", "class": "open", "status": "infeasible", "chain": []})
     export = export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG)

@@ -99,11 +99,6 @@ class Model(StrictModel, strict=True):
             raise ValueError(f"engine rules takes no {', '.join(sorted(extra))}")
         return self
 
-    @property
-    def managed(self) -> bool:
-        """Whether the workbench starts and ends a server for it."""
-        return self.engine == "llamacpp"
-
     def destination(self) -> Destination:
         """What the gate needs to know."""
         return Destination(self.id, self.zone, self.base_url, self.private_hosts)
@@ -134,10 +129,15 @@ class Models(Mapping[str, Model]):
     """The models of a models.yaml, by id, and the machine they are priced on."""
 
     def __init__(
-        self, models: Mapping[str, Model], machine: Machine | None = None, named: frozenset[str] = frozenset()
+        self,
+        models: Mapping[str, Model],
+        machine: Machine | None = None,
+        named: frozenset[str] = frozenset(),
+        order: tuple[str, ...] | None = None,
     ) -> None:
         self._models = dict(models)
         self.machine = machine or Machine()
+        self.order = order or tuple(models)  # of the whole file, also in a selection
         self.named = named  # asked for by name: it is an error where one of them cannot run
 
     def __getitem__(self, name: str) -> Model:
@@ -171,7 +171,7 @@ class Models(Mapping[str, Model]):
             if name not in self._models:
                 raise InputError(f"there is no model '{name}' in models.yaml. It has: {', '.join(self._models)}.")
         chosen = {name: model for name, model in self._models.items() if name in names}
-        return Models(chosen, self.machine, frozenset(names))
+        return Models(chosen, self.machine, frozenset(names), self.order)
 
 
 def load_models(path: str | Path = "models.yaml") -> Models:

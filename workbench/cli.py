@@ -249,7 +249,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     models = load_models(arguments.models_file)
     model = models.select([arguments.model])[arguments.model]
     key_name = key_variable(model.id)
-    port = arguments.port or port_of(model.id, load_models(arguments.models_file))
+    port = arguments.port or port_of(model.id, models)
     key = os.environ.get(key_name)
     if not key:
         raise InputError(f"set a key of your own in the environment variable {key_name}; clients have to show it.")

@@ -24,7 +24,6 @@ from workbench.servers import engine_of
 if TYPE_CHECKING:
     from workbench.routing.policy import Policy, Route
 
-SEEN_TO_WORK_WITH = "1.106.2"
 _FIRST_PORT = 8100
 
 
@@ -44,7 +43,7 @@ def key_variable(model: str) -> str:
 
 def port_of(model: str, models: Models) -> int:
     """Where `workbench serve` serves a local model: a port of its own for each, in the order of models.yaml."""
-    return _FIRST_PORT + list(models).index(model)
+    return _FIRST_PORT + models.order.index(model)
 
 
 def _deployment(route: Route, index: int, models: Models, variables: dict[str, str]) -> dict[str, Any]:

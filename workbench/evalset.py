@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from workbench.errors import InputError
 from workbench.files import Document, StrictModel, read_json, read_jsonl, read_yaml
 from workbench.privacy import Sensitivity, class_of
 from workbench.rules import Rules, load_rules
-from workbench.scorers import Scorer, build_scorers
+from workbench.scorers import Answer, Scorer, build_scorers, parse_answer, problem_of
 
 DEFAULT_MARGIN = 0.05
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -38,22 +39,32 @@ class Item(StrictModel):
     sensitivity: Sensitivity | None = None
 
 
+Role = Literal["system", "user", "assistant"]
+
+
 class Message(StrictModel):
     """A turn of a prompt; `content` is a sandboxed jinja template over `inputs`."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
+
+
+class Turns(StrictModel):
+    """Stands for turns that the item brings itself: an input that is a list of `role` and `content`."""
+
+    turns: str
 
 
 class Variant(StrictModel, strict=True):
     """A named prompt. `examples` items of train.jsonl are shown as turns before the last message."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message | Turns] = Field(min_length=1)
     examples: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _ends_with_user(self) -> Variant:
-        if self.messages[-1].role != "user":
+        last = self.messages[-1]
+        if isinstance(last, Message) and last.role != "user":
             raise ValueError("the last message must have role: user, it is what the model answers")
         return self
 
@@ -142,6 +153,18 @@ class EvalSet:
     def name(self) -> str:
         return self.spec.name
 
+    def parse(self, text: str) -> Answer:
+        """A model's text as an answer under this eval set's output format."""
+        return parse_answer(text, self.output_schema, self.spec.output.labels, self._aliases)
+
+    @cached_property
+    def _aliases(self) -> dict[str, list[str]]:
+        merged: dict[str, list[str]] = defaultdict(list)
+        for scorer in self.scorers:
+            for label, others in scorer.aliases_of_labels().items():
+                merged[label] += others
+        return merged
+
     def sample(self, n: int | None) -> EvalSet:
         """A stratified sample of n items, by sensitivity class and expected label.
 
@@ -166,7 +189,7 @@ class EvalSet:
 
     def _stratum(self, item: Item) -> str:
         for scorer in self.scorers:
-            label = scorer.stratum(item.expectations)
+            label = scorer.stratum(item.expectations) if scorer.applies(item.expectations) else None
             if label is not None:
                 return label
         return ""
@@ -190,7 +213,7 @@ def load_evalset(folder: str | Path) -> EvalSet:
     if spec.name != folder.name or not _NAME.fullmatch(spec.name):
         raise document.error(("name",), f"must be the folder's name, '{folder.name}' (letters, digits, '_', '-').")
     schema = _output_schema(folder, spec, document)
-    scorers = build_scorers(spec.scorers, spec.output.labels, document)
+    scorers = build_scorers(spec.scorers, document, spec.output.labels, schema)
     rules = load_rules(_inside(folder, spec.rules, document, ("rules",))) if spec.rules is not None else None
     ids: dict[str, str] = {}
     items = tuple(_read_items(folder / "items.jsonl", spec, scorers, ids))
@@ -243,10 +266,9 @@ def _read_items(path: Path, spec: EvalSetFile, scorers: tuple[Scorer, ...], ids:
         if item.id in ids:
             raise InputError(f"{where}: id '{item.id}' is already at {ids[item.id]}. Give each item its own id.")
         ids[item.id] = where
-        for scorer in scorers:
-            problem = scorer.check(item.expectations)
-            if problem:
-                raise document.error(("expectations",), f"{problem} (item {item.id}).")
+        problem = problem_of(scorers, item.expectations)
+        if problem:
+            raise document.error(("expectations",), f"{problem} (item {item.id}).")
         yield item if item.sensitivity else item.model_copy(update={"sensitivity": spec.sensitivity})
 
 

@@ -7,12 +7,14 @@ rules.answer({"subject": "Refund", "body": "…"})      # 'billing', or None whe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import regex
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workbench.files import StrictModel, read_yaml
 
@@ -27,11 +29,32 @@ class Rule(StrictModel):
     answer: str | dict[str, Any]
 
 
+class FieldRule(StrictModel):
+    """The first rule whose pattern is found gives the value of one field."""
+
+    pattern: str = Field(min_length=1)
+    answer: str | int | float | bool
+
+
+class FieldRules(StrictModel):
+    """The rules of one field of a JSON answer; without a default the whole table abstains where none matches."""
+
+    rules: list[FieldRule] = Field(min_length=1)
+    default: str | int | float | bool | None = None
+
+
 class _RulesFile(StrictModel):
     schema_: Literal[1] = Field(alias="schema")
     text: list[str] = Field(min_length=1)
-    rules: list[Rule] = Field(min_length=1)
+    rules: list[Rule] = []
     default: str | dict[str, Any] | None = None
+    fields: dict[str, FieldRules] = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> _RulesFile:
+        if bool(self.rules) == bool(self.fields):
+            raise ValueError("give either 'rules' for whole answers, or 'fields' with the rules of each field")
+        return self
 
 
 @dataclass(frozen=True)
@@ -39,7 +62,6 @@ class Rules:
     """A checked table. Patterns come with eval sets, which are untrusted, so each search has a time-out."""
 
     spec: _RulesFile
-    patterns: tuple[regex.Pattern[str], ...]
     path: Path
 
     def text_of(self, inputs: dict[str, Any]) -> str:
@@ -56,13 +78,26 @@ class Rules:
 
     def answer_text(self, text: str) -> str | None:
         """The answer for a text. See `answer`."""
-        for rule, pattern in zip(self.spec.rules, self.patterns, strict=True):
-            try:
-                if pattern.search(text, timeout=PATTERN_TIMEOUT_S):
-                    return _as_text(rule.answer)
-            except TimeoutError:
-                raise TimeoutError(f"pattern {rule.pattern!r} took over {PATTERN_TIMEOUT_S} s") from None
-        return None if self.spec.default is None else _as_text(self.spec.default)
+        if not self.spec.fields:
+            found = _first(self.spec.rules, text, self.spec.default)
+            return None if found is None else _as_text(found)
+        answer = {name: _first(table.rules, text, table.default) for name, table in self.spec.fields.items()}
+        return None if None in answer.values() else _as_text(answer)
+
+
+def _first(rules: Sequence[Rule | FieldRule], text: str, default: Any) -> Any:
+    for rule in rules:
+        try:
+            if _compiled(rule.pattern).search(text, timeout=PATTERN_TIMEOUT_S):
+                return rule.answer
+        except TimeoutError:
+            raise TimeoutError(f"pattern {rule.pattern!r} took over {PATTERN_TIMEOUT_S} s") from None
+    return default
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern)
 
 
 def _as_text(answer: str | dict[str, Any]) -> str:
@@ -77,10 +112,14 @@ def load_rules(path: Path) -> Rules:
     """
     document = read_yaml(path)
     spec = document.parse(_RulesFile)
-    patterns = []
-    for index, rule in enumerate(spec.rules):
+    places: list[tuple[tuple[str | int, ...], Rule | FieldRule]] = [
+        (("rules", index), rule) for index, rule in enumerate(spec.rules)
+    ]
+    for name, table in spec.fields.items():
+        places += [(("fields", name, "rules", index), rule) for index, rule in enumerate(table.rules)]
+    for place, rule in places:
         try:
-            patterns.append(regex.compile(rule.pattern))
+            _compiled(rule.pattern)
         except (regex.error, RecursionError) as failure:
-            raise document.error(("rules", index, "pattern"), f"not a regular expression: {failure}.") from None
-    return Rules(spec, tuple(patterns), path)
+            raise document.error((*place, "pattern"), f"not a regular expression: {failure}.") from None
+    return Rules(spec, path)

@@ -22,18 +22,13 @@ from workbench.journal import Attempt, Journal
 from workbench.prices import BusyMeter, machine_cost, token_cost
 from workbench.privacy import Payload, gate, redact, sensitivity_of
 from workbench.runner.plan import Question
-from workbench.scorers import Answer, parse_answer
+from workbench.scorers import total
 
 MAX_RETRIES = 3
 _BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
 # A request that failed so may have been computed, and billed, all the same.
 _MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
-
-
-def parse(question: Question, text: str) -> Answer:
-    """An answer under the eval set's output format."""
-    return parse_answer(text, question.evalset.output_schema, question.evalset.spec.output.labels)
 
 
 def replay(question: Question, model: Model, journal: Journal) -> list[Attempt] | None:
@@ -58,7 +53,7 @@ def _consume(question: Question, stored: list[Attempt]) -> tuple[list[Attempt], 
         if attempt.text is None:
             continue
         answers += 1
-        if parse(question, attempt.text).format_ok or answers > question.evalset.spec.output.format_retries:
+        if question.evalset.parse(attempt.text).format_ok or answers > question.evalset.spec.output.format_retries:
             return kept, True
     return kept, False
 
@@ -90,7 +85,7 @@ async def ask(
         if tried[-1].text is None:
             return attempts
         answers += 1
-        done = parse(question, tried[-1].text).format_ok or answers > question.evalset.spec.output.format_retries
+        done = question.evalset.parse(tried[-1].text).format_ok or answers > question.evalset.spec.output.format_retries
         if done:
             journal.put(question.key, attempts)
             return attempts
@@ -231,16 +226,13 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "evalset_digest": question.evalset.digest,
     }
     if last.text is not None:
-        answer = parse(question, last.text)
-        scores = [scorer.score(answer, item.expectations) for scorer in question.evalset.scorers]
-        for scorer, score in zip(question.evalset.scorers, scores, strict=True):
-            if not 0 <= score.value <= 1:
-                raise InputError(
-                    f"scorer '{scorer.type}' gave {score.value} to item {item.id}: scores are from 0 to 1."
-                )
-        row["score"] = math.fsum(score.value for score in scores) / len(scores)
+        answer = question.evalset.parse(last.text)
+        try:
+            score = total(question.evalset.scorers, answer, item.expectations)
+        except InputError as failure:
+            raise InputError(f"item {item.id}: {failure}") from None
+        row["score"] = score.value
         row["format_ok"] = answer.format_ok
         row["accepted"] = answer.format_ok and row["score"] >= spec.accept.min_score - 1e-9
-        for score in scores:
-            row.update({f"metric.{name}": value for name, value in score.metrics.items()})
+        row.update({f"metric.{name}": value for name, value in score.metrics.items()})
     return row

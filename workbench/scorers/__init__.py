@@ -1,84 +1,56 @@
-"""Scorers: an answer and the expectations of its item to a score from 0 to 1.
+"""Scorers: an answer and the expectations of its item to a score from 0 to 1. One concept a file.
 
-    scorers = build_scorers([{"type": "label"}], labels=["billing", "bug"], document=document)
+    scorers = build_scorers([{"type": "label"}], document, labels=["billing", "bug"])
     scorers[0].score(answer, {"label": "bug"})       # Score(1.0)
 
-A team's own scorer is a class with the decorator `@workbench.scorer("name")`, or an entry point in the group
-`workbench.scorers`; its fields are the keys that evalset.yaml may set.
+A team's own is a function or a class with the decorator `@workbench.scorer("name")`; see `base`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 from pydantic import ValidationError
 
-from workbench.files import Document, StrictModel
+from workbench.errors import InputError
+from workbench.files import Document
 from workbench.scorers.answer import Answer, parse_answer
+from workbench.scorers.base import SCORERS, FieldScorer, Score, Scorer, as_scorer, problem_of, scorer, total
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+__all__ = [
+    "Answer",
+    "FieldScorer",
+    "Score",
+    "Scorer",
+    "build_scorers",
+    "parse_answer",
+    "problem_of",
+    "scorer",
+    "total",
+]
 
-__all__ = ["Answer", "Score", "Scorer", "build_scorers", "parse_answer", "scorer"]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A score from 0 to 1 and a scorer's further figures of the item."""
-
-    value: float
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-class Scorer(StrictModel):
-    """Base of all scorers; subclasses add their settings as fields."""
-
-    type: str
-
-    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        """Score one answer."""
-        raise TypeError(f"scorer '{self.type}' has no method score")
-
-    def check(self, expectations: dict[str, Any]) -> str | None:
-        """What is wrong with an item's expectations for this scorer, with the mend; None if nothing."""
-        return None
-
-    def stratum(self, expectations: dict[str, Any]) -> str | None:
-        """The label that a sample is stratified by; None where there is none."""
-        return None
-
-    def with_labels(self, labels: list[str] | None) -> Scorer:
-        """This scorer, told the eval set's labels."""
-        return self
+_OURS = (
+    *("citation", "contains", "dates", "exact", "facts", "json_fields", "json_schema", "label", "money"),
+    *("multi_label", "numeric", "patterns", "rouge", "sets", "yes_no"),
+)
+for _module in _OURS:
+    import_module(f"workbench.scorers.{_module}")  # each registers itself
 
 
-_REGISTRY: dict[str, type[Scorer]] = {}
-S = TypeVar("S", bound=type[Scorer])
-
-
-def scorer(name: str) -> Callable[[S], S]:
-    """Register a scorer class under the `type` that evalset.yaml uses."""
-
-    def register(cls: S) -> S:
-        _REGISTRY[name] = cls
-        return cls
-
-    return register
-
-
-def _find(name: str) -> type[Scorer] | None:
-    if name not in _REGISTRY:
-        from importlib.metadata import entry_points
-
-        for entry in entry_points(group="workbench.scorers", name=name):
-            _REGISTRY.setdefault(name, entry.load())
-    return _REGISTRY.get(name)
-
-
-def build_scorers(specs: Sequence[dict[str, Any]], labels: list[str] | None, document: Document) -> tuple[Scorer, ...]:
+def build_scorers(
+    specs: Sequence[dict[str, Any]],
+    document: Document,
+    labels: list[str] | None = None,
+    schema: dict[str, Any] | None = None,
+) -> tuple[Scorer, ...]:
     """The scorers that an evalset.yaml names.
+
+    Args:
+        document: the file, for messages that point into it.
+        labels: the eval set's labels, if its answers are labels.
+        schema: the JSON schema of its answers, if they are JSON.
 
     Raises:
         InputError: an unknown type, or settings that the scorer does not have.
@@ -86,19 +58,24 @@ def build_scorers(specs: Sequence[dict[str, Any]], labels: list[str] | None, doc
     built: list[Scorer] = []
     for index, spec in enumerate(specs):
         name = spec.get("type")
-        cls = _find(name) if isinstance(name, str) else None
-        if cls is None:
-            raise document.error(
-                ("scorers", index, "type"), f"there is no scorer '{name}'. There are: {', '.join(sorted(_REGISTRY))}."
-            )
         try:
-            built.append(cls.model_validate(spec).with_labels(labels))
+            cls = as_scorer(SCORERS.find(name))
+        except InputError as failure:
+            raise document.error(("scorers", index, "type"), str(failure)) from None
+        try:
+            built.append(cls.model_validate(spec).bound(labels, schema))
         except ValidationError as failure:
             problem = failure.errors(include_url=False)[0]
             place = ("scorers", index, *problem["loc"])
-            keys = ", ".join(cls.model_fields)
-            raise document.error(place, f"{problem['msg'].lower()}. Scorer '{name}' has the keys: {keys}.") from None
+            keys = ", ".join(field for field, about in cls.model_fields.items() if not about.exclude)
+            message = problem["msg"].removeprefix("Value error, ").rstrip(".").lower()
+            raise document.error(place, f"{message}. Scorer '{name}' has the keys: {keys}.") from None
+        except ValueError as failure:
+            raise document.error(("scorers", index), f"{failure}.") from None
+    if not sum(each.weight for each in built):
+        raise document.error(("scorers",), "all have weight 0, so nothing makes a score. Give one a weight.")
+    names = [each.name or each.type for each in built]
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if twice is not None:
+        raise document.error(("scorers", names.index(twice)), f"'{twice}' is there twice. Give each its own 'name'.")
     return tuple(built)
-
-
-from workbench.scorers import json_fields, label, yes_no  # noqa: F401  (they register themselves)

@@ -1,87 +1,107 @@
-"""Field F1 of a JSON answer: how many of the expected fields it has right, and how many it made up.
+"""Field F1 of a JSON answer: how many of the expected values it has right, and how many it made up.
 
-scorers: [{type: json_fields, fields: {number: text, date: date, total: number, currency: label}}]
+scorers: [{type: json_fields, fields: {number: text, date: date, total: money, currency: label}}]
+scorers: [{type: json_fields, average: mean, fields: {queue: label, priority: ordinal, churn_risk: boolean}}]
+scorers: [{type: json_fields, fields: {lines: {type: list, of: {type: object, fields: {sku: text, units: number}}}}}]
 """
 
 from __future__ import annotations
 
 import math
-from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field
 
-from workbench.scorers import Answer, Score, Scorer, scorer
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import Score, Scorer, class_figures, scorer
+from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, similarity
 
-FieldType = Literal["label", "text", "number", "date", "boolean"]
-_CENT = 0.005  # numbers are amounts: equal to the cent
-
-
-def _text(value: Any) -> str:
-    return " ".join(str(value).casefold().split()).rstrip(".")
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _date(value: Any) -> date | None:
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        return None
-
-
-def same(kind: FieldType, given: Any, expected: Any) -> bool:
-    """Whether a field's value is the expected one, compared as its type."""
-    if kind == "number":
-        left, right = _number(given), _number(expected)
-        return left is not None and right is not None and abs(left - right) < _CENT
-    if kind == "date":
-        day = _date(given)
-        return day is not None and day == _date(expected)
-    if kind == "boolean":
-        return isinstance(given, bool) and given == expected
-    return not isinstance(given, dict | list) and _text(given) == _text(expected)
+_LABELS_OF_A_FIELD = 100
 
 
 @scorer("json_fields")
 class JsonFieldsScorer(Scorer):
-    """Micro F1 over the named fields of one answer; null and absent are the same.
+    """F1 over the values of the named fields, each compared as its type; null and absent are the same.
+
+    A list of expected values stands for a field that is right in several ways (for a `list` field it is the list).
 
     Attributes:
-        fields: the fields to compare and their types.
+        fields: the fields to compare and their types; see `values.FieldSpec`.
+        average: `f1` over all values of the item, or the `mean` of the fields' scores.
     """
 
     type: Literal["json_fields"]
-    fields: dict[str, FieldType] = Field(min_length=1)
+    fields: dict[str, FieldSpec] = Field(min_length=1)
+    average: Literal["f1", "mean"] = "f1"
+
+    def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
+        if schema is None:
+            raise ValueError("scorer json_fields needs JSON answers: output: {json_schema: FILE}")
+        properties = schema.get("properties", {})
+        told = {}
+        for name, spec in self.fields.items():
+            try:
+                told[name] = spec.with_schema(properties.get(name))
+            except ValueError as failure:
+                raise ValueError(f"field {name}: {failure}") from None
+        return self.model_copy(update={"fields": told})
 
     def check(self, expectations: dict[str, Any]) -> str | None:
-        missing = [name for name in self.fields if name not in expectations]
-        if missing:
-            return f"scorer json_fields needs expectations.{missing[0]} (null where the text does not say). Add it"
-        for name, kind in self.fields.items():
+        for name, spec in self.fields.items():
+            if name not in expectations:
+                return f"scorer json_fields needs expectations.{name} (null where the text does not say). Add it"
             expected = expectations[name]
-            if expected is not None and not same(kind, expected, expected):
-                return f"expectations.{name} is not a {kind}. Mend it"
+            if expected == [] and spec.type != "list":
+                return f"expectations.{name} accepts nothing: the list is empty. Fill it in"
+            problem = _unfit(spec, expected)
+            if problem:
+                return f"expectations.{name} is not {problem}. Mend it"
+        return None
+
+    def stratum(self, expectations: dict[str, Any]) -> str | None:
+        for name, spec in self.fields.items():
+            if spec.type == "label" and spec.levels:
+                return str(_alternatives(expectations[name])[0])
         return None
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = answer.value if isinstance(answer.value, dict) else {}
-        expected_count = given_count = right = 0
-        metrics = {}
-        for name, kind in self.fields.items():
-            expected, value = expectations[name], given.get(name)
-            expected_count += expected is not None
-            given_count += value is not None
-            hit = expected is not None and value is not None and same(kind, value, expected)
-            right += hit
-            metrics[f"field.{name}"] = float(hit or (expected is None and value is None))
-        total = expected_count + given_count
-        return Score(2 * right / total if total else 1.0, metrics)
+        counts = {name: compared(spec, given.get(name), expectations[name]) for name, spec in self.fields.items()}
+        metrics = {f"field.{name}": each.f1 for name, each in counts.items()}
+        for name, spec in self.fields.items():
+            classes = [False, True] if spec.type == "boolean" else spec.levels or []
+            if 2 <= len(classes) <= _LABELS_OF_A_FIELD:
+                metrics.update(class_figures(name, classes, given.get(name), _alternatives(expectations[name])))
+        if self.average == "mean":
+            return Score(math.fsum(each.f1 for each in counts.values()) / len(counts), metrics)
+        total: Counts = sum(counts.values(), start=NOTHING)
+        return Score(total.f1, metrics)
+
+
+def _alternatives(expected: Any) -> list[Any]:
+    return expected if isinstance(expected, list) else [expected]
+
+
+def _unfit(spec: FieldSpec, expected: Any) -> str | None:
+    """What an expected value should be and is not; None where it is."""
+    if expected is None:
+        return None
+    if spec.type == "list":
+        if not isinstance(expected, list):
+            return "a list"
+        return next((problem for entry in expected if (problem := _unfit(spec.of or spec, entry))), None)
+    if spec.type == "object":
+        if not isinstance(expected, dict):
+            return "an object"
+        unknown = set(expected) - set(spec.fields)
+        if unknown:
+            return f"an object of the fields {', '.join(spec.fields)}"
+        return next(
+            (problem for name, value in expected.items() if (problem := _unfit(spec.fields[name], value))), None
+        )
+    for value in _alternatives(expected):
+        if value is not None and similarity(spec, value, value) != 1:
+            levels = f" ({', '.join(map(str, spec.levels))})" if spec.type == "ordinal" and spec.levels else ""
+            article = "an" if spec.type == "ordinal" else "a"
+            return f"{article} {spec.type}{levels}"
+    return None

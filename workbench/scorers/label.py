@@ -1,7 +1,8 @@
 """Label match: 1 where the answer is the expected label, or one of several accepted ones.
 
-scorers: [{type: label}]                   # the answer is the label itself
-scorers: [{type: label, field: queue}]     # the label is a field of a JSON answer
+scorers: [{type: label}]                                     # the answer is the label itself
+scorers: [{type: label, field: queue}]                       # the label is a field of a JSON answer
+scorers: [{type: label, aliases: {billing: [invoices]}}]     # other spellings that count as the label
 """
 
 from __future__ import annotations
@@ -10,51 +11,63 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from workbench.scorers import Answer, Score, Scorer, scorer
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, Scorer, class_figures, dig, scorer
+from workbench.scorers.values import plain
 
 
 @scorer("label")
-class LabelScorer(Scorer):
-    """Exact match of a label, regardless of case.
+class LabelScorer(FieldScorer):
+    """Exact match of a label, regardless of case and spaces.
 
     Attributes:
-        field: the field of a JSON answer; None where the answer is the label.
-        key: the expectation that holds the label (a string, or a list of accepted ones); `field` by default.
+        aliases: other spellings by label.
+        key: the expectation that holds the label, or a list of accepted ones; `field`, or `label`, by default.
     """
 
     type: Literal["label"]
-    field: str | None = None
-    key: str | None = None
+    aliases: dict[str, list[str]] = {}
     labels: list[str] | None = Field(default=None, exclude=True)
 
     @property
-    def _key(self) -> str:
+    def expected_key(self) -> str:
         return self.key or self.field or "label"
 
-    def _accepted(self, expectations: dict[str, Any]) -> list[str]:
-        expected = expectations.get(self._key)
-        return [str(label) for label in expected] if isinstance(expected, list) else [str(expected)]
+    def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
+        if self.field is not None:
+            where: Any = schema
+            for part in self.field.split("."):
+                where = dig(where, f"properties.{part}")
+            enum = dig(where, "enum")
+            labels = [value for value in enum if isinstance(value, str)] if isinstance(enum, list) else None
+        known = self.labels or labels
+        unknown = sorted(set(self.aliases) - set(known or self.aliases))
+        if unknown:
+            raise ValueError(f"aliases are of labels ({', '.join(known or [])}), and '{unknown[0]}' is none")
+        return self.model_copy(update={"labels": known})
 
-    def with_labels(self, labels: list[str] | None) -> Scorer:
-        return self.model_copy(update={"labels": self.labels or labels})
+    def aliases_of_labels(self) -> dict[str, list[str]]:
+        return self.aliases if self.field is None else {}
 
     def check(self, expectations: dict[str, Any]) -> str | None:
-        if self._key not in expectations:
-            return f"scorer label needs expectations.{self._key}. Add it"
-        if expectations[self._key] in (None, "", []):
-            return f"expectations.{self._key} has no label. Fill it in"
-        if self.labels and not set(self._accepted(expectations)) <= set(
-            self.labels
-        ):  # not repeated: it may be restricted
-            return f"expectations.{self._key} is not among the labels ({', '.join(self.labels)}). Mend one of them"
+        problem = super().check(expectations)
+        if problem:
+            return problem
+        if self.labels and not {str(label) for label in self.accepted(expectations)} <= set(self.labels):
+            shown = ", ".join(self.labels[:20]) + (", …" if len(self.labels) > 20 else "")
+            # The label is not repeated: it may be restricted.
+            return f"expectations.{self.expected_key} is not among the labels ({shown}). Mend one of them"
         return None
 
     def stratum(self, expectations: dict[str, Any]) -> str | None:
-        return self._accepted(expectations)[0]
+        return str(self.accepted(expectations)[0])
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        value = answer.value
-        if self.field is not None:
-            value = value.get(self.field) if isinstance(value, dict) else None
-        given = None if value is None else str(value).strip().casefold()
-        return Score(float(given in [label.casefold() for label in self._accepted(expectations)]))
+        given = self.given(answer)
+        known = {plain(other): label for label, others in self.aliases.items() for other in others}
+        if given is not None and plain(given) in known:
+            given = known[plain(given)]
+        accepted = self.accepted(expectations)
+        right = given is not None and plain(given) in {plain(label) for label in accepted}
+        name = self.name or self.field or "label"
+        return Score(float(right), class_figures(name, self.labels or [], given, accepted))

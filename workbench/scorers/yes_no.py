@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from workbench.scorers import Answer, Score, Scorer, scorer
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, class_figures, scorer
 
-_WORD = re.compile(r"\W*(yes|no|true|false)\b", re.IGNORECASE)
+_WORD = re.compile(r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?(yes|no|true|false)\b", re.IGNORECASE)
 _MEANS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
-def _yes_or_no(value: Any) -> str | None:
+def yes_or_no(value: Any) -> str | None:
+    """`yes` or `no`, for a boolean and for text that begins with it; None for anything else."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     found = _WORD.match(value) if isinstance(value, str) else None
@@ -22,32 +24,20 @@ def _yes_or_no(value: Any) -> str | None:
 
 
 @scorer("yes_no")
-class YesNoScorer(Scorer):
-    """Agreement of a yes/no answer.
-
-    Attributes:
-        field: the field of a JSON answer; None where a text answer begins with it.
-        key: the expectation that holds yes or no; `field`, or `answer`, by default.
-    """
+class YesNoScorer(FieldScorer):
+    """Agreement of a yes/no answer. See `FieldScorer`; the expectation is `field`, or `answer`, by default."""
 
     type: Literal["yes_no"]
-    field: str | None = None
-    key: str | None = None
-
-    @property
-    def _key(self) -> str:
-        return self.key or self.field or "answer"
 
     def check(self, expectations: dict[str, Any]) -> str | None:
-        if _yes_or_no(expectations.get(self._key)) is None:
-            return f'scorer yes_no needs expectations.{self._key}: "yes" or "no"'
+        if yes_or_no(expectations.get(self.expected_key)) is None:
+            return f'scorer yes_no needs expectations.{self.expected_key}: "yes" or "no"'
         return None
 
     def stratum(self, expectations: dict[str, Any]) -> str | None:
-        return _yes_or_no(expectations[self._key])
+        return yes_or_no(expectations[self.expected_key])
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        value = answer.value
-        if self.field is not None:
-            value = value.get(self.field) if isinstance(value, dict) else None
-        return Score(float(_yes_or_no(value) == _yes_or_no(expectations[self._key])))
+        given, expected = yes_or_no(self.given(answer)), yes_or_no(expectations[self.expected_key])
+        figures = class_figures(self.name or self.field or "answer", ["no", "yes"], given, [expected])
+        return Score(float(given == expected), figures)

@@ -1,0 +1,189 @@
+"""In and out: other tools' files to an eval set's folder, and back. One format a module, all of one shape.
+
+done = import_evalset("tests.csv", "evalsets/mine")     # format and columns are found out; done.losses says what was lost
+export_evalset(evalset, "promptfoo", "out/tests.yaml")  # what promptfoo cannot hold is listed
+
+An import writes a folder whole or not at all, drops nothing in silence, and runs nothing that a file holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from workbench import project
+from workbench.errors import InputError
+from workbench.evalset import EvalSet, load_evalset
+from workbench.formats.base import FORMATS, Format, Found, Loss, Options, check_readable, where
+
+__all__ = ["FORMATS", "Format", "Found", "Import", "Loss", "Options", "detect", "export_evalset", "import_evalset"]
+
+_OURS = ("huggingface", "inspect_ai", "lm_eval", "mlflow_records", "openai_evals", "promptfoo", "table")
+for _module in _OURS:
+    import_module(f"workbench.formats.{_module}")  # each registers itself
+
+_SHORT = 60
+
+
+@dataclass
+class Import:
+    """What an import did.
+
+    Attributes:
+        format: the format's name.
+        path: the new folder.
+        items: how many items it holds.
+        losses: what could not be carried over, line by line.
+        notes: what was guessed.
+    """
+
+    format: str
+    path: Path
+    items: int
+    losses: list[Loss] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{project.shown(self.path)}: {self.items} items, read as {self.format}"]
+        lines += [f"guessed: {note}" for note in self.notes]
+        lines += [f"not carried over: {len(self.losses)}"] if self.losses else ["everything was carried over"]
+        return "\n".join([*lines, *(f"  {loss}" for loss in self.losses)])
+
+
+def detect(source: Path) -> Format:
+    """The format of a file or folder.
+
+    Raises:
+        InputError: none is sure enough.
+    """
+    check_readable(source)
+    sure, _, found = max(((fmt.sniff(source), name, fmt) for name, fmt in FORMATS.items()), key=lambda each: each[:2])
+    if sure <= 0:
+        raise InputError(f"{where(source)}: no format recognizes this. Name one: --format {'|'.join(FORMATS.names())}")
+    return found
+
+
+def import_evalset(
+    source: str | Path,
+    to: str | Path,
+    *,
+    format: str | None = None,
+    options: Options | None = None,
+    replace: bool = False,
+) -> Import:
+    """Make an eval set's folder of another tool's file.
+
+    Args:
+        source: a file, or a folder of a data set; with `options.online` also the name of one on the hub.
+        to: the folder to make, `evalsets/NAME`.
+        format: its name; found out where left out.
+        replace: write over a folder that is there.
+
+    Raises:
+        InputError: the source is broken or of no known format, or the folder is there. Nothing is written.
+    """
+    options = options or Options()
+    target = project.resolve(to)
+    if target.exists() and not replace:
+        raise InputError(f"{project.shown(target)}: is there already. Choose another name, or say --replace.")
+    path = project.resolve(source)
+    if not (options.online and not path.exists()):
+        check_readable(path)
+    reader = FORMATS.find(format) if format else detect(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-") as scratch:
+        folder = Path(scratch) / target.name
+        folder.mkdir()
+        count, found = _fill(folder, reader, path, options)
+        load_evalset(folder)  # an import that would not load is no import
+        if target.exists():
+            shutil.rmtree(target)
+        folder.chmod(0o755)
+        folder.rename(target)
+    return Import(reader.name, target, count, found.losses, found.notes)
+
+
+def _fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
+    with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
+        writer = _ItemWriter(file)
+        found = reader.read(source, options, writer.take)
+    if not writer.count:
+        raise InputError(f"{where(source)}: holds no items that can be carried over.{_first_loss(found)}")
+    spec: dict[str, Any] = {"schema": 1, "name": folder.name, "description": f"Imported from {source.name}."}
+    if options.sensitivity:
+        spec["sensitivity"] = options.sensitivity
+    else:
+        found.notes.append("no sensitivity is stated, so every item without one counts as restricted (--sensitivity)")
+    spec |= found.spec
+    if options.scorer:
+        spec["scorers"] = [{"type": options.scorer}]
+    if found.schema is not None:
+        (folder / "schema.json").write_text(json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        spec["output"] = {"json_schema": "schema.json", **spec.get("output", {})}
+    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
+    (folder / "evalset.yaml").write_text(text, "utf-8")
+    (folder / "README.md").write_text(_readme(folder.name, reader, source, writer.count, found), "utf-8")
+    return writer.count, found
+
+
+def _first_loss(found: Found) -> str:
+    return f" First: {found.losses[0]}" if found.losses else ""
+
+
+class _ItemWriter:
+    """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.count = 0
+        self._file = file
+        self._seen: set[bytes] = set()
+
+    def take(self, item: dict[str, Any]) -> None:
+        self.count += 1
+        name = str(item.get("id") or f"{self.count:04d}")[:200]
+        base, again = name, 1
+        while (key := hashlib.blake2b(name.encode(), digest_size=12).digest()) in self._seen:
+            again += 1
+            name = f"{base[:180]}-{again}"
+        self._seen.add(key)
+        line = json.dumps({**item, "id": name}, ensure_ascii=False, allow_nan=False)
+        self._file.write(line + "\n")
+
+
+def _readme(name: str, reader: Format, source: Path, count: int, found: Found) -> str:
+    lines = [f"# {name}", "", f"{count} items, imported from `{source.name}` as {reader.name} ({reader.about}).", ""]
+    if found.notes:
+        lines += ["Guessed by the import; check it:", "", *(f"- {note}" for note in found.notes), ""]
+    if found.losses:
+        lines += [f"Not carried over ({len(found.losses)}):", "", *(f"- {_brief(loss)}" for loss in found.losses[:50])]
+        lines += ["- …"] if len(found.losses) > 50 else []
+        lines.append("")
+    lines += ["License, origin and review of the items: not stated; fill this in.", ""]
+    return "\n".join(lines)
+
+
+def _brief(loss: Loss) -> str:
+    text = str(loss)
+    return text if len(text) < 4 * _SHORT else text[: 4 * _SHORT] + "…"
+
+
+def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> list[Loss]:
+    """Write an eval set as another tool's file.
+
+    Returns:
+        What that tool's format cannot hold.
+
+    Raises:
+        InputError: no such format, it cannot be exported to, or the file cannot be written.
+    """
+    writer = FORMATS.find(format)
+    target = project.resolve(to)
+    return writer.write(evalset, target)

@@ -1,0 +1,258 @@
+"""What every scorer is: a class with settings that scores one answer against the expectations of its item.
+
+A team's own is a function or a class with the decorator, in a notebook or behind an entry point `workbench.scorers`:
+
+    @workbench.scorer("polite")
+    def polite(answer, expectations):
+        return "please" in answer.said.lower()
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
+
+import regex
+from pydantic import Field, field_validator
+
+from workbench.errors import InputError
+from workbench.files import StrictModel
+from workbench.registry import Registry
+from workbench.scorers.answer import Answer
+
+PATTERN_TIMEOUT_S = 0.2
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score from 0 to 1 and a scorer's further figures of the item."""
+
+    value: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Scorer(StrictModel):
+    """Base of all scorers; subclasses add their settings as fields.
+
+    Attributes:
+        type: the name it is registered under.
+        name: what its figure is called, `metric.<name>`; the type where left out.
+        weight: its part in the item's score; 0 makes it a further figure only.
+        optional: it scores only the items that have its expectation; the others' scores are made without it.
+    """
+
+    type: str
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    weight: float = Field(default=1.0, ge=0, le=1000)
+    optional: bool = False
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        """Score one answer."""
+        raise TypeError(f"scorer '{self.type}' has no method score")
+
+    def applies(self, expectations: dict[str, Any]) -> bool:
+        """Whether this scorer scores an item with these expectations."""
+        return not self.optional or self.check(expectations) is None
+
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        """What is wrong with an item's expectations for this scorer, with the mend; None if nothing."""
+        return None
+
+    def stratum(self, expectations: dict[str, Any]) -> str | None:
+        """The label that a sample is stratified by; None where there is none."""
+        return None
+
+    def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
+        """This scorer, told what the eval set's answers look like.
+
+        Raises:
+            ValueError: it cannot score such answers; the message says why.
+        """
+        return self
+
+    def aliases_of_labels(self) -> dict[str, list[str]]:
+        """Other spellings of labels that count as them; for reading an answer."""
+        return {}
+
+
+class FieldScorer(Scorer):
+    """Base of scorers that look at one value of the answer.
+
+    Attributes:
+        field: the field of a JSON answer (`a.b` for a nested one); None where the answer itself is the value.
+        key: the expectation to compare with; `field`, or the class's own, where left out.
+        extract: a regular expression that finds the value in a text answer: its first group, or all of it.
+        take: which match of `extract` counts.
+    """
+
+    field: str | None = None
+    key: str | None = None
+    extract: str | None = None
+    take: Literal["first", "last"] = "first"
+
+    @field_validator("extract")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        return pattern if pattern is None else checked_pattern(pattern)
+
+    @property
+    def expected_key(self) -> str:
+        return self.key or self.field or "answer"
+
+    def applies(self, expectations: dict[str, Any]) -> bool:
+        return not self.optional or self.expected_key in expectations
+
+    def accepted(self, expectations: dict[str, Any]) -> list[Any]:
+        """The values that are right: one, or several in a list."""
+        expected = expectations.get(self.expected_key)
+        return expected if isinstance(expected, list) else [expected]
+
+    def given(self, answer: Answer) -> Any:
+        """The value in the answer, or None."""
+        if self.field is not None:
+            return dig(answer.value, self.field)
+        if self.extract is not None:
+            return extracted(self.extract, answer.said, self.take)
+        return answer.value
+
+    def given_text(self, answer: Answer) -> str | None:
+        """The value as text: what the model said where it is no text."""
+        value = self.given(answer)
+        if value is None and (self.field or self.extract):
+            return None
+        return value if isinstance(value, str) else answer.said if value is None else str(value)
+
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        if self.expected_key not in expectations:
+            return f"scorer {self.type} needs expectations.{self.expected_key}. Add it"
+        accepted = self.accepted(expectations)
+        if not accepted or any(value is None or value == "" for value in accepted):
+            return f"expectations.{self.expected_key} is empty. Fill it in"
+        return None
+
+
+def dig(value: Any, path: str) -> Any:
+    """A field of nested objects, `a.b`; None where it is not there."""
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def checked_pattern(pattern: str) -> str:
+    """A regular expression that compiles.
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        _compiled(pattern)
+    except (regex.error, RecursionError) as failure:
+        raise ValueError(f"not a regular expression: {failure}") from None
+    return pattern
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern)
+
+
+def extracted(pattern: str, text: str, take: str = "first") -> str | None:
+    """What a pattern finds: its first group, or the whole match. Patterns come with eval sets: they have a time-out."""
+    try:
+        found = list(_compiled(pattern).finditer(text, timeout=PATTERN_TIMEOUT_S))
+    except TimeoutError:
+        return None
+    if not found:
+        return None
+    match = found[0 if take == "first" else -1]
+    return next((group for group in match.groups() if group is not None), match.group())
+
+
+def class_figures(name: str, classes: Sequence[Any], given: Any, accepted: Collection[Any]) -> dict[str, float]:
+    """The classes of an item as numbers, from which the evidence makes macro-F1 and balanced accuracy.
+
+    `class.<name>.expected` and `class.<name>.given` are positions among the classes, -1 for none of them. Where several
+    classes are accepted, the given one is the expected one if it is among them.
+    """
+    order = {_class_key(value): position for position, value in enumerate(classes)}
+    answered = order.get(_class_key(given), -1)
+    right = [order[_class_key(value)] for value in accepted if _class_key(value) in order]
+    if not right:
+        return {}
+    expected = answered if answered in right else right[0]
+    return {f"class.{name}.expected": float(expected), f"class.{name}.given": float(answered)}
+
+
+def _class_key(value: Any) -> str:
+    return " ".join(str(value).split()).casefold()
+
+
+SCORERS: Registry[type[Scorer]] = Registry("workbench.scorers", "scorer")
+S = TypeVar("S", bound=Callable[..., Any])
+
+
+def scorer(name: str) -> Callable[[S], S]:
+    """Register a scorer under the `type` that evalset.yaml uses.
+
+    Decorates a subclass of `Scorer`, whose fields are the keys that evalset.yaml may set, or a function of
+    `(answer, expectations)` that returns a number from 0 to 1, a bool, or a `Score`.
+    """
+
+    def register(thing: S) -> S:
+        SCORERS.add(name, as_scorer(thing))
+        return thing
+
+    return register
+
+
+def as_scorer(thing: Any) -> type[Scorer]:
+    """A scorer class of what a plug-in or a cell gives: such a class, or a function."""
+    if isinstance(thing, type) and issubclass(thing, Scorer):
+        return thing
+    if not callable(thing) or len(inspect.signature(thing).parameters) != 2:
+        raise InputError("a scorer is a subclass of workbench.scorers.Scorer or a function of (answer, expectations).")
+
+    class FunctionScorer(Scorer):
+        def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+            given = thing(answer, expectations)
+            return given if isinstance(given, Score) else Score(float(given))
+
+    return FunctionScorer
+
+
+def total(scorers: Sequence[Scorer], answer: Answer, expectations: dict[str, Any]) -> Score:
+    """The score of an item under all scorers of its eval set: the mean by weight, with all further figures.
+
+    Raises:
+        InputError: a scorer gave something that is no score.
+    """
+    metrics: dict[str, float] = {}
+    weighted = []
+    for each in scorers:
+        if not each.applies(expectations):
+            continue
+        score = each.score(answer, expectations)
+        if not 0 <= score.value <= 1:
+            raise InputError(f"scorer '{each.type}' gave {score.value}: scores are from 0 to 1.")
+        weighted.append((each.weight, score.value))
+        metrics.update(score.metrics)
+        if len(scorers) > 1:
+            metrics[each.name or each.type] = score.value
+    weights = math.fsum(weight for weight, _ in weighted)
+    return Score(min(1.0, math.fsum(weight * value for weight, value in weighted) / weights), metrics)
+
+
+def problem_of(scorers: Sequence[Scorer], expectations: dict[str, Any]) -> str | None:
+    """What is wrong with an item's expectations for the scorers of its eval set; None if nothing."""
+    applying = [each for each in scorers if each.applies(expectations)]
+    for each in applying:
+        problem = each.check(expectations)
+        if problem:
+            return problem
+    if not sum(each.weight for each in applying):
+        return "no scorer has what it needs to score this item. Add an expectation that one of them looks at"
+    return None

@@ -1,0 +1,58 @@
+"""Citations: the clause that an answer relies on, or the span of text that it quotes.
+
+scorers: [{type: citation, field: clause, weight: 0}]            # "Section 7.2" is 7.2
+scorers: [{type: citation, field: quote, match: span}]           # word overlap with the expected span
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, Literal
+
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.exact import normalized
+
+_LEAD = re.compile(r"^(?:(?:clause|section|sec|article|art|paragraph|para|rule|no|item|§+)\W*\s*)+", re.IGNORECASE)
+_SEVERAL = re.compile(r"\s*(?:,|;|/|\band\b|&|\+)\s*", re.IGNORECASE)
+
+
+def clause(text: str) -> str:
+    """A reference without what stands around its number: "Clause 7.2 (b)." is "7.2(b)"."""
+    bare = _LEAD.sub("", " ".join(text.split())).strip(" .:\"'")
+    return re.sub(r"\s+", "", bare).casefold()
+
+
+def overlap(given: str, expected: str) -> float:
+    """F1 of the words that two spans share, as in SQuAD (Rajpurkar et al. 2016)."""
+    left = Counter(normalized(given, ["case", "punctuation", "articles"]).split())
+    right = Counter(normalized(expected, ["case", "punctuation", "articles"]).split())
+    total = left.total() + right.total()
+    return 2 * (left & right).total() / total if total else 1.0
+
+
+@scorer("citation")
+class CitationScorer(FieldScorer):
+    """The cited reference, or quoted span, against the accepted ones. See `FieldScorer`.
+
+    Attributes:
+        match: `reference`: 1 where all that is cited is accepted; `span`: the largest word overlap.
+    """
+
+    type: Literal["citation"]
+    match: Literal["reference", "span"] = "reference"
+
+    @property
+    def expected_key(self) -> str:
+        return self.key or self.field or "citation"
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        given = self.given_text(answer)
+        accepted = [str(value) for value in self.accepted(expectations)]
+        if not given:
+            return Score(0.0)
+        if self.match == "span":
+            return Score(max(overlap(given, value) for value in accepted))
+        cited = {clause(part) for part in _SEVERAL.split(given)} - {""}
+        return Score(float(bool(cited) and cited <= {clause(value) for value in accepted}))

@@ -1,0 +1,37 @@
+"""Contains: whether the expected phrases occur in the answer (or must not).
+
+scorers: [{type: contains, key: mentions}]               # expectations: {"mentions": ["refund", "14 days"]}
+scorers: [{type: contains, key: banned, want: none}]
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.exact import Ignored, normalized
+
+
+@scorer("contains")
+class ContainsScorer(FieldScorer):
+    """Phrases in the answer. See `FieldScorer`.
+
+    Attributes:
+        want: `all`: the share of the phrases that occur; `any`: 1 where one does; `none`: 1 where none does.
+        ignore: what makes no difference.
+    """
+
+    type: Literal["contains"]
+    want: Literal["all", "any", "none"] = "all"
+    ignore: list[Ignored] = ["case"]
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        text = self.given_text(answer)
+        if text is None:
+            return Score(0.0)
+        given = normalized(text, self.ignore)
+        found = [normalized(str(phrase), self.ignore) in given for phrase in self.accepted(expectations)]
+        if self.want == "all":
+            return Score(sum(found) / len(found))
+        return Score(float(any(found) if self.want == "any" else not any(found)))

@@ -1,0 +1,56 @@
+"""Exact match: 1 where the answer is the expected text, or one of several accepted ones.
+
+scorers: [{type: exact}]                          # expectations: {"answer": "Paris"} or {"answer": ["Paris", "paris"]}
+scorers: [{type: exact, ignore: [case, punctuation]}]
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any, Literal
+
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, scorer
+
+Ignored = Literal["case", "punctuation", "articles", "accents"]
+
+
+def normalized(text: str, ignore: list[Ignored]) -> str:
+    """Text without what is ignored; runs of white space are always one space."""
+    if "accents" in ignore:
+        text = "".join(part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part))
+    if "case" in ignore:
+        text = text.casefold()
+    if "punctuation" in ignore:
+        text = "".join(" " if unicodedata.category(part).startswith(("P", "S")) else part for part in text)
+    if "articles" in ignore:
+        text = re.sub(r"\b(a|an|the)\b", " ", text, flags=re.IGNORECASE)
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@scorer("exact")
+class ExactScorer(FieldScorer):
+    """Equality of text, white space aside. See `FieldScorer`.
+
+    Attributes:
+        ignore: what makes no difference besides.
+        match: `whole`, or only how the answer `begins` or `ends`.
+    """
+
+    type: Literal["exact"]
+    ignore: list[Ignored] = []
+    match: Literal["whole", "begins", "ends"] = "whole"
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        text = self.given_text(answer)
+        if text is None:
+            return Score(0.0)
+        given = normalized(text, self.ignore)
+        return Score(float(any(self._agrees(given, value) for value in self.accepted(expectations))))
+
+    def _agrees(self, given: str, expected: Any) -> bool:
+        wanted = normalized(str(expected), self.ignore)
+        if self.match == "begins":
+            return given.startswith(wanted)
+        return given.endswith(wanted) if self.match == "ends" else given == wanted

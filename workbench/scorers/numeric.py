@@ -1,0 +1,56 @@
+"""A number within a tolerance: "The total is 1,204.50." against 1204.5.
+
+scorers: [{type: numeric, tolerance: 0.01}]               # expectations: {"answer": 1204.5}
+scorers: [{type: numeric, relative: 0.05, take: last}]    # the last number of a text answer, 5 % off at most
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field
+
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.values import number
+
+_NUMBER = re.compile(r"[-−+]?(?:\d{1,3}(?:[,' ]\d{3})+|\d+)?\.?\d+(?:[eE][-+]?\d{1,3})?")
+
+
+@scorer("numeric")
+class NumericScorer(FieldScorer):
+    """A number, equal within a tolerance. See `FieldScorer`; of a text answer the `take` number counts.
+
+    Attributes:
+        tolerance: how far off is still right, absolute.
+        relative: how far off is still right, as a share of the expected number.
+    """
+
+    type: Literal["numeric"]
+    tolerance: float = Field(default=1e-9, ge=0)
+    relative: float = Field(default=0.0, ge=0)
+
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        problem = super().check(expectations)
+        if not problem and any(number(value) is None for value in self.accepted(expectations)):
+            return f"expectations.{self.expected_key} is not a number. Mend it"
+        return problem
+
+    def _given_number(self, answer: Answer) -> float | None:
+        value = self.given(answer)
+        value = answer.said if value is None and not self.field and not self.extract else value
+        if not isinstance(value, str):
+            return number(value)
+        found = _NUMBER.findall(value)
+        if not found:
+            return None
+        return number(re.sub(r"[,' ]", "", found[0 if self.take == "first" else -1]).replace("−", "-"))
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        given = self._given_number(answer)
+        expected = [number(value) for value in self.accepted(expectations)]
+        return Score(float(given is not None and any(self._near(given, value) for value in expected)))
+
+    def _near(self, given: float, expected: float | None) -> bool:
+        return expected is not None and abs(given - expected) <= max(self.tolerance, self.relative * abs(expected))

@@ -1,0 +1,48 @@
+"""Set F1: how many of the expected entries a list has, and how many it made up, in whatever order.
+
+scorers: [{type: set_f1, field: skills}]
+scorers: [{type: set_f1, field: payments, of: money}]
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from workbench.scorers.answer import Answer
+from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.values import FieldSpec, compared, similarity
+
+
+@scorer("set_f1")
+class SetF1Scorer(FieldScorer):
+    """F1 of two lists, entries paired one to one. See `FieldScorer`; here a list is the set, not alternatives.
+
+    A text answer has an entry a line, bullets aside.
+
+    Attributes:
+        of: what the entries are; see `values.FieldSpec`.
+    """
+
+    type: Literal["set_f1"]
+    of: FieldSpec = FieldSpec(type="text")
+
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        expected = expectations.get(self.expected_key)
+        if not isinstance(expected, list):
+            return f"scorer set_f1 needs expectations.{self.expected_key}: a list. Add it"
+        if self.of.type not in ("list", "object") and any(similarity(self.of, each, each) != 1 for each in expected):
+            return f"an entry of expectations.{self.expected_key} is not a {self.of.type}. Mend it"
+        return None
+
+    def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
+        given = self.given(answer)
+        if isinstance(given, str):
+            given = [line.strip().lstrip("-*•0123456789.) ") for line in given.splitlines() if line.strip()]
+        counts = compared(FieldSpec(type="list", of=self.of), given, expectations[self.expected_key])
+        figures = {
+            "precision": counts.right / counts.given if counts.given else 1.0,
+            "recall": counts.right / counts.expected if counts.expected else 1.0,
+        }
+        return Score(
+            counts.f1, {f"{self.name or self.field or 'set'}.{name}": value for name, value in figures.items()}
+        )

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -23,6 +23,7 @@ from workbench import project
 from workbench.errors import InputError, RunError
 
 Place = tuple[str | int, ...]
+LINE_LIMIT = 16 << 20  # bytes of one line of a JSONL file
 
 
 class StrictModel(BaseModel):
@@ -216,15 +217,34 @@ def read_jsonl(path: Path) -> Iterator[Document]:
     Raises:
         InputError: where a line is not a JSON object.
     """
+    for number, _, line in text_lines(path):
+        yield Document(path, json_line(path, number, line), {(): number}, private=True)
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, int, str]]:
+    """The lines of a text file that are not blank, one by one: number (from 1), offset in bytes, text.
+
+    A byte order mark is dropped.
+
+    Raises:
+        InputError: no such file, not UTF-8, or a line over `LINE_LIMIT` bytes.
+    """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
+        with path.open("rb") as file:
+            offset = number = 0
+            while raw := file.readline(LINE_LIMIT + 1):
+                number += 1
+                if len(raw) > LINE_LIMIT:
+                    where = f"{project.shown(path)}:{number}"
+                    raise InputError(f"{where}: a line over {LINE_LIMIT >> 20} MiB. Each line holds one JSON object.")
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if line.strip():
-                    yield Document(path, _object(path, number, line), {(): number}, private=True)
+                    yield number, offset, line
+                offset += len(raw)
     except FileNotFoundError:
         raise InputError(f"{project.shown(path)}: there is no such file.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{project.shown(path)}: not UTF-8 text. Save it as UTF-8.") from None
+        raise InputError(f"{project.shown(path)}:{number}: not UTF-8 text. Save it as UTF-8.") from None
     except OSError as failure:
         raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
 
@@ -244,7 +264,12 @@ def _broken_text(text: Any) -> bool:
     return isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+def json_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    """A line of a JSONL file as the object that it holds.
+
+    Raises:
+        InputError: it is none, or repeats a key.
+    """
     where = f"{project.shown(path)}:{number}"
     try:
         data = json.loads(line, object_pairs_hook=_once)
@@ -259,6 +284,15 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
+    _replace(path, [content.encode() if isinstance(content, str) else content], mode)
+
+
+def write_lines(path: Path, lines: Iterable[str], mode: int = 0o644) -> None:
+    """Write lines as they come, whole or not at all."""
+    _replace(path, (f"{line}\n".encode() for line in lines), mode)
+
+
+def _replace(path: Path, pieces: Iterable[bytes], mode: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -266,7 +300,8 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
         raise InputError(f"{project.shown(path)}: cannot be written ({failure.strerror}).") from None
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            for piece in pieces:
+                file.write(piece)
         os.chmod(name, mode)
         os.replace(name, path)
     except IsADirectoryError:

@@ -183,6 +183,34 @@ class Client:
             retry_after_s=reading.retry_after_s,
         )
 
+    async def count_tokens(self, released: Released) -> tuple[int, int | None] | None:
+        """The tokens of a prompt by the server's own tokenizer, and the context length where the server says it.
+
+        Asked in vLLM's way, then in llama.cpp's. None where the server offers neither, or fails.
+        """
+        if released.destination != self.endpoint.destination:
+            raise ValueError(f"released for {released.destination.model}, not for {self.endpoint.destination.model}")
+        chat = {"model": self.endpoint.model, "messages": released.body["messages"]}
+        counted = await self._post("/tokenize", chat)
+        if counted and _int(counted.get("count")) is not None:
+            return int(counted["count"]), _int(counted.get("max_model_len"))
+        templated = await self._post("/apply-template", chat)
+        if not templated or not isinstance(templated.get("prompt"), str):
+            return None
+        counted = await self._post("/tokenize", {"content": templated["prompt"], "add_special": True})
+        tokens = counted.get("tokens") if counted else None
+        return (len(tokens), None) if isinstance(tokens, list) else None
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """A further endpoint of the server, beside /v1; None where it fails."""
+        assert self._session is not None
+        url = self.endpoint.base_url.removesuffix("/v1") + path
+        try:
+            async with self._session.post(url, json=body, allow_redirects=False) as response:
+                return _object(json.loads(await _limited(response))) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+            return None
+
     def _without_key(self, text: str) -> str:
         """A server may repeat the key that it was shown."""
         return text.replace(self.endpoint.api_key, "[key]") if self.endpoint.api_key else text

@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ import pandas as pd
 
 from workbench import project
 from workbench.catalog import Model, Models
-from workbench.client import Client, Endpoint
+from workbench.client import Client
 from workbench.errors import WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.files import write_atomic
@@ -35,7 +35,7 @@ from workbench.prices import BusyMeter
 from workbench.runner.ask import ask, ask_rules, outcome, replay
 from workbench.runner.plan import Plan, Question, make_plan
 from workbench.runner.progress import Progress
-from workbench.servers import ManagedServer, capabilities_of, engine_of
+from workbench.servers.serving import Served, serving
 
 if TYPE_CHECKING:
     from workbench.routing import Policy
@@ -239,36 +239,21 @@ class _Execution:
         progress.say(model.id, "failed")
 
     async def _serve(self, model: Model, todo: list[Question], journal: Journal, progress: Progress) -> None:
-        recipe = engine_of(model)
-        launch = recipe.launch(model)
-        server: ManagedServer | None = None
-        destination = model.destination()
-        api_key = model.api_key()
-        if launch is not None:
-            server = ManagedServer(launch, model.id)
-            await server.start(lambda line: progress.say(model.id, line))
-            progress.say(model.id, "")
-            destination, api_key = replace(destination, base_url=server.base_url), server.api_key
-        endpoint = Endpoint(
-            destination,
-            recipe.served_name(model),
-            recipe.identity(model),
-            recipe.engine_id(model),
-            capabilities_of(model),
-            model.timeout_s,
-            api_key,
-        )
-        meter = BusyMeter() if model.zone == "local" and model.price is None else None
-        try:
-            async with Client(endpoint) as client:
-                try:
-                    await self._workers(model, todo, client, journal, meter, server, progress)
-                finally:
-                    self.asked += client.sent
-        finally:
-            if server is not None:
-                self.engines[model.id] = EngineUse(server.load_s, meter.busy_s if meter else 0.0)
-                await asyncio.to_thread(server.stop)
+        def say(line: str) -> None:
+            progress.say(model.id, line)
+
+        async with serving(model, say) as served:
+            say("")
+            meter = BusyMeter() if model.zone == "local" and model.price is None else None
+            try:
+                async with Client(served.endpoint) as client:
+                    try:
+                        await self._workers(model, todo, client, journal, meter, served, progress)
+                    finally:
+                        self.asked += client.sent
+            finally:
+                if served.server is not None:
+                    self.engines[model.id] = EngineUse(served.server.load_s, meter.busy_s if meter else 0.0)
 
     async def _workers(
         self,
@@ -277,21 +262,16 @@ class _Execution:
         client: Client,
         journal: Journal,
         meter: BusyMeter | None,
-        server: ManagedServer | None,
+        served: Served,
         progress: Progress,
     ) -> None:
         waiting = iter(todo)
         one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # items with the same inputs: one key
 
-        def broken() -> str | None:
-            if server is None or server.alive:
-                return None
-            return f"{model.id}: the engine died in mid-run. {server.last_words()}"
-
         async def worker() -> None:
             for question in waiting:
                 async with one_at_a_time[question.key]:
-                    attempts = await ask(question, client, journal, meter, broken)
+                    attempts = await ask(question, client, journal, meter, served.dead)
                 self._take(question, model, attempts, progress)
 
         try:

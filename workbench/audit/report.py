@@ -1,0 +1,145 @@
+"""What an audit says: findings, each with its items and the mend, and the figures of the set.
+
+report = audit(evalset)
+report.findings[0].what         # 'the same inputs as items.jsonl st-012'
+print(report)                   # a notebook shows tables and plots
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Level = Literal["error", "warning", "note"]
+_IDS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What `--fix` does about a finding: drop items or train items, or mark items as restricted."""
+
+    drop: tuple[str, ...] = ()
+    restrict: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the eval set that its user should know.
+
+    Attributes:
+        check: the check's name.
+        level: `error`: figures made from the set would be wrong, or its text be in danger; `warning`: they may
+            mislead; `note`: worth a look, no fault.
+        what: what was found, without the items' text.
+        mend: what to do.
+        items: the ids of the items it is about.
+    """
+
+    check: str
+    level: Level
+    what: str
+    mend: str
+    items: tuple[str, ...] = ()
+    fix: Fix | None = None
+
+    def __str__(self) -> str:
+        return f"{self.level} [{self.check}] {self.what}{shown_ids(self.items)}. {self.mend}."
+
+
+def shown_ids(items: Iterable[str]) -> str:
+    """Ids for people: the first few, and how many more."""
+    ids = list(items)
+    if not ids:
+        return ""
+    more = f" and {len(ids) - _IDS_SHOWN} more" if len(ids) > _IDS_SHOWN else ""
+    return f": {', '.join(ids[:_IDS_SHOWN])}{more}"
+
+
+@dataclass(frozen=True)
+class Power:
+    """What difference between two candidates the set can detect.
+
+    Attributes:
+        n: items.
+        clusters: groups of items that stand or fall together (an item without a cluster is one).
+        effective_n: items that are worth as much alone; n where no items share a cluster.
+        correlation: between items of a cluster: measured, or 1 where no outcomes say (the worst case).
+        discordance: the mean squared difference of two candidates' scores on an item; for scores of 0 and 1 the share
+            of items on which they differ.
+        measured: whether correlation and discordance come from outcomes.
+        detectable: the smallest difference in mean score that is detected with 80 % power at the one-sided 5 % level.
+        needed: items needed for a wanted difference, by difference.
+    """
+
+    n: int
+    clusters: int
+    effective_n: float
+    correlation: float
+    discordance: float
+    measured: bool
+    detectable: float
+    needed: dict[float, int]
+
+
+@dataclass
+class Audit:
+    """How sound an eval set is.
+
+    Attributes:
+        findings: in the order of the checks.
+        power: what it can detect.
+        labels: counts by label, for every label field.
+        lengths: characters of each item's longest prompt.
+        tokens: tokens of each item's longest prompt by model, where models were given.
+        not_checked: checks that could not run, and what they need.
+        sensitivities: items by sensitivity.
+    """
+
+    name: str
+    findings: list[Finding]
+    power: Power
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    tokens: dict[str, list[int]] = field(default_factory=dict)
+    not_checked: list[str] = field(default_factory=list)
+    sensitivities: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> list[Finding]:
+        """Findings that are more than a note."""
+        return [finding for finding in self.findings if finding.level != "note"]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is at fault."""
+        return not self.faults
+
+    def facts(self) -> list[str]:
+        """The set in figures, a line each."""
+        power, kinds = self.power, ", ".join(f"{count} {kind}" for kind, count in self.sensitivities.items())
+        lines = [f"{power.n} items ({kinds})"]
+        if power.clusters < power.n:
+            source = "measured" if power.measured else "if the items of a cluster stand and fall together"
+            lines.append(f"{power.clusters} clusters: worth {power.effective_n:.0f} independent items, {source}")
+        basis = "measured" if power.measured else "assumed"
+        lines.append(
+            f"detects a difference of {power.detectable:.3f} in mean score (80 % power, one-sided 5 %, "
+            f"discordance {power.discordance:.2f} {basis})"
+        )
+        needs = ", ".join(f"{difference:g} takes {count:,}" for difference, count in power.needed.items())
+        lines.append(f"items for a smaller one: {needs}")
+        for name, counts in self.labels.items():
+            lines.append(f"{name}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+        return lines
+
+    def __str__(self) -> str:
+        verdict = "clean" if self.clean else f"{len(self.faults)} findings"
+        lines = [f"{self.name}: {verdict}", *(f"  {line}" for line in self.facts())]
+        lines += [f"  {finding}" for finding in self.findings]
+        return "\n".join([*lines, *(f"  not checked: {line}" for line in self.not_checked)])
+
+    def _repr_html_(self) -> str:
+        from workbench.views.audit import audit_html
+
+        return audit_html(self)

@@ -134,10 +134,12 @@ class Models(Mapping[str, Model]):
         machine: Machine | None = None,
         named: frozenset[str] = frozenset(),
         order: tuple[str, ...] | None = None,
+        known: Mapping[str, Model] | None = None,
     ) -> None:
         self._models = dict(models)
         self.machine = machine or Machine()
         self.order = order or tuple(models)  # of the whole file, also in a selection
+        self.known = dict(known or models)  # all of the file: a judge need not be a contestant
         self.named = named  # asked for by name: it is an error where one of them cannot run
 
     def __getitem__(self, name: str) -> Model:
@@ -171,7 +173,7 @@ class Models(Mapping[str, Model]):
             if name not in self._models:
                 raise InputError(f"there is no model '{name}' in models.yaml. It has: {', '.join(self._models)}.")
         chosen = {name: model for name, model in self._models.items() if name in names}
-        return Models(chosen, self.machine, frozenset(names), self.order)
+        return Models(chosen, self.machine, frozenset(names), self.order, self.known)
 
 
 def load_models(path: str | Path = "models.yaml") -> Models:

@@ -96,6 +96,17 @@ def per_item(own: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def per_item_mean(rows: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.int64] | None]:
+    """A column's mean by item, and the items' cluster numbers, or None where no item has a cluster."""
+    items = rows.groupby("item_id", sort=True)
+    values: Floats = items[column].mean().to_numpy(float)
+    if "cluster" not in rows or not rows["cluster"].notna().any():
+        return values, None
+    named = items["cluster"].first()
+    own = pd.Series([f"\0{item}" for item in named.index], index=named.index)
+    return values, pd.factorize(named.where(named.notna(), own))[0]
+
+
 def _tied(scores: Scores) -> dict[str, bool]:
     """Whether each candidate cannot be told from the one with the highest mean, all comparisons at once."""
     with np.errstate(invalid="ignore"):

@@ -10,10 +10,10 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
@@ -31,7 +31,24 @@ _MAX_BACKOFF_S = 30.0
 _MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
 
 
-def replay(question: Question, model: Model, journal: Journal) -> list[Attempt] | None:
+class Askable(Protocol):
+    """What is asked: a contestant's question, or a judge's."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def body(self) -> dict[str, Any]: ...
+    @property
+    def payload(self) -> Payload: ...
+    @property
+    def format_retries(self) -> int:
+        """How often an answer in a wrong format is asked for again."""
+
+    def format_ok(self, text: str) -> bool:
+        """Whether an answer keeps its format."""
+
+
+def replay(question: Askable, model: Model, journal: Journal) -> list[Attempt] | None:
     """The attempts out of the journal, where they are all that would be made; else None.
 
     The gate comes first here too: an answer to a text that may not reach the model is not used.
@@ -44,7 +61,7 @@ def replay(question: Question, model: Model, journal: Journal) -> list[Attempt] 
     return kept if complete else None
 
 
-def _consume(question: Question, stored: list[Attempt]) -> tuple[list[Attempt], bool]:
+def _consume(question: Askable, stored: list[Attempt]) -> tuple[list[Attempt], bool]:
     """Walk through stored attempts as if they were made now, under today's number of format retries."""
     kept: list[Attempt] = []
     answers = 0
@@ -53,13 +70,13 @@ def _consume(question: Question, stored: list[Attempt]) -> tuple[list[Attempt], 
         if attempt.text is None:
             continue
         answers += 1
-        if question.evalset.parse(attempt.text).format_ok or answers > question.evalset.spec.output.format_retries:
+        if question.format_ok(attempt.text) or answers > question.format_retries:
             return kept, True
     return kept, False
 
 
 async def ask(
-    question: Question,
+    question: Askable,
     client: Client,
     journal: Journal,
     meter: BusyMeter | None = None,
@@ -85,14 +102,14 @@ async def ask(
         if tried[-1].text is None:
             return attempts
         answers += 1
-        done = question.evalset.parse(tried[-1].text).format_ok or answers > question.evalset.spec.output.format_retries
+        done = question.format_ok(tried[-1].text) or answers > question.format_retries
         if done:
             journal.put(question.key, attempts)
             return attempts
 
 
 async def _until_answer(
-    question: Question,
+    question: Askable,
     client: Client,
     meter: BusyMeter | None,
     broken: Callable[[], str | None],
@@ -102,7 +119,7 @@ async def _until_answer(
     body = question.body
     if answers and "seed" in body:  # asking again with the same seed would only repeat the answer
         body = {**body, "seed": body["seed"] + answers}
-    released = gate(Payload(body, question.prompt.sources), client.endpoint.destination)
+    released = gate(Payload(body, question.payload.sources), client.endpoint.destination)
     tried: list[Attempt] = []
     backoff_s = 0.0
     while True:
@@ -169,7 +186,7 @@ def attempt_cost(attempt: Attempt, model: Model, machine: Machine) -> float | No
     return token_cost(model.price, str(model.model), attempt.input_tokens, attempt.output_tokens, at)
 
 
-def _total(values: list[float | None]) -> float | None:
+def total_cost(values: list[float | None]) -> float | None:
     """A sum in which one unknown makes the whole unknown."""
     known = [value for value in values if value is not None]
     return math.fsum(known) if len(known) == len(values) else None
@@ -186,7 +203,7 @@ def _tokens(attempts: list[Attempt], name: str) -> int | None:
 def outcome(question: Question, model: Model, attempts: list[Attempt], machine: Machine) -> dict[str, Any]:
     """The row of the outcome table for a question and its attempts."""
     last = attempts[-1]
-    item, spec = question.item, question.evalset.spec
+    item = question.item
 
     def kept(text: str | None) -> Any:
         # The row is labeled as its item. Where an open item's prompt has restricted examples, its texts may carry
@@ -209,7 +226,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "attempts": len(attempts),
         "input_tokens": _tokens(attempts, "input_tokens"),
         "output_tokens": _tokens(attempts, "output_tokens"),
-        "cost_usd": _total([attempt_cost(attempt, model, machine) for attempt in attempts]),
+        "cost_usd": total_cost([attempt_cost(attempt, model, machine) for attempt in attempts]),
         "latency_s": math.fsum(attempt.latency_s + attempt.backoff_s for attempt in attempts),
         "ttft_s": last.ttft_s,
         "wait_s": 0.0,
@@ -226,13 +243,25 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "evalset_digest": question.evalset.digest,
     }
     if last.text is not None:
-        answer = question.evalset.parse(last.text)
-        try:
-            score = total(question.evalset.scorers, answer, item.expectations)
-        except InputError as failure:
-            raise InputError(f"item {item.id}: {failure}") from None
-        row["score"] = score.value
-        row["format_ok"] = answer.format_ok
-        row["accepted"] = answer.format_ok and row["score"] >= spec.accept.min_score - 1e-9
-        row.update({f"metric.{name}": value for name, value in score.metrics.items()})
+        row |= scored(question, last.text)
     return row
+
+
+def scored(question: Question, text: str, verdicts: Mapping[str, float | None] | None = None) -> dict[str, Any]:
+    """The columns of the outcome table that the scorers make of an answer.
+
+    Args:
+        verdicts: of judges, by their figure's name.
+    """
+    item, spec = question.item, question.evalset.spec
+    answer = question.evalset.parse(text)
+    try:
+        score = total(question.evalset.scorers, answer, item.expectations, verdicts)
+    except InputError as failure:
+        raise InputError(f"item {item.id}: {failure}") from None
+    columns: dict[str, Any] = {
+        "score": score.value,
+        "format_ok": answer.format_ok,
+        "accepted": answer.format_ok and score.value >= spec.accept.min_score - 1e-9,
+    }
+    return columns | {f"metric.{name}": value for name, value in score.metrics.items()}

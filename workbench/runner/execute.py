@@ -33,6 +33,7 @@ from workbench.journal import Journal
 from workbench.outcomes import COLUMNS, REQUIRED, RUN_FILE, normalize, write_outcomes
 from workbench.prices import BusyMeter
 from workbench.runner.ask import ask, ask_rules, outcome, replay
+from workbench.runner.judging import Answered, check_judges, judge_rows, judges_of
 from workbench.runner.plan import Plan, Question, make_plan
 from workbench.runner.progress import Progress
 from workbench.servers.serving import Served, serving
@@ -136,6 +137,7 @@ def run(
     """
     tasks = {name: task.sample(sample) for name, task in tasks.items()}
     plan = make_plan(tasks, models, variants, repeats)
+    check_judges(plan)
     done = _Execution(plan, progress).go()
     if track:
         from workbench.tracking import track_run
@@ -163,6 +165,7 @@ class _Execution:
         self.started = datetime.now(UTC)
         self.id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.rows: list[dict[str, Any]] = []
+        self.answered: list[Answered] = []  # what judges are to see
         self.problems = list(plan.failed.values())
         self.engines: dict[str, EngineUse] = {}
         self.asked = 0
@@ -214,6 +217,8 @@ class _Execution:
                 group.create_task(one_after_another())
                 for name in elsewhere:
                     group.create_task(self._model(plan.models[name], journal, progress))
+            if self.answered:
+                self.problems += await judge_rows(plan, self.answered, progress.count)
 
     async def _model(self, model: Model, journal: Journal, progress: Progress) -> None:
         """All questions of a model: out of the journal what is there, the rest from its server."""
@@ -286,7 +291,10 @@ class _Execution:
 
     def _take(self, question: Question, model: Model, attempts: list[Any], progress: Progress) -> None:
         row = outcome(question, model, attempts, self.plan.models.machine)
-        self.rows.append({**row, "run_id": self.id})
+        row["run_id"] = self.id
+        self.rows.append(row)
+        if attempts[-1].text is not None and any(judges_of(question.evalset)):
+            self.answered.append(Answered(question, attempts[-1].text, row))
         progress.done(model.id, row["error_class"] not in (None, "no_match"))
 
     def _finish(self, interrupted: bool) -> Run:

@@ -39,6 +39,13 @@ class Question:
     def payload(self) -> Payload:
         return Payload(self.body, self.prompt.sources)
 
+    @property
+    def format_retries(self) -> int:
+        return self.evalset.spec.output.format_retries
+
+    def format_ok(self, text: str) -> bool:
+        return self.evalset.parse(text).format_ok
+
 
 @dataclass
 class Plan:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -52,23 +52,34 @@ class Progress:
         self._errors: Counter[str] = Counter()
         self._bars: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._new_bar: Callable[[str, int], Any] | None = None
         if not shown:
             return
         terminal = _terminal()
         bar: Any = importlib.import_module("tqdm" if terminal else "tqdm.auto").tqdm
         file = terminal or sys.stderr
 
-        width = max((len(name) for name in totals), default=0)
-        for index, (name, questions) in enumerate(totals.items()):
-            self._bars[name] = bar(
-                total=len(questions),
-                desc=name.ljust(width),
-                position=index,
-                unit="item",
-                file=_Quiet(file),
-                mininterval=0.5 if file.isatty() else 10,
-                dynamic_ncols=True,
-            )
+        self._width = max((len(name) for name in totals), default=0)
+        self._new_bar = lambda name, total: bar(
+            total=total,
+            desc=name.ljust(self._width),
+            position=len(self._bars),
+            unit="item",
+            file=_Quiet(file),
+            mininterval=0.5 if file.isatty() else 10,
+            dynamic_ncols=True,
+        )
+        for name, questions in totals.items():
+            self._bars[name] = self._new_bar(name, len(questions))
+
+    def count(self, name: str, done: int, total: int) -> None:
+        """How far something is that is no model's own line, such as a judge."""
+        with self._lock:
+            if self._new_bar is None:
+                return
+            if name not in self._bars:
+                self._bars[name] = self._new_bar(name, total)
+            self._bars[name].update(done - self._bars[name].n)
 
     def done(self, name: str, error: bool) -> None:
         """One more outcome of a model. It is in the journal by now."""

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _OURS = (
-    *("citation", "contains", "dates", "exact", "facts", "json_fields", "json_schema", "label", "money"),
+    *("citation", "contains", "dates", "exact", "facts", "json_fields", "json_schema", "judge", "label", "money"),
     *("multi_label", "numeric", "patterns", "rouge", "sets", "yes_no"),
 )
 for _module in _OURS:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import regex
 from pydantic import Field, field_validator
@@ -45,6 +45,7 @@ class Scorer(StrictModel):
         optional: it scores only the items that have its expectation; the others' scores are made without it.
     """
 
+    asks: ClassVar[bool] = False  # whether it scores by a request of its own, to a judge
     type: str
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     weight: float = Field(default=1.0, ge=0, le=1000)
@@ -224,8 +225,17 @@ def as_scorer(thing: Any) -> type[Scorer]:
     return FunctionScorer
 
 
-def total(scorers: Sequence[Scorer], answer: Answer, expectations: dict[str, Any]) -> Score:
+def total(
+    scorers: Sequence[Scorer],
+    answer: Answer,
+    expectations: dict[str, Any],
+    verdicts: Mapping[str, float | None] | None = None,
+) -> Score:
     """The score of an item under all scorers of its eval set: the mean by weight, with all further figures.
+
+    Args:
+        verdicts: of judges, by their figure's name; None where one gave none. A score that needs a verdict which is not
+            there is NaN.
 
     Raises:
         InputError: a scorer gave something that is no score.
@@ -233,6 +243,13 @@ def total(scorers: Sequence[Scorer], answer: Answer, expectations: dict[str, Any
     metrics: dict[str, float] = {}
     weighted = []
     for each in scorers:
+        figure = each.name or each.type
+        if each.asks:
+            verdict = (verdicts or {}).get(figure)
+            if verdict is not None:
+                metrics[figure] = verdict
+            weighted.append((each.weight, math.nan if verdict is None and each.weight else verdict or 0.0))
+            continue
         if not each.applies(expectations):
             continue
         score = each.score(answer, expectations)
@@ -241,14 +258,15 @@ def total(scorers: Sequence[Scorer], answer: Answer, expectations: dict[str, Any
         weighted.append((each.weight, score.value))
         metrics.update(score.metrics)
         if len(scorers) > 1:
-            metrics[each.name or each.type] = score.value
+            metrics[figure] = score.value
     weights = math.fsum(weight for weight, _ in weighted)
-    return Score(min(1.0, math.fsum(weight * value for weight, value in weighted) / weights), metrics)
+    value = math.fsum(weight * value for weight, value in weighted) / weights
+    return Score(value if math.isnan(value) else min(1.0, value), metrics)
 
 
 def problem_of(scorers: Sequence[Scorer], expectations: dict[str, Any]) -> str | None:
     """What is wrong with an item's expectations for the scorers of its eval set; None if nothing."""
-    applying = [each for each in scorers if each.applies(expectations)]
+    applying = [each for each in scorers if each.asks or each.applies(expectations)]
     for each in applying:
         problem = each.check(expectations)
         if problem:

@@ -1,0 +1,143 @@
+"""Pairs: which of two candidates' answers a judge prefers, in random order.
+
+judge_pairs(run.outcomes, "a", "b", model, scorer, machine).preference        # of a over b, with its interval
+
+A judge often prefers what it reads first, so the order of each pair is drawn by its item; `both_orders` asks twice and
+counts only verdicts that hold either way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.catalog import Machine, Model
+from workbench.errors import InputError
+from workbench.evidence import prepare
+from workbench.intervals import Estimate, mean_interval
+from workbench.judge.request import Shown
+from workbench.judge.verdict import Verdict, judge_outputs
+from workbench.privacy import sensitivity_of
+from workbench.scorers.judge import JudgeScorer
+
+
+@dataclass(frozen=True)
+class PairVerdicts:
+    """A judge's preference between two candidates.
+
+    Attributes:
+        table: a row a pair: `item_id`, `a_first` (whether a was shown first), `choice` (`a`, `b`, `tie`, or None).
+        preference: the mean of 1 for a, 0.5 for a tie and 0 for b, with its interval.
+        first_chosen: the share of decided verdicts that went to what was shown first; 0.5 shows no bias of position.
+        cost_usd: of asking the judge; None is unknown.
+    """
+
+    a: str
+    b: str
+    table: pd.DataFrame
+    preference: Estimate
+    first_chosen: Estimate
+    cost_usd: float | None
+
+
+def judge_pairs(
+    outcomes: pd.DataFrame,
+    a: str,
+    b: str,
+    model: Model,
+    scorer: JudgeScorer,
+    machine: Machine | None = None,
+    *,
+    both_orders: bool = False,
+) -> PairVerdicts:
+    """Ask a judge which of two candidates' answers is better, on the items that both answered.
+
+    Args:
+        outcomes: an outcome table with `prompt` and `output`.
+        a: a candidate's id.
+        b: the other one's.
+        model: the judge; neither candidate's own model, unless the scorer allows it.
+        scorer: with the rubric.
+        machine: what a local judge's time costs.
+        both_orders: ask each pair twice, and call it a tie where the verdict turns with the order.
+
+    Raises:
+        InputError: no shared items with texts, or the judge is a contestant.
+        Withheld: restricted text would reach a hosted judge.
+    """
+    if model.id in (a.partition("#")[0], b.partition("#")[0]) and not scorer.allow_self:
+        raise InputError(f"judge {model.id} is a contestant itself. Name another judge, or set allow_self: true.")
+    pairs = _pairs(outcomes, a, b)
+    orders = [
+        pairs.assign(a_first=[_drawn(task, item) for task, item in zip(pairs["task"], pairs["item_id"], strict=True)])
+    ]
+    if both_orders:
+        orders.append(orders[0].assign(a_first=~orders[0]["a_first"]))
+    asked = pd.concat(orders, ignore_index=True)
+    verdicts = judge_outputs(model, scorer, [_shown(row) for _, row in asked.iterrows()], machine or Machine())
+    asked["choice"] = [_whose(verdict, first) for verdict, first in zip(verdicts, asked["a_first"], strict=True)]
+    table = _both(asked) if both_orders else asked
+    return PairVerdicts(a, b, table[["task", "item_id", "a_first", "choice"]], *_figures(table, asked), _cost(verdicts))
+
+
+def _pairs(outcomes: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    table = prepare(outcomes)
+    if "output" not in table:
+        raise InputError("the outcome table has no column 'output', so there is nothing to judge.")
+    table = table[table["repeat"] == 0]
+    keys = ["task", "item_id"]
+    left = table[(table["candidate"] == a) & table["output"].notna()].set_index(keys)
+    right = table[(table["candidate"] == b) & table["output"].notna()].set_index(keys)
+    shared = left.index.intersection(right.index)
+    if shared.empty:
+        raise InputError(f"'{a}' and '{b}' share no answered items: nothing can be compared.")
+    found = pd.DataFrame({"a": left.loc[shared, "output"], "b": right.loc[shared, "output"]})
+    found["prompt"] = left.loc[shared, "prompt"] if "prompt" in left else ""
+    restricted = (left.loc[shared, "class"] == "restricted") | (right.loc[shared, "class"] == "restricted")
+    found["sensitivity"] = np.where(restricted, "restricted", "internal")
+    return found.reset_index()
+
+
+def _drawn(task: str, item: str) -> bool:
+    """A coin that falls the same way for an item every time, so that the journal answers a repeated run."""
+    return hashlib.sha256(f"{task}\0{item}".encode()).digest()[0] % 2 == 0
+
+
+def _shown(row: pd.Series[Any]) -> Shown:
+    answers = (row["a"], row["b"]) if row["a_first"] else (row["b"], row["a"])
+    prompt = row["prompt"] if isinstance(row["prompt"], str) else ""
+    return Shown(prompt, {}, answers, (sensitivity_of(row["sensitivity"]),))
+
+
+def _whose(verdict: Verdict, a_first: bool) -> str | None:
+    if verdict.choice in (None, "tie"):
+        return verdict.choice
+    return "a" if (verdict.choice == "first") == a_first else "b"
+
+
+def _both(asked: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair: what both orders agree on, else a tie; none where an order has no verdict."""
+    half = len(asked) // 2
+    first, second = asked.iloc[:half].copy(), asked.iloc[half:]
+    pairs = zip(first["choice"], second["choice"], strict=True)
+    first["choice"] = [None if None in pair else pair[0] if pair[0] == pair[1] else "tie" for pair in pairs]
+    return first
+
+
+def _figures(table: pd.DataFrame, asked: pd.DataFrame) -> tuple[Estimate, Estimate]:
+    points = np.array(
+        [{"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in table["choice"].dropna()], dtype=np.float64
+    )
+    decided = asked[asked["choice"].isin(["a", "b"])]
+    firsts = np.array((decided["choice"] == "a") == decided["a_first"], dtype=np.float64)
+    return mean_interval(points), mean_interval(firsts)
+
+
+def _cost(verdicts: Sequence[Verdict]) -> float | None:
+    known = [verdict.cost_usd for verdict in verdicts if verdict.cost_usd is not None]
+    return sum(known) if len(known) == len(verdicts) else None

@@ -1,0 +1,124 @@
+"""Asking a judge: through the same client, journal and gate as the contestants, its cost apart.
+
+verdicts = judge_outputs(model, scorer, shown, machine)         # a Verdict for each
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from workbench.catalog import Machine, Model
+from workbench.client import Client
+from workbench.journal import Attempt, Journal
+from workbench.judge.request import JudgeQuestion, Shown, judge_question
+from workbench.loops import run_in_thread
+from workbench.prices import BusyMeter
+from workbench.runner.ask import ask, attempt_cost, replay, total_cost
+from workbench.scorers.judge import JudgeScorer
+from workbench.servers import engine_of
+from workbench.servers.serving import serving
+
+_CHOICES = {"pass": 1.0, "fail": 0.0}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said.
+
+    Attributes:
+        choice: `pass` or `fail`; of pairs `first`, `second` or `tie`; None where it gave no verdict.
+        cost_usd: of asking it; None is unknown.
+        error: why there is no verdict.
+    """
+
+    choice: str | None
+    cost_usd: float | None
+    error: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """1 for pass, 0 for fail, None otherwise."""
+        return _CHOICES.get(self.choice or "")
+
+
+def judge_outputs(
+    model: Model,
+    scorer: JudgeScorer,
+    shown: Sequence[Shown],
+    machine: Machine,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Verdict]:
+    """A judge's verdict on each answer; see `ask_judge`."""
+    return run_in_thread(ask_judge(model, scorer, shown, machine, progress))
+
+
+async def ask_judge(
+    model: Model,
+    scorer: JudgeScorer,
+    shown: Sequence[Shown],
+    machine: Machine,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Verdict]:
+    """A judge's verdict on each answer, or pair of answers.
+
+    What the journal holds is not asked again; equal requests are asked once.
+
+    Args:
+        model: the judge.
+        scorer: with the rubric.
+        shown: what it is to judge.
+        machine: what a local judge's time costs.
+        progress: is told how many are done.
+
+    Raises:
+        Withheld: restricted text would reach a hosted judge; nothing of it was sent.
+        EngineError: a local judge does not start.
+    """
+    identity = engine_of(model).identity(model)
+    questions = [judge_question(model, identity, scorer, each) for each in shown]
+    found: dict[str, Verdict] = {}
+    with Journal.open() as journal:
+        todo: dict[str, JudgeQuestion] = {}
+        for question in questions:
+            stored = replay(question, model, journal)
+            if stored is None:
+                todo[question.key] = question
+            elif question.key not in found:
+                found[question.key] = _verdict(question, stored, model, machine)
+        progress(len(questions) - len(todo))
+        if todo:
+            await _ask_all(list(todo.values()), model, machine, journal, found, lambda: progress(len(found)))
+    return [found[question.key] for question in questions]
+
+
+async def _ask_all(
+    questions: list[JudgeQuestion],
+    model: Model,
+    machine: Machine,
+    journal: Journal,
+    found: dict[str, Verdict],
+    told: Callable[[], None],
+) -> None:
+    meter = BusyMeter() if model.zone == "local" and model.price is None else None
+    waiting = iter(questions)
+    async with serving(model) as served, Client(served.endpoint) as client:
+
+        async def worker() -> None:
+            for question in waiting:
+                attempts = await ask(question, client, journal, meter, served.dead)
+                found[question.key] = _verdict(question, attempts, model, machine)
+                told()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(model.concurrency, len(questions))):
+                group.create_task(worker())
+
+
+def _verdict(question: JudgeQuestion, attempts: list[Attempt], model: Model, machine: Machine) -> Verdict:
+    last = attempts[-1]
+    cost = total_cost([attempt_cost(attempt, model, machine) for attempt in attempts])
+    choice = question.choice(last.text)
+    error = None if choice else last.error or "the judge's answer holds no verdict"
+    return Verdict(choice, cost, error)

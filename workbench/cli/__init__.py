@@ -1,0 +1,48 @@
+"""The command: parses, calls, prints. Whatever it does, a notebook can do with the package.
+
+    workbench run --sample 20
+    workbench route && workbench export exports/routing.yaml --to litellm
+
+Exit status: 0 done; 1 the run or a verification failed; 2 the input is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from workbench import __version__
+from workbench.cli import evalsets, judges, models, runs
+from workbench.errors import WorkbenchError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        action: Callable[[argparse.Namespace], int] = arguments.action
+        return action(arguments)
+    except WorkbenchError as failure:
+        print(f"workbench: {failure}", file=sys.stderr)
+        return failure.exit_status
+    except KeyboardInterrupt:
+        print("workbench: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # only the report goes to standard output, and by then all is on disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read it has gone
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="workbench", description="Which model should each of our tasks use?")
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for room in (runs, evalsets, judges, models):
+        room.add(commands)
+    return parser

@@ -1,0 +1,48 @@
+"""What the commands share: how arguments are declared and read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def command(
+    commands: Commands,
+    name: str,
+    action: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    """A command, its help, and what it calls."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(action=action)
+    return parser
+
+
+def count(text: str) -> int:
+    """An argument that is a whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """An argument that is a port."""
+    if count(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port")
+    return int(text)
+
+
+def names(text: str | None) -> list[str] | None:
+    """An argument that is a list of names with commas between them; None where it was left out."""
+    if text is None:
+        return None
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"'{text}' names nothing. Give names with commas between them, or leave the option out.")
+    return found

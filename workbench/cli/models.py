@@ -1,0 +1,92 @@
+"""Commands on models and servers: models, serve, ui."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from workbench.cli.common import command, port
+from workbench.errors import InputError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.cli.common import Commands
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    models = command(commands, "models", _models, "list the models and whether they can run here")
+    models.add_argument("--models-file", default="models.yaml", metavar="FILE")
+
+    serve = command(commands, "serve", _serve, "serve a local model, or the rules, for a gateway on this machine")
+    serve.add_argument("model", metavar="MODEL", help="a model of models.yaml, such as rules")
+    serve.add_argument("--port", type=port, help="the one that exports name where left out")
+    serve.add_argument("--evalsets", default="evalsets", metavar="DIR")
+    serve.add_argument("--models-file", default="models.yaml", metavar="FILE")
+
+    ui = command(commands, "ui", _ui, "open MLflow on this project's runs")
+    ui.add_argument("--port", type=port, default=5000)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from workbench.catalog import load_models
+    from workbench.servers import engine_of
+
+    for name, model in load_models(arguments.models_file).items():
+        reason = engine_of(model).unavailable(model)
+        print(f"{name:20} {model.engine:10} {model.quantization or '-':8} {model.zone:8} {reason or 'can run here'}")
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from workbench.catalog import load_models
+    from workbench.export.litellm import key_variable, port_of
+
+    models = load_models(arguments.models_file)
+    model = models.select([arguments.model])[arguments.model]
+    key_name = key_variable(model.id)
+    port = arguments.port or port_of(model.id, models)
+    key = os.environ.get(key_name)
+    if not key:
+        raise InputError(f"set a key of your own in the environment variable {key_name}; clients have to show it.")
+    print(f"{model.id}: http://127.0.0.1:{port}/v1", flush=True)
+    if model.engine == "rules":
+        from aiohttp import web
+
+        from workbench.evalset import load_evalsets
+        from workbench.servers.rules_server import application
+
+        tables = {name: task.rules for name, task in load_evalsets(arguments.evalsets).items() if task.rules}
+        web.run_app(application(tables, key), host="127.0.0.1", port=port, print=None)
+        return 0
+    import asyncio
+
+    from workbench.servers import ManagedServer, engine_of
+
+    launch = engine_of(model).launch(model)
+    if launch is None:
+        raise InputError(f"{model.id} is a server that runs already, at {model.base_url}.")
+    server = ManagedServer(launch, model.id, port, key)
+    asyncio.run(server.start(lambda line: print(line, file=sys.stderr)))
+    print("ready; end with Ctrl-C", file=sys.stderr, flush=True)
+    try:
+        server.wait()
+    finally:
+        server.stop()
+    raise WorkbenchError(f"{model.id}: the engine ended. {server.last_words()}")
+
+
+def _ui(arguments: argparse.Namespace) -> int:
+    from workbench.tracking import store_uri
+
+    print(f"MLflow: http://127.0.0.1:{arguments.port}", flush=True)
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes and 0.5 GB instead of fifteen and 2.8
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    options = ["--host", "127.0.0.1", "--port", str(arguments.port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri(), *options]
+    os.execve(sys.executable, command, environment)

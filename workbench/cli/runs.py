@@ -1,0 +1,159 @@
+"""Commands on runs: run, leaderboard, route, export, and the demo's report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench import project
+from workbench.cli.common import command, count, names
+
+if TYPE_CHECKING:
+    from workbench.cli.common import Commands
+    from workbench.runner import Run
+
+
+def add(commands: Commands) -> None:
+    """Declare the commands."""
+    run = command(commands, "run", _run, "ask every candidate every item, log to MLflow, show the leaderboard")
+    run.add_argument("--evalsets", default="evalsets", metavar="DIR", help="the folder with the eval sets")
+    run.add_argument("--models-file", default="models.yaml", metavar="FILE")
+    run.add_argument("--tasks", metavar="A,B", help="only these eval sets")
+    run.add_argument("--models", metavar="A,B", help="only these models")
+    run.add_argument("--variants", metavar="A,B", help="only these variants")
+    run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
+    run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
+    run.add_argument("--plan", action="store_true", help="say what would be asked, and ask nothing")
+    run.add_argument("--no-track", action="store_true", help="do not log to MLflow")
+
+    board = command(commands, "leaderboard", _leaderboard, "show the leaderboard of an outcome table")
+    board.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
+
+    route = command(commands, "route", _route, "choose a model for each task, and write routing.yaml")
+    route.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
+    route.add_argument("--evalsets", metavar="DIR", help="where the limits are; evalsets/ where it is there")
+    route.add_argument("--models-file", default="models.yaml", metavar="FILE")
+    route.add_argument("--to", default="exports/routing.yaml", metavar="FILE", help="where to write the policy")
+
+    export = command(commands, "export", _export, "write a policy as a gateway's config, and verify it")
+    export.add_argument("policy", metavar="POLICY", help="a routing.yaml")
+    export.add_argument("--to", required=True, metavar="GATEWAY", help="litellm")
+    export.add_argument("--output", metavar="FILE", help="exports/GATEWAY.yaml where left out")
+    export.add_argument("--models-file", default="models.yaml", metavar="FILE")
+    export.add_argument("--verify", action="store_true", help="an export that cannot be verified is a failure")
+
+    demo = command(commands, "demo-report", _demo_report, "what 'make demo' prints at its end")
+    demo.add_argument("--policy", default="exports/routing.yaml")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from workbench.catalog import load_models
+    from workbench.evalset import load_evalsets
+    from workbench.runner import make_plan, run
+
+    tasks = load_evalsets(arguments.evalsets, names(arguments.tasks))
+    models = load_models(arguments.models_file).select(names(arguments.models))
+    if arguments.plan:
+        sampled = {name: task.sample(arguments.sample) for name, task in tasks.items()}
+        print(make_plan(sampled, models, names(arguments.variants), arguments.repeats).describe())
+        return 0
+    done = run(
+        tasks,
+        models,
+        sample=arguments.sample,
+        variants=names(arguments.variants),
+        repeats=arguments.repeats,
+        track=not arguments.no_track,
+    )
+    _report(done)
+    return 0 if done.status == "complete" else 1
+
+
+def _report(done: Run) -> None:
+    from workbench.evidence import leaderboard
+    from workbench.views.tables import leaderboard_text
+
+    if len(done.outcomes):
+        print(leaderboard_text(leaderboard(done.outcomes)))
+    print(done.plan.describe())
+    print(done.summary())
+    for problem in done.problems:
+        print(f"problem: {problem}")
+    print(f"outcomes: {project.shown(done.path / 'outcomes.parquet')}")
+    print_links(done.links)
+
+
+def print_links(links: dict[str, str]) -> None:
+    """Addresses in MLflow that answer with no clicking about; 'workbench ui' serves them."""
+    for name, address in links.items():
+        if address.startswith("http"):
+            print(f"MLflow, {name.replace('_', ' ')}: {address}")
+
+
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from workbench.evidence import leaderboard
+    from workbench.outcomes import latest_outcomes, read_outcomes
+    from workbench.views.tables import leaderboard_text
+
+    print(leaderboard_text(leaderboard(read_outcomes(arguments.file or latest_outcomes()))))
+    return 0
+
+
+def _route(arguments: argparse.Namespace) -> int:
+    from workbench.catalog import load_models
+    from workbench.evalset import load_evalsets
+    from workbench.outcomes import latest_outcomes, read_outcomes
+    from workbench.routing import route
+
+    outcomes = read_outcomes(arguments.file or latest_outcomes())
+    folder = arguments.evalsets or ("evalsets" if project.resolve("evalsets").is_dir() else None)
+    limits = load_evalsets(folder) if folder else None
+    for task in sorted(set(outcomes["task"]) - set(limits or {})):
+        print(f"note: {task} has no eval set here, so no limits: only the default margin holds")
+    policy = route(outcomes, load_models(arguments.models_file), limits=limits)
+    path = policy.save(arguments.to)
+    print(policy.describe())
+    print(f"written: {project.shown(path)}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from workbench.catalog import load_models
+    from workbench.export import export_policy
+    from workbench.routing import load_policy
+
+    policy = load_policy(arguments.policy)
+    target = Path(arguments.output or f"exports/{arguments.to}.yaml")
+    export = export_policy(policy, arguments.to, target, load_models(arguments.models_file))
+    print(f"written: {project.shown(export.path)}")
+    for loss in export.losses:
+        print(f"not expressed: {loss}")
+    proof = export.prove(policy)
+    if proof is None:
+        print("not verified here: .venv-gateways is not installed ('make gateways')")
+        return 1 if arguments.verify else 0
+    print(*proof.routes, proof, sep="\n")
+    return 1 if proof.failures or (arguments.verify and not proof.routes) else 0
+
+
+def _demo_report(arguments: argparse.Namespace) -> int:
+    from workbench.evidence import leaderboard
+    from workbench.files import read_json
+    from workbench.outcomes import RUN_FILE, latest_outcomes, read_outcomes
+    from workbench.routing import load_policy
+    from workbench.views.tables import leaderboard_text
+
+    policy = load_policy(arguments.policy)
+    table = latest_outcomes()
+    noted = read_json(table.with_name(RUN_FILE))
+    print(leaderboard_text(leaderboard(read_outcomes(table)), policy))
+    print(policy.describe())
+    print()
+    print(*[noted["summary"], *noted["problems"]], sep="\n")
+    for what, path in {"outcomes": table, "policy": arguments.policy, "gateway": "exports/litellm.yaml"}.items():
+        print(f"{what:9} {project.shown(path)}")
+    print("notebook  exports/01_quickstart.ipynb, as it ran")
+    print_links({name: address for name, address in noted["links"].items() if name in ("which_model", "scores")})
+    print("next      'make ui' serves MLflow, 'make lab' opens JupyterLab, 'make test' runs the tests")
+    return 0

@@ -165,9 +165,8 @@ class Models(Mapping[str, Model]):
         Raises:
             InputError: a name that is not in models.yaml.
         """
-        if isinstance(names, str):
-            names = [name.strip() for name in names.split(",") if name.strip()]
-        if not names:
+        names = project.listed(names)
+        if names is None:
             return self
         for name in names:
             if name not in self._models:

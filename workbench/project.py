@@ -7,6 +7,7 @@ project.state("runs")     # <root>/.workbench/runs, private to the user and igno
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _MARKS = ("models.yaml", "evalsets")
@@ -33,6 +34,13 @@ def resolve(path: str | Path) -> Path:
     if path.is_absolute() or path.exists():
         return path.resolve()
     return root() / path
+
+
+def target(path: str | Path) -> Path:
+    """Where something new goes: below the working directory where it has the path's first folder, else the root's."""
+    path = Path(path).expanduser()
+    here = path.is_absolute() or len(path.parts) < 2 or Path(path.parts[0]).exists()
+    return path.resolve() if here else root() / path
 
 
 def state(*parts: str) -> Path:
@@ -63,3 +71,10 @@ def private_file(path: Path) -> Path:
     path.touch(mode=0o600, exist_ok=True)
     path.chmod(0o600)
     return path
+
+
+def listed(names: str | Iterable[str] | None) -> list[str] | None:
+    """Names out of a list, or out of text with commas; None where there are none, which stands for all."""
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    return list(names or []) or None

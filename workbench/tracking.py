@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ import pandas as pd
 
 from workbench import __version__, project
 from workbench._mlflow_views import TAG, view_tag
+from workbench.classification import set_figures
 from workbench.evidence import leaderboard
 from workbench.outcomes import digest, split_candidate, write_outcomes
 from workbench.privacy import redact_outcomes
@@ -47,6 +48,7 @@ _FIGURES = [
     ("accepted", "accepted", ""),
     ("format_ok", "format_ok", ""),
 ]
+_TASKS_IN_COMPARE = 3  # the compare page's plot has four axes at most, the candidate's among them
 _UI = "http://127.0.0.1:5000"
 
 
@@ -190,6 +192,7 @@ def _log_children(
     """One child for each candidate, the tasks as metrics, so that its row answers: good at what, at what cost?"""
     from mlflow.entities import Metric
 
+    of_sets = [row for row in set_figures(run.outcomes).to_dict("records") if math.isfinite(row["value"])]
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
     for rank, candidate in enumerate(map(str, summary.index)):
         # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.
@@ -207,17 +210,35 @@ def _log_children(
             for _, row in rows.iterrows()
             if math.isfinite(row[column])
         ]
-        client.log_batch(child, metrics=metrics, params=_params(run, candidate))
+        client.log_batch(child, metrics=metrics, params=_params(run, candidate, board))
+        client.log_batch(child, metrics=[_set_metric(row, at_ms) for row in of_sets if row["candidate"] == candidate])
         client.log_inputs(child, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(child, _STATUS[run.status])
 
 
-def _params(run: Run, candidate: str) -> list[Any]:
-    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it."""
+def _set_metric(row: Mapping[Any, Any], at_ms: int) -> Any:
+    """A figure of a set, such as macro_f1/support_triage.queue."""
+    from mlflow.entities import Metric
+
+    return Metric(f"{row['figure']}/{row['task']}.{row['field']}", round(row["value"], 4), at_ms, 0)
+
+
+def _params(run: Run, candidate: str, board: pd.DataFrame) -> list[Any]:
+    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it.
+
+    The compare page opens with the first three params that differ and the first metric, hard-coded: with two or three
+    tasks it shows them all, if the scores of all but the first are params too.
+    """
     from mlflow.entities import Param
 
     name, variant = split_candidate(candidate)
     params = {"candidate": candidate, "model": name, "variant": variant}
+    tasks = sorted(map(str, board["task"].unique()))
+    if 2 <= len(tasks) <= _TASKS_IN_COMPARE:
+        scores = board[board["candidate"] == candidate].set_index("task")["score"]
+        # The page draws a missing value above the best one; the text NaN it leaves out.
+        for task in tasks[1:]:
+            params[f"candidate_score/{task}"] = f"{scores.get(task, math.nan):.4f}".replace("nan", "NaN")
     model = run.models.get(name)
     if model is not None:
         params |= {"engine": model.engine, "quantization": model.quantization or "none", "zone": model.zone}
@@ -246,6 +267,9 @@ def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFr
         save_figures(board, folder / "figures", run.policy)
         run.policy.save(folder / "routing.yaml")
         client.log_artifacts(parent, str(folder))
+    figures = set_figures(run.outcomes)
+    if len(figures):
+        client.log_table(parent, figures.round(4).astype(object).where(figures.notna(), None), "set_figures.json")
     rounded = board.round(4).astype(object).where(board.notna(), None)
     client.log_table(parent, rounded, "leaderboard.json")
 

@@ -113,7 +113,7 @@ def run(
     models: Models,
     *,
     sample: int | None = None,
-    variants: Iterable[str] | None = None,
+    variants: str | Iterable[str] | None = None,
     repeats: int = 1,
     track: bool = True,
     progress: bool = True,
@@ -127,7 +127,7 @@ def run(
         tasks: eval sets by name.
         models: who is asked.
         sample: a stratified sample of that many items of each task; None asks all.
-        variants: only these variants.
+        variants: only these variants, a list or text with commas.
         repeats: how often each question is asked, independently.
         track: log the run to MLflow at its end.
         progress: show a progress line for each model.
@@ -136,7 +136,7 @@ def run(
         InputError: the plan is impossible; nothing was sent.
     """
     tasks = {name: task.sample(sample) for name, task in tasks.items()}
-    plan = make_plan(tasks, models, variants, repeats)
+    plan = make_plan(tasks, models, project.listed(variants), repeats)
     check_judges(plan)
     done = _Execution(plan, progress).go()
     if track:

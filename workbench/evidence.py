@@ -8,6 +8,7 @@ Everything here works from an outcome table alone.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -198,6 +199,36 @@ def _figures(own: pd.DataFrame, scores: Scores, candidate: str) -> dict[str, Any
         "latency_p50_s": quantile(latency, 0.5),
         "latency_p95_s": quantile(latency, 0.95),
     }
+
+
+def by_slice(outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Scores within the values of a slice, such as `difficulty`: where is a candidate good, and where not?
+
+    Exploratory: many slices are looked at, none was chosen beforehand, and each holds few items.
+
+    Args:
+        outcomes: an outcome table with `slice`.
+        name: a key of the items' slices.
+
+    Returns:
+        Columns `task`, `slice` (its value), `candidate`, `n`, `score`, `lo`, `hi`.
+
+    Raises:
+        InputError: no item has such a slice.
+    """
+    table = prepare(outcomes)
+    slices = table["slice"] if "slice" in table else pd.Series(None, index=table.index, dtype=object)
+    table["value"] = slices.map(lambda text: json.loads(text).get(name) if isinstance(text, str) else None)
+    table = table[table["value"].notna()]
+    if table.empty:
+        raise InputError(f"no item of the outcome table has a slice '{name}'.")
+    rows = []
+    for (task, value, candidate), own in table.groupby(["task", "value", "candidate"], sort=True):
+        values, clusters = per_item_mean(own, "points")
+        found = mean_interval(values, clusters)
+        row = {"task": task, "slice": value, "candidate": candidate, "n": found.n}
+        rows.append({**row, "score": found.value, "lo": found.lo, "hi": found.hi})
+    return pd.DataFrame(rows)
 
 
 def compare(outcomes: pd.DataFrame, a: str, b: str) -> pd.DataFrame:

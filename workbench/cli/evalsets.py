@@ -12,9 +12,7 @@ from workbench.cli.common import command, names
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
-    from workbench.audit import Audit
     from workbench.cli.common import Commands
-    from workbench.evalset import EvalSet
 
 
 def add(commands: Commands) -> None:
@@ -56,32 +54,25 @@ def _none(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from workbench.audit import apply_fixes
+    from workbench.audit import apply_fixes, audit
+    from workbench.catalog import load_models
     from workbench.evalset import load_evalset, load_evalsets
+    from workbench.outcomes import read_outcomes
 
+    wanted = names(arguments.models)
+    outcomes = read_outcomes(arguments.outcomes) if arguments.outcomes else None
+    models = load_models(arguments.models_file).select(wanted) if wanted else None
     clean = True
     for evalset in load_evalsets(arguments.evalsets, arguments.names or None).values():
-        report = _audited(evalset, arguments)
-        if arguments.fix:
-            done = apply_fixes(evalset, report)
-            for line in done:
-                print(f"fixed: {evalset.name}: {line}")
-            if done:
-                report = _audited(load_evalset(evalset.path), arguments)
+        report = audit(evalset, outcomes, models, detector=arguments.detector)
+        done = apply_fixes(evalset, report) if arguments.fix else []
+        for line in done:
+            print(f"{evalset.name}: {line}")
+        if done:
+            report = audit(load_evalset(evalset.path), outcomes, models, detector=arguments.detector)
         print(report)
         clean = clean and report.clean
     return 0 if clean else 1
-
-
-def _audited(evalset: EvalSet, arguments: argparse.Namespace) -> Audit:
-    from workbench.audit import audit
-    from workbench.catalog import load_models
-    from workbench.outcomes import read_outcomes
-
-    outcomes = read_outcomes(arguments.outcomes) if arguments.outcomes else None
-    wanted = names(arguments.models)
-    models = load_models(arguments.models_file).select(wanted) if wanted else None
-    return audit(evalset, outcomes, models, detector=arguments.detector)
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -36,17 +36,16 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from workbench.evalset import load_evalset
     from workbench.judge.calibration import gate_problem
     from workbench.judge.labels import calibrate_judge
-    from workbench.judge.request import rubric_digest
 
     evalset = load_evalset(Path(arguments.evalsets) / arguments.evalset)
     judge = _judge(evalset, arguments.judge)
     found = calibrate_judge(evalset, judge, load_models(arguments.models_file), project.resolve(arguments.labels))
     path = found.save(arguments.to or evalset.path / f"judge_{judge.figure}.json")
     print(found)
-    problem = gate_problem(found, rubric_digest(judge), judge.min_kappa)
+    problem = gate_problem(found, found.rubric_sha256, judge.min_kappa)
     print(f"as a gate: {'accepted' if problem is None else 'refused: ' + problem}")
     print(f"written: {project.shown(path)}; name it in evalset.yaml as the judge's 'calibration'")
-    return 0
+    return 1 if problem is not None and judge.weight else 0  # the eval set would have it as a gate
 
 
 def _judge(evalset: EvalSet, name: str | None) -> JudgeScorer:

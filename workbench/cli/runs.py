@@ -92,11 +92,16 @@ def print_links(links: dict[str, str]) -> None:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
+    from workbench.classification import set_figures
     from workbench.evidence import leaderboard
     from workbench.outcomes import latest_outcomes, read_outcomes
-    from workbench.views.tables import leaderboard_text
+    from workbench.views.tables import leaderboard_text, set_figures_text
 
-    print(leaderboard_text(leaderboard(read_outcomes(arguments.file or latest_outcomes()))))
+    outcomes = read_outcomes(arguments.file or latest_outcomes())
+    print(leaderboard_text(leaderboard(outcomes)))
+    labels = set_figures_text(set_figures(outcomes))
+    if labels:
+        print(f"\n{labels}")
     return 0
 
 

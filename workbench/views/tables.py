@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from workbench.classification import set_figures
 from workbench.evidence import MIN_COVERAGE, leaderboard
 
 if TYPE_CHECKING:
@@ -164,8 +165,41 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     return "\n".join([*lines, "'=' cannot be told from the best at 95 % confidence, all candidates compared at once."])
 
 
+def set_figures_html(figures: pd.DataFrame) -> str:
+    """Macro-F1 and balanced accuracy of label fields, a table a task; empty where there are none."""
+    head = "<tr><th class=t>field</th><th class=t>candidate</th><th>macro-F1</th><th>balanced accuracy</th></tr>"
+    tables = []
+    for task, rows in figures.groupby("task", sort=True):
+        body = ""
+        for (field, candidate), own in rows.groupby(["field", "candidate"], sort=True):
+            said = _said(own)
+            body += f"<tr><td class=t>{escape(str(field))}</td><td class=t>{escape(str(candidate))}</td>"
+            body += f"<td>{said['macro_f1']}</td><td>{said['balanced_accuracy']}</td></tr>"
+        caption = f"<caption>{escape(str(task))}: labels over the whole set, 95 % intervals</caption>"
+        tables.append(f"<table>{caption}{head}{body}</table>")
+    return page("".join(tables)) if tables else ""
+
+
+def _said(rows: pd.DataFrame) -> dict[str, str]:
+    """Each figure of a candidate's label field, with its interval."""
+    named = zip(rows["figure"], rows["value"], rows["lo"], rows["hi"], strict=True)
+    return {str(figure): f"{value:.2f} ({lo:.2f} – {hi:.2f})" for figure, value, lo, hi in named}
+
+
+def set_figures_text(figures: pd.DataFrame) -> str:
+    """The same for a terminal."""
+    lines = []
+    for (task, field), rows in figures.groupby(["task", "field"], sort=True):
+        lines.append(f"{task}, {field}: over the whole set (95 % intervals)")
+        for candidate, own in rows.groupby("candidate", sort=True):
+            said = _said(own)
+            told = f"macro-F1 {said['macro_f1']}   balanced accuracy {said['balanced_accuracy']}"
+            lines.append(f"  {candidate!s:24} {told}")
+    return "\n".join(lines)
+
+
 def show(run: Run, policy: Policy | None = None) -> None:
-    """Show a run in a notebook: leaderboard, trade-off, routes.
+    """Show a run in a notebook: leaderboard, trade-off, routes, and the figures of label fields.
 
     Args:
         run: what `workbench.run` returned.
@@ -180,3 +214,6 @@ def show(run: Run, policy: Policy | None = None) -> None:
     display(HTML(leaderboard_html(board, policy)))
     display(Image(png(tradeoff(board, policy))))
     display(HTML(routes_html(policy)))
+    labels = set_figures_html(set_figures(run.outcomes))
+    if labels:
+        display(HTML(labels))

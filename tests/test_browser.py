@@ -113,7 +113,7 @@ def test_mlflow_shows_the_candidates_and_their_scores(project_with_a_run: Path, 
     with server(command, root, f"{base}/health"), page() as tab:
         noted = json.loads(next((root / ".workbench" / "runs").glob("*/run.json")).read_text())
         for link, telling in (
-            ("scores", "score_by_task/order_extraction"),
+            ("scores", "score_by_task/data_extraction"),
             ("which_model", "Which model for which task"),
         ):
             tab.goto(noted["links"][link].replace("http://127.0.0.1:5000", base))
@@ -121,3 +121,10 @@ def test_mlflow_shows_the_candidates_and_their_scores(project_with_a_run: Path, 
             for name in ("rules", "smollm2-q4#few_shot", "gemma3-q4#few_shot"):
                 tab.get_by_text(name).first.wait_for(state="attached")
             tab.screenshot(path=str(tmp_path / f"mlflow-{link}.png"))
+        # The compare page's own plot opens with the candidate and all three tasks on its axes.
+        tab.goto(noted["links"]["compare"].replace("http://127.0.0.1:5000", base))
+        axes = tab.locator(".axis-title")
+        axes.nth(3).wait_for(state="attached")
+        shown = ["candidate", "candidate_score/legal_reasoning", "candidate_score/support_triage"]
+        assert axes.all_text_contents() == [*shown, "score_by_task/data_extraction"]
+        tab.screenshot(path=str(tmp_path / "mlflow-compare.png"))

@@ -54,13 +54,13 @@ def prompt(content: str, **more: Any) -> dict[str, Any]:
         (
             {"scorers": [{"type": "vibes"}]},
             "scorers.0.type",
-            "there is no scorer 'vibes'. There are: json_fields, label",
+            "there is no scorer 'vibes'. There are: citation, contains, date, exact",
         ),
         ({"scorers": [{}]}, "scorers.0.type", "there is no scorer 'None'"),
         (
             {"scorers": [{"type": "label", "case": 1}]},
             "scorers.0.case",
-            "Scorer 'label' has the keys: type, field, key",
+            "Scorer 'label' has the keys: type, name, weight",
         ),
         ({"scorers": []}, "scorers", "list should have at least 1 item"),
         ({"accept": {"min_score": True}}, "accept.min_score", "input should be a valid number"),
@@ -100,7 +100,7 @@ def test_a_broken_eval_set_is_named_by_file_line_and_field(
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"id": "CANARY', "not valid JSON: Unterminated string starting at at column 8."),
+        ('{"id": "CANARY', "not valid JSON: Unterminated string starting at column 8."),
         ("CANARY", "not valid JSON: Expecting value at column 1. Each line holds one JSON object."),
         ('["CANARY"]', "must be a JSON object"),
         ({"inputs": {}, "expectations": {}}, "field 'id': is missing. Add it."),

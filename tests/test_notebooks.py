@@ -13,7 +13,12 @@ import pytest
 from conftest import REPOSITORY, environment
 
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
-PARAMETERS = {"01_quickstart": {"sample": 4}, "03_compare": {"sample": 4}, "06_routing": {}}
+PARAMETERS: dict[str, dict[str, int]] = {
+    "01_quickstart": {"sample": 4},
+    "02_evalsets": {},
+    "03_compare": {"sample": 4},
+    "06_routing": {},
+}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -87,19 +92,29 @@ def test_the_quickstart_exports_what_it_chose(executed: dict[str, Any]) -> None:
     from workbench.routing import load_policy
 
     policy = load_policy(executed["root"] / "exports" / "routing.yaml")
-    assert {route.task for route in policy.routes} == {"contract_questions", "order_extraction", "support_triage"}
+    assert {route.task for route in policy.routes} == {"data_extraction", "legal_reasoning", "support_triage"}
     assert policy.evidence.mlflow_run
     assert (executed["root"] / "exports" / "litellm.yaml").exists()
 
 
 @pytest.mark.slow
-def test_the_second_notebook_asks_no_model(executed: dict[str, Any]) -> None:
+def test_the_audits_are_shown_and_find_what_was_planted(executed: dict[str, Any]) -> None:
+    curated, handed_over = outputs(executed["02_evalsets"], "text/html")
+    assert "support_triage: clean" in curated and "data:image/png" in curated
+    assert "with the same inputs and answers" in handed_over and "e-mail address" in handed_over
+    assert "jo.frey" not in handed_over
+    assert any("javascript" in text for text in outputs(executed["02_evalsets"], "stream"))
+
+
+@pytest.mark.slow
+def test_the_second_run_asks_no_model(executed: dict[str, Any]) -> None:
     sent = [text for text in outputs(executed["01_quickstart"], "stream") if "requests sent" in text]
     assert sent and " 0 requests sent" not in sent[0]
     runs = sorted((executed["root"] / ".workbench" / "runs").iterdir())
     assert len(runs) == 2
     logs = list((executed["root"] / ".workbench" / "engines").glob("*.log"))
-    assert len(logs) == 2  # one engine start for each of the two models, all in the first notebook
+    # One engine start for each of the two models in the first notebook, and one in the second to count tokens.
+    assert len(logs) == 3
 
 
 @pytest.mark.slow

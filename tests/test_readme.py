@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from conftest import REPOSITORY
 
@@ -21,13 +22,14 @@ def block(language: str, begins: str) -> str:
     return found[0]
 
 
-def test_the_eval_set_of_the_readme_loads(project: Path) -> None:
+def test_the_eval_set_of_the_readme_loads(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = project / "evalsets" / "greetings"
     folder.mkdir(parents=True)
     (folder / "items.jsonl").write_text(block("json", "{"))
     (folder / "evalset.yaml").write_text(block("yaml", "{schema"))
     assert load_evalset(folder).items[0].expectations == {"label": "greeting"}
-    assert main(["evalset", "check", "greetings"]) == 0
+    assert main(["evalset", "check", "greetings"]) == 1  # one item is no eval set, and it says so
+    assert "fewer than 5 items have greeting (1)" in capsys.readouterr().out
 
 
 def test_the_model_of_the_readme_loads(project: Path) -> None:

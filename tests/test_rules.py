@@ -49,6 +49,51 @@ def test_an_object_is_answered_as_json() -> None:
     assert json.loads(rules.answer({"body": "5 €"}) or "") == {"currency": "€", "total": 5}
 
 
+FIELDS = """text: [subject, body]
+fields:
+  queue:
+    rules:
+      - {pattern: "(?i)refund", answer: billing}
+      - {pattern: "(?i)crash|refund", answer: bug}
+  urgent:
+    rules:
+      - {pattern: "(?i)today", answer: true}
+    default: false
+  seats:
+    rules:
+      - {pattern: "(?i)seven", answer: 7}
+      - {pattern: "(?i)half", answer: 0.5}
+    default: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "answer"),
+    [
+        ({"subject": "Refund today", "body": "it crashed"}, {"queue": "billing", "urgent": True, "seats": 0}),
+        ({"body": "crash, seven seats"}, {"queue": "bug", "urgent": False, "seats": 7}),
+        ({"body": "crash, half a seat"}, {"queue": "bug", "urgent": False, "seats": 0.5}),
+        ({"body": "seven seats today"}, None),
+        ({}, None),
+    ],
+)
+def test_each_field_has_its_own_rules_and_without_a_default_the_table_abstains(
+    inputs: dict[str, str], answer: dict[str, object] | None
+) -> None:
+    given = table(FIELDS).answer(inputs)
+    assert (given if given is None else json.loads(given)) == answer
+
+
+def test_the_fields_stand_in_the_tables_order() -> None:
+    assert table(FIELDS).answer({"body": "crash"}) == '{"queue": "bug", "urgent": false, "seats": 0}'
+
+
+def test_a_catastrophic_pattern_of_a_field_is_stopped() -> None:
+    rules = table('text: [body]\nfields: {a: {rules: [{pattern: "(x+x+)+y", answer: b}], default: c}}\n')
+    with pytest.raises(TimeoutError, match="took over"):
+        rules.answer({"body": "x" * 5000})
+
+
 def test_a_catastrophic_pattern_is_stopped() -> None:
     rules = table('text: [body]\nrules: [{pattern: "(x+x+)+y", answer: a}]\n')
     started = time.perf_counter()
@@ -64,7 +109,22 @@ def test_a_catastrophic_pattern_is_stopped() -> None:
             'text: [body]\nrules:\n  - {pattern: ok, answer: a}\n  - {pattern: "(", answer: a}\n',
             ":5: field 'rules.1.pattern'",
         ),
-        ("text: [body]\nrules: []\n", ":3: field 'rules'"),
+        ("text: [body]\nrules: []\n", "'rules'"),
+        ("text: [body]\n", "give either 'rules' for whole answers, or 'fields'"),
+        (
+            "text: [body]\nrules: [{pattern: a, answer: b}]\nfields: {a: {rules: [{pattern: a, answer: b}]}}\n",
+            "give either",
+        ),
+        ("text: [body]\nfields:\n  a: {rules: []}\n", ":4: field 'fields.a.rules'"),
+        (
+            "text: [body]\nfields:\n  a:\n    rules:\n      - {pattern: '(', answer: b}\n",
+            ":6: field 'fields.a.rules.0.pattern'",
+        ),
+        ("text: [body]\nfields:\n  a: {rules: [{pattern: a, answer: [b]}]}\n", ":4: field 'fields.a.rules.0.answer'"),
+        (
+            "text: [body]\nfields:\n  a: {rules: [{pattern: a, answer: b}], defualt: 1}\n",
+            ":4: field 'fields.a.defualt'",
+        ),
         ("text: [body]\nrules: [{pattern: a}]\n", ":3: field 'rules.0.answer': is missing"),
         ("text: [body]\nrules: [{pattern: a, answer: b, weight: 2}]\n", "unknown key. Remove it, or see which keys"),
         ("text: []\nrules: [{pattern: a, answer: b}]\n", ":2: field 'text'"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "audit": "workbench.audit",
     "compare": "workbench.evidence",
     "leaderboard": "workbench.evidence",
     "load_evalsets": "workbench.evalset",
@@ -28,6 +29,7 @@ _HOMES = {
     "show": "workbench.views",
 }
 __all__ = [
+    "audit",
     "compare",
     "leaderboard",
     "load_evalsets",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from workbench.audit import audit
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
     from workbench.evidence import compare, leaderboard

@@ -6,24 +6,25 @@ spec = document.parse(EvalSetFile)               # a pydantic model, or an Input
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workbench import project
 from workbench.errors import InputError, RunError
+from workbench.strict import Place, Unusable, brief, on_one_line, parse_json, parse_yaml
 
-Place = tuple[str | int, ...]
 LINE_LIMIT = 16 << 20  # bytes of one line of a JSONL file
+YAML_LIMIT = 2 << 20  # bytes; reading them takes some 5 s
 
 
 class StrictModel(BaseModel):
@@ -35,6 +36,23 @@ class StrictModel(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def plain_data(value: Any) -> Any:
+    """A value that JSON can hold; for fields that may hold anything.
+
+    Raises:
+        ValueError: YAML made a date, or a number that is not finite, of some part of it.
+    """
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, date):
+            raise ValueError(f"{part} is a date to YAML. Quote it")
+        if isinstance(part, float) and not math.isfinite(part):
+            raise ValueError(f"{part} is no number that JSON can hold")
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+    return value
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,8 @@ class Document:
 
     def error(self, place: Place, problem: str) -> InputError:
         """An InputError that points at a field of this file."""
-        field = ".".join(str(part) for part in place)
+        field = brief(".".join(brief(str(part)) for part in place), 120)
+        problem = on_one_line(problem if len(problem) <= 300 else f"{problem[:200]} … {problem[-90:]}")
         where = f"{project.shown(self.path)}:{self.line(place)}"
         return InputError(f"{where}: field '{field}': {problem}" if field else f"{where}: {problem}")
 
@@ -100,6 +119,10 @@ def _mend(problem: Any, model: type[BaseModel], place: Place, show: bool) -> str
         return "is missing. Add it."
     if kind == "string_type" and isinstance(given, bool):
         return f"must be text, but YAML reads {str(given).lower()} (also yes, no, on, off) as a boolean. Quote it."
+    if kind == "string_type" and isinstance(given, date):
+        return "must be text, but YAML reads a date. Quote it."
+    if kind == "model_type":
+        return "must be a mapping of keys to values."
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
     # Our own messages say all that is needed, and what they refuse may hold a password.
     shown = f" (it says {given!r})" if show and kind != "value_error" and len(repr(given)) < 60 else ""
@@ -137,57 +160,35 @@ def read_text(path: Path, limit: int = 64 << 20) -> str:
     """
     try:
         if path.stat().st_size > limit:
-            raise InputError(f"{project.shown(path)}: larger than {limit >> 20} MiB. Is it the right file?")
+            raise InputError(f"{project.shown(path)}: larger than {limit >> 20} MiB. See whether it is the right file.")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{project.shown(path)}: there is no such file.") from None
     except UnicodeDecodeError as failure:
-        raise InputError(f"{project.shown(path)}: not UTF-8 text (byte {failure.start}). Save it as UTF-8.") from None
+        line = failure.object.count(b"\n", 0, failure.start) + 1
+        raise InputError(f"{project.shown(path)}:{line}: not UTF-8 text. Save it as UTF-8.") from None
     except OSError as failure:
         raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
 
 
 def read_yaml(path: Path) -> Document:
-    """A YAML mapping with the lines of its fields; safe tags only, no duplicate keys.
+    """A YAML mapping with the lines of its fields; safe tags only, no duplicate keys, and no bombs.
 
     Raises:
-        InputError: where it is not valid YAML, not a mapping, or repeats a key.
+        InputError: where it is not valid YAML, not a mapping, repeats a key, or holds too much.
     """
-    text = read_text(path)
+    text = read_text(path, YAML_LIMIT)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[Place, int] = {}
-        _walk(path, node, (), lines)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as failure:
-        line = failure.problem_mark.line + 1 if failure.problem_mark else 1
-        what = failure.problem or "cannot be parsed"
-        raise InputError(f"{project.shown(path)}:{line}: not valid YAML: {what}. Check indent and quotes.") from None
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as failure:
-        # The last two are what PyYAML raises for a tag that does not fit, such as !!bool maybe.
-        raise InputError(f"{project.shown(path)}: not valid YAML: {str(failure).splitlines()[0]}.") from None
+        data, lines = parse_yaml(text)
+    except Unusable as failure:
+        raise InputError(f"{_where(path, failure)}: {failure}.") from None
     if not isinstance(data, dict):
         raise InputError(f"{project.shown(path)}:1: must be a mapping of keys to values, such as 'schema: 1'.")
     return Document(path, data, lines)
 
 
-def _walk(path: Path, node: Any, place: Place, lines: dict[Place, int]) -> None:
-    if node is None:
-        return
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                where = f"{project.shown(path)}:{key.start_mark.line + 1}"
-                raise InputError(f"{where}: key '{name}' stands here a second time. Keep one of them.")
-            seen.add(name)
-            lines[(*place, name)] = key.start_mark.line + 1
-            _walk(path, value, (*place, name), lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _walk(path, value, (*place, index), lines)
+def _where(path: Path, failure: Unusable) -> str:
+    return project.shown(path) if failure.line is None else f"{project.shown(path)}:{failure.line}"
 
 
 def read_json(path: Path) -> Any:
@@ -198,17 +199,11 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as failure:
-        line = getattr(failure, "lineno", 1)
-        raise InputError(f"{project.shown(path)}:{line}: not valid JSON: {_json_problem(failure)}.") from None
-
-
-def _json_problem(failure: Exception) -> str:
-    """What is wrong and in which column; the line is named by who asks."""
-    if isinstance(failure, json.JSONDecodeError):
-        return f"{failure.msg} at column {failure.colno}"
-    return str(failure).split(";")[0]
+        return parse_json(text)
+    except Unusable as failure:
+        if failure.line is None and "\n" not in text.rstrip():
+            failure.line = 1
+        raise InputError(f"{_where(path, failure)}: not valid JSON: {failure}.") from None
 
 
 def read_jsonl(path: Path) -> Iterator[Document]:
@@ -221,6 +216,20 @@ def read_jsonl(path: Path) -> Iterator[Document]:
         yield Document(path, json_line(path, number, line), {(): number}, private=True)
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file to read bytes from.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{project.shown(path)}: there is no such file.") from None
+    except OSError as failure:
+        raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
+
+
 def text_lines(path: Path) -> Iterator[tuple[int, int, str]]:
     """The lines of a text file that are not blank, one by one: number (from 1), offset in bytes, text.
 
@@ -229,39 +238,28 @@ def text_lines(path: Path) -> Iterator[tuple[int, int, str]]:
     Raises:
         InputError: no such file, not UTF-8, or a line over `LINE_LIMIT` bytes.
     """
+    with opened(path) as file:
+        for number, offset, _, line in lines_of(path, file):
+            yield number, offset, line
+
+
+def lines_of(path: Path, file: BinaryIO) -> Iterator[tuple[int, int, int, str]]:
+    """The lines of an open file: number, offset, length in bytes, text. See `text_lines`."""
+    offset = number = 0
     try:
-        with path.open("rb") as file:
-            offset = number = 0
-            while raw := file.readline(LINE_LIMIT + 1):
-                number += 1
-                if len(raw) > LINE_LIMIT:
-                    where = f"{project.shown(path)}:{number}"
-                    raise InputError(f"{where}: a line over {LINE_LIMIT >> 20} MiB. Each line holds one JSON object.")
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                if line.strip():
-                    yield number, offset, line
-                offset += len(raw)
-    except FileNotFoundError:
-        raise InputError(f"{project.shown(path)}: there is no such file.") from None
+        while raw := file.readline(LINE_LIMIT + 1):
+            number += 1
+            if len(raw) > LINE_LIMIT:
+                where = f"{project.shown(path)}:{number}"
+                raise InputError(f"{where}: a line over {LINE_LIMIT >> 20} MiB. Each line holds one JSON object.")
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line.strip():
+                yield number, offset, len(raw), line
+            offset += len(raw)
     except UnicodeDecodeError:
         raise InputError(f"{project.shown(path)}:{number}: not UTF-8 text. Save it as UTF-8.") from None
     except OSError as failure:
         raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys stand there once: the last of two sensitivities would win in silence."""
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-        raise ValueError(f"key '{twice}' stands there twice")
-    if any(_broken_text(text) for pair in pairs for text in pair):
-        raise ValueError("half a character (a lone surrogate), which no file can hold")
-    return data
-
-
-def _broken_text(text: Any) -> bool:
-    return isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def json_line(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -270,14 +268,13 @@ def json_line(path: Path, number: int, line: str) -> dict[str, Any]:
     Raises:
         InputError: it is none, or repeats a key.
     """
-    where = f"{project.shown(path)}:{number}"
     try:
-        data = json.loads(line, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as failure:
-        raise InputError(
-            f"{where}: not valid JSON: {_json_problem(failure)}. Each line holds one JSON object."
-        ) from None
+        data = parse_json(line)
+    except Unusable as failure:
+        where = f"{project.shown(path)}:{number}"
+        raise InputError(f"{where}: not valid JSON: {failure}. Each line holds one JSON object.") from None
     if not isinstance(data, dict):
+        where = f"{project.shown(path)}:{number}"
         raise InputError(f'{where}: must be a JSON object such as {{"id": …, "inputs": …}}.')
     return data
 

@@ -10,35 +10,37 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
+from workbench.evalset.spec import Message, Turns
 from workbench.privacy import Sensitivity, sensitivity_of
 from workbench.scorers import FieldScorer
+from workbench.strict import brief
+from workbench.templates import filled
 
 if TYPE_CHECKING:
-    from workbench.evalset import EvalSet, Item, Message, Turns
+    from workbench.evalset import EvalSet, Item
 
-# Templates come with eval sets, which are untrusted: sandboxed, no imports, a name that is not there is an error.
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+Turn = dict[str, str]
+_LONGEST_REASON = 160
 
 
 class TemplateProblem(Exception):
-    """A template cannot be rendered; `message_index` says which message of the variant."""
+    """A template cannot be rendered; `variant` and `message_index` say which message it is."""
 
-    def __init__(self, message_index: int, problem: str) -> None:
+    def __init__(self, message_index: int, problem: str, variant: str = "") -> None:
         super().__init__(problem)
         self.message_index = message_index
+        self.variant = variant
 
 
 @dataclass(frozen=True)
 class Prompt:
     """The messages of a request and where their text comes from."""
 
-    messages: list[dict[str, str]]
+    messages: list[Turn]
     sources: tuple[Sensitivity, ...]
 
     @property
@@ -47,16 +49,11 @@ class Prompt:
         return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in self.messages)
 
 
-@lru_cache(maxsize=512)
-def _template(source: str) -> Template:
-    return _JINJA.from_string(source)
-
-
 def _render(source: str, item: Item, index: int) -> str:
     try:
-        return _template(source).render(inputs=item.inputs)
+        return filled(source, item.inputs)
     except Exception as failure:  # noqa: BLE001  (a filter may raise anything)
-        problem = f"template: {_reason(failure, source, item)}. It can use: inputs.<name> (item {item.id})"
+        problem = f"template: {_reason(failure, source, item)}. It can use: inputs.<name> (item {brief(item.id)})"
         raise TemplateProblem(index, problem) from None
 
 
@@ -67,7 +64,7 @@ def _reason(failure: Exception, source: str, item: Item) -> str:
     inputs = json.dumps(item.inputs, ensure_ascii=False, default=str)
     known = all((one or two) in source or (one or two) not in inputs for one, two in quoted)
     if isinstance(failure, TemplateError) and known:
-        return said
+        return brief(said, _LONGEST_REASON)
     return f"it cannot be rendered ({type(failure).__name__})"
 
 
@@ -77,30 +74,70 @@ def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
     Raises:
         TemplateProblem: a template is broken or names an input that the item does not have.
     """
-    spec = evalset.spec.variants[variant]
-    *before, last = enumerate(spec.messages)
-    turns = [turn for index, message in before for turn in _turns(message, item, index)]
-    examples = list(evalset.train[: spec.examples])
-    for example in examples:
-        turns += _turns(last[1], example, last[0])
-        turns.append({"role": "assistant", "content": reference_answer(evalset, example)})
-    turns += _turns(last[1], item, last[0])
-    if turns[-1]["role"] != "user":
-        raise TemplateProblem(
-            last[0], f"the last turn must be the user's, it is what the model answers (item {item.id})"
-        )
-    sources = tuple(sensitivity_of(part.sensitivity) for part in (*examples, item))
-    return Prompt(turns, sources)
+    before, last = _own_turns(evalset, variant, item, {})
+    examples = _examples(evalset, variant)
+    turns = [*before, *map(dict, examples.messages), *last]
+    return Prompt(turns, (*examples.sources, sensitivity_of(item.sensitivity)))
 
 
-def _turns(message: Message | Turns, item: Item, index: int) -> list[dict[str, str]]:
+def check_item(evalset: EvalSet, item: Item) -> None:
+    """Render what every variant says of an item, a text that they share once.
+
+    Raises:
+        TemplateProblem: see `render`.
+    """
+    written: dict[str, str] = {}
+    for variant in evalset.spec.variants:
+        _own_turns(evalset, variant, item, written)
+        _examples(evalset, variant)
+
+
+def _own_turns(evalset: EvalSet, variant: str, item: Item, written: dict[str, str]) -> tuple[list[Turn], list[Turn]]:
+    """An item's own turns, before and after the examples."""
+    *before, last = enumerate(evalset.spec.variants[variant].messages)
+    try:
+        first = [turn for index, message in before for turn in _turns(message, item, index, written)]
+        turns = _turns(last[1], item, last[0], written)
+        if turns[-1]["role"] != "user":
+            raise TemplateProblem(
+                last[0], f"the last turn must be the user's, it is what the model answers (item {brief(item.id)})"
+            )
+    except TemplateProblem as problem:
+        problem.variant = variant
+        raise
+    return first, turns
+
+
+def _examples(evalset: EvalSet, variant: str) -> Prompt:
+    """The turns of a variant's examples; they are the same for every item."""
+    known = evalset.examples_in_prompts
+    if variant not in known:
+        spec = evalset.spec.variants[variant]
+        index, message = len(spec.messages) - 1, spec.messages[-1]
+        examples = list(evalset.train[: spec.examples])
+        turns: list[Turn] = []
+        try:
+            for example in examples:
+                turns += _turns(message, example, index, {})
+                turns.append({"role": "assistant", "content": reference_answer(evalset, example)})
+        except TemplateProblem as problem:
+            problem.variant = variant
+            raise
+        known[variant] = Prompt(turns, tuple(sensitivity_of(example.sensitivity) for example in examples))
+    return known[variant]
+
+
+def _turns(message: Message | Turns, item: Item, index: int, written: dict[str, str]) -> list[Turn]:
     """A message's turn, or those that the item brings for it."""
-    if not hasattr(message, "turns"):
-        return [{"role": message.role, "content": _render(message.content, item, index)}]
+    if isinstance(message, Message):
+        text = written.get(message.content)
+        if text is None:
+            text = written[message.content] = _render(message.content, item, index)
+        return [{"role": message.role, "content": text}]
     turns = item.inputs.get(message.turns)
     if not isinstance(turns, list) or not turns or not all(_is_turn(turn) for turn in turns):
         said = 'must be a list such as [{"role": "user", "content": "…"}]'
-        raise TemplateProblem(index, f"inputs.{message.turns} {said} (item {item.id})")
+        raise TemplateProblem(index, f"inputs.{brief(message.turns)} {said} (item {brief(item.id)})")
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 

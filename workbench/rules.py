@@ -11,22 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import regex
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from workbench.files import StrictModel, read_yaml
+from workbench.files import StrictModel, plain_data, read_yaml
+from workbench.scorers.regexes import checked_pattern
+from workbench.strict import brief
 
 PATTERN_TIMEOUT_S = 0.2
 _TEXT_LIMIT = 100_000
+_LONGEST_REASON = 160
+_Object = Annotated[dict[str, Any], AfterValidator(plain_data)]
 
 
 class Rule(StrictModel):
     """The first rule whose pattern is found gives its answer: a label, or the object of a JSON answer."""
 
     pattern: str = Field(min_length=1)
-    answer: str | dict[str, Any]
+    answer: str | _Object
 
 
 class FieldRule(StrictModel):
@@ -46,14 +50,16 @@ class FieldRules(StrictModel):
 class _RulesFile(StrictModel):
     schema_: Literal[1] = Field(alias="schema")
     text: list[str] = Field(min_length=1)
-    rules: list[Rule] = []
-    default: str | dict[str, Any] | None = None
-    fields: dict[str, FieldRules] = {}
+    rules: list[Rule] = Field(default=[], min_length=1)
+    default: str | _Object | None = None
+    fields: dict[str, FieldRules] = Field(default={}, min_length=1)
 
     @model_validator(mode="after")
     def _one_kind(self) -> _RulesFile:
         if bool(self.rules) == bool(self.fields):
             raise ValueError("give either 'rules' for whole answers, or 'fields' with the rules of each field")
+        if self.fields and self.default is not None:
+            raise ValueError("'default' goes with 'rules'; with 'fields', each field has a default of its own")
         return self
 
 
@@ -119,7 +125,7 @@ def load_rules(path: Path) -> Rules:
         places += [(("fields", name, "rules", index), rule) for index, rule in enumerate(table.rules)]
     for place, rule in places:
         try:
-            _compiled(rule.pattern)
-        except (regex.error, RecursionError) as failure:
-            raise document.error((*place, "pattern"), f"not a regular expression: {failure}.") from None
+            checked_pattern(rule.pattern)
+        except ValueError as failure:
+            raise document.error((*place, "pattern"), f"{brief(str(failure), _LONGEST_REASON)}.") from None
     return Rules(spec, path)

@@ -1,17 +1,20 @@
 """How sound an eval set is: duplicates, labels, leaks, personal data, lengths, and what difference it can detect.
 
-report = audit(evalset)                                # findings and figures; a notebook shows plots
-audit(evalset, outcomes=run.outcomes).power.detectable      # with measured discordance
+report = wb.audit(evalset)                                  # findings and figures; a notebook shows plots
+wb.audit(evalset, run.outcomes).power.detectable            # with measured discordance
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from workbench.audit import keys, sensitive, texts
+from workbench.audit import keys, leaks, sensitive, texts
 from workbench.audit import outcomes as told
+from workbench.audit.fixes import apply_fixes
 from workbench.audit.power import power_of
 from workbench.audit.report import Audit, Finding, Fix, Power
 from workbench.audit.sensitive import Detector
@@ -30,7 +33,8 @@ _ALWAYS: tuple[Callable[[EvalSet], Iterator[Finding]], ...] = (
     texts.contamination,
     keys.key_scores_itself,
     keys.balance,
-    keys.leaks,
+    leaks.leaks,
+    sensitive.twins_of_restricted,
 )
 
 
@@ -68,16 +72,17 @@ def audit(
         found, tokens, missing = too_long(evalset, models)
         findings += found
         not_checked += missing
-    known = told.scores_for(evalset.name, outcomes)
+    known = told.scores_for(evalset, outcomes)
     if known is None:
         why = "name an outcome table" if outcomes is None else "the outcome table has none of this task"
         not_checked.append(f"hardness of items, likely label errors: {why} (--outcomes)")
     else:
         findings += [*told.hardness(known[1]), *told.likely_label_errors(*known)]
+        not_checked += told.too_few(*known)
     return Audit(
         name=evalset.name,
         findings=findings,
-        power=power_of([item.cluster for item in evalset.items], known[1] if known else None),
+        power=power_of({item.id: item.cluster for item in evalset.items}, known[1] if known else None),
         labels=keys.label_counts(evalset),
         lengths=_lengths(evalset),
         tokens=tokens,
@@ -91,30 +96,10 @@ def _lengths(evalset: EvalSet) -> list[int]:
     return [max(len(render(evalset, name, item).text) for name in evalset.spec.variants) for item in evalset.items]
 
 
-def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
-    """Mend what can be mended without judgment, in the eval set's files.
+class _Room(ModuleType):
+    """This package, which has the name of its one function: `wb.audit` may be either."""
 
-    Returns:
-        What was done, in lines.
-    """
-    from workbench.evalset import save_items
+    __call__ = staticmethod(audit)
 
-    drop = {name for finding in report.findings if finding.fix for name in finding.fix.drop}
-    restrict = {name for finding in report.findings if finding.fix for name in finding.fix.restrict} - drop
-    done = []
-    for name, items in (("items.jsonl", evalset.items), ("train.jsonl", evalset.train)):
-        dropped = [item.id for item in items if item.id in drop]
-        marked = [item.id for item in items if item.id in restrict]
-        if not dropped and not marked:
-            continue
-        save_items(
-            (
-                item.model_copy(update={"sensitivity": "restricted"}) if item.id in restrict else item
-                for item in items
-                if item.id not in drop
-            ),
-            evalset.path / name,
-        )
-        done += [f"{name}: dropped {len(dropped)}: {', '.join(dropped[:20])}"] if dropped else []
-        done += [f"{name}: marked restricted {len(marked)}: {', '.join(marked[:20])}"] if marked else []
-    return done
+
+sys.modules[__name__].__class__ = _Room

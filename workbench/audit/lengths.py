@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from workbench.audit.report import Finding
+from workbench.audit.report import Finding, count_of
 from workbench.catalog import Model, Models
 from workbench.client import Client
-from workbench.errors import WorkbenchError
+from workbench.errors import RunError, WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.loops import run_in_thread
-from workbench.privacy import Payload, gate
+from workbench.privacy import Payload, Sensitivity, gate, sensitivity_of
 from workbench.prompts import reference_answer, render
 from workbench.servers import engine_of
 from workbench.servers.serving import serving
@@ -27,7 +27,7 @@ _AT_ONCE = 8
 class _Counted:
     """Tokens of a set's prompts by one model."""
 
-    context: int | None
+    context: int
     longest: list[int] = field(default_factory=list)  # an item's longest prompt
     answers: list[int] = field(default_factory=list)  # the expected answers, as prompts of their own
 
@@ -38,74 +38,89 @@ def too_long(evalset: EvalSet, models: Models) -> tuple[list[Finding], dict[str,
     Returns:
         Findings; the tokens of each item's longest prompt, by model; what could not be checked.
     """
-    findings, tokens, missing = [], {}, []
+    findings: list[Finding] = []
+    tokens, missing = {}, []
     for model in models.values():
-        if model.engine == "rules":
+        if model.engine == "rules" or not _variants(evalset, model):
             continue
-        reason = "a hosted API offers no count" if model.zone == "hosted" else engine_of(model).unavailable(model)
-        counted = None
-        if reason is None:
-            try:
-                counted = run_in_thread(_count(evalset, model))
-            except WorkbenchError as failure:
-                reason = str(failure)
-        if counted is None or counted.context is None:
-            missing.append(f"prompts against {model.id}'s context length: {reason or 'its server offers no count'}")
+        try:
+            counted = _checked(evalset, model)
+        except WorkbenchError as failure:
+            reason = str(failure).removeprefix(f"{model.id}: ").rstrip(".")
+            missing.append(f"prompts against {model.id}'s context length: {reason}")
             continue
         tokens[model.id] = counted.longest
-        findings += _findings(evalset, model.id, counted, counted.context)
+        findings += _findings(evalset, model.id, counted)
     return findings, tokens, missing
 
 
-def _findings(evalset: EvalSet, model: str, counted: _Counted, context: int) -> list[Finding]:
-    room = context - evalset.spec.generation.max_tokens
-    long = tuple(item.id for item, count in zip(evalset.items, counted.longest, strict=True) if count > room)
+def _variants(evalset: EvalSet, model: Model) -> list[str]:
+    """The variants that the model would be asked."""
+    return [name for name in evalset.spec.variants if model.variants is None or name in model.variants]
+
+
+def _checked(evalset: EvalSet, model: Model) -> _Counted:
+    if model.zone == "hosted":
+        raise RunError("a hosted API offers no count")
+    reason = engine_of(model).unavailable(model)
+    if reason is not None:
+        raise RunError(reason)
+    return run_in_thread(_count(evalset, model))
+
+
+def _findings(evalset: EvalSet, model: str, counted: _Counted) -> list[Finding]:
+    allowed = evalset.spec.generation.max_tokens
+    room = counted.context - allowed
     found = []
+    long = tuple(item.id for item, count in zip(evalset.items, counted.longest, strict=True) if count > room)
     if long:
         what = (
-            f"items whose prompt leaves {model} no room: of its {context} tokens, {max(counted.longest)} are taken and "
-            f"{evalset.spec.generation.max_tokens} are for the answer"
+            f"{count_of(long)} whose prompt leaves {model} no room: it has {counted.context} tokens, of which the "
+            f"answer takes {allowed} and the longest prompt {max(counted.longest)}"
         )
-        found.append(Finding("context", "error", what, "Raise the model's 'context', or shorten the prompts", long))
-    allowed = evalset.spec.generation.max_tokens
+        mend = "Raise the model's 'context', or shorten the prompts"
+        found.append(Finding("context", "error", what, mend, long))
     cut = tuple(item.id for item, count in zip(evalset.items, counted.answers, strict=True) if count > allowed)
     if cut:
         what = (
-            f"items whose expected answer takes {model} more than max_tokens ({allowed}): up to {max(counted.answers)}"
+            f"{count_of(cut)} whose expected answer takes {model} more than max_tokens ({allowed}): "
+            f"up to {max(counted.answers)}"
         )
         found.append(Finding("context", "error", what, "Raise generation.max_tokens", cut))
     return found
 
 
-async def _count(evalset: EvalSet, model: Model) -> _Counted | None:
-    """Tokens of every item's longest prompt and of its expected answer; None where the server does not count."""
-    variants = [name for name in evalset.spec.variants if model.variants is None or name in model.variants]
+async def _count(evalset: EvalSet, model: Model) -> _Counted:
+    """Tokens of every item's longest prompt and of its expected answer.
+
+    Raises:
+        WorkbenchError: the server does not start, does not count, or lies elsewhere.
+    """
     limit = asyncio.Semaphore(_AT_ONCE)
     async with serving(model) as served, Client(served.endpoint) as client:
-        context = model.context if served.server is not None else None
 
-        async def count(messages: list[dict[str, str]], sources: tuple[str, ...]) -> int | None:
-            nonlocal context
-            payload = Payload({"messages": messages}, sources)  # type: ignore[arg-type]
+        async def count(messages: list[dict[str, str]], sources: tuple[Sensitivity, ...]) -> tuple[int, int | None]:
+            payload = Payload({"messages": messages}, sources)
             async with limit:
                 found = await client.count_tokens(gate(payload, served.endpoint.destination))
             if found is None:
-                return None
-            context = context or found[1]
-            return found[0]
+                raise RunError("its server offers no count, or fails")
+            return found
 
-        empty = await count([{"role": "user", "content": ""}], ("public",))
-        if empty is None:
-            return None
-        longest, answers = [], []
+        empty, told = await count([{"role": "user", "content": ""}], ("public",))
+        # What models.yaml says is what we start; for a server that runs already it is only known where it is written.
+        stated = model.context if served.server is not None or "context" in model.model_fields_set else None
+        context = stated or told
+        if context is None:
+            raise RunError("its server does not say how long that is: set 'context' in models.yaml")
+        counted = _Counted(context)
         for item in evalset.items:
-            prompts = [render(evalset, name, item) for name in variants or evalset.spec.variants]
+            prompts = [render(evalset, name, item) for name in _variants(evalset, model)]
             reference = [{"role": "user", "content": reference_answer(evalset, item)}]
-            counts = await asyncio.gather(
+            *asked, answer = await asyncio.gather(
                 *(count(prompt.messages, prompt.sources) for prompt in prompts),
-                count(reference, (str(item.sensitivity),)),
+                count(reference, (sensitivity_of(item.sensitivity),)),
             )
-            *asked, answer = (number or 0 for number in counts)
-            longest.append(max(asked))
-            answers.append(max(0, answer - empty))
-        return _Counted(context, longest, answers)
+            counted.longest.append(max(tokens for tokens, _ in asked))
+            counted.answers.append(max(0, answer[0] - empty))
+        return counted

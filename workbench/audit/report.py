@@ -1,18 +1,19 @@
 """What an audit says: findings, each with its items and the mend, and the figures of the set.
 
 report = audit(evalset)
-report.findings[0].what         # 'the same inputs as items.jsonl st-012'
+report.findings[0].items        # ('st-012', 'st-047')
 print(report)                   # a notebook shows tables and plots
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 Level = Literal["error", "warning", "note"]
 _IDS_SHOWN = 8
+_LABELS_SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Finding:
         what: what was found, without the items' text.
         mend: what to do.
         items: the ids of the items it is about.
+        groups: those ids that belong together, where it is about items that are alike.
+        fix: what `--fix` does about it.
     """
 
     check: str
@@ -41,19 +44,27 @@ class Finding:
     what: str
     mend: str
     items: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
     fix: Fix | None = None
 
+    @property
+    def ids(self) -> str:
+        """The ids for people: the first few, and how many more."""
+        return shortened([shortened(group, " ~ ") for group in self.groups] or self.items)
+
     def __str__(self) -> str:
-        return f"{self.level} [{self.check}] {self.what}{shown_ids(self.items)}. {self.mend}."
+        return f"{self.level} [{self.check}] {self.what}{f': {self.ids}' if self.items else ''}. {self.mend}."
 
 
-def shown_ids(items: Iterable[str]) -> str:
-    """Ids for people: the first few, and how many more."""
-    ids = list(items)
-    if not ids:
-        return ""
-    more = f" and {len(ids) - _IDS_SHOWN} more" if len(ids) > _IDS_SHOWN else ""
-    return f": {', '.join(ids[:_IDS_SHOWN])}{more}"
+def shortened(names: Sequence[str], separator: str = ", ", at_most: int = _IDS_SHOWN) -> str:
+    """Names for people: the first few, and how many more."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return separator.join(names[:at_most]) + more
+
+
+def count_of(items: Sequence[object], what: str = "item") -> str:
+    """`1 item`, `3 items`."""
+    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +75,11 @@ class Power:
         n: items.
         clusters: groups of items that stand or fall together (an item without a cluster is one).
         effective_n: items that are worth as much alone; n where no items share a cluster.
-        correlation: between items of a cluster: measured, or 1 where no outcomes say (the worst case).
+        correlation: between items of a cluster, as measured; None where outcomes do not tell, and the worst is taken.
         discordance: the mean squared difference of two candidates' scores on an item; for scores of 0 and 1 the share
             of items on which they differ.
-        measured: whether correlation and discordance come from outcomes.
+        step: how far the two scores of an item are apart where they differ; 1 for scores of 0 and 1.
+        measured: whether discordance and step come from outcomes.
         detectable: the smallest difference in mean score that is detected with 80 % power at the one-sided 5 % level.
         needed: items needed for a wanted difference, by difference.
     """
@@ -75,8 +87,9 @@ class Power:
     n: int
     clusters: int
     effective_n: float
-    correlation: float
+    correlation: float | None
     discordance: float
+    step: float
     measured: bool
     detectable: float
     needed: dict[float, int]
@@ -120,7 +133,11 @@ class Audit:
         power, kinds = self.power, ", ".join(f"{count} {kind}" for kind, count in self.sensitivities.items())
         lines = [f"{power.n} items ({kinds})"]
         if power.clusters < power.n:
-            source = "measured" if power.measured else "if the items of a cluster stand and fall together"
+            source = (
+                "if the items of a cluster stand and fall together"
+                if power.correlation is None
+                else f"correlation {power.correlation:.2f} measured"
+            )
             lines.append(f"{power.clusters} clusters: worth {power.effective_n:.0f} independent items, {source}")
         basis = "measured" if power.measured else "assumed"
         lines.append(
@@ -128,14 +145,19 @@ class Audit:
             f"discordance {power.discordance:.2f} {basis})"
         )
         needs = ", ".join(f"{difference:g} takes {count:,}" for difference, count in power.needed.items())
-        lines.append(f"items for a smaller one: {needs}")
+        lines.append(f"items that a difference needs: {needs}")
         for name, counts in self.labels.items():
-            lines.append(f"{name}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+            each = [f"{label} {count}" for label, count in counts.items()]
+            lines.append(f"{name}: {shortened(each, at_most=_LABELS_SHOWN)}")
         return lines
 
+    @property
+    def verdict(self) -> str:
+        """`clean`, or how many findings there are."""
+        return "clean" if self.clean else count_of(self.faults, "finding")
+
     def __str__(self) -> str:
-        verdict = "clean" if self.clean else f"{len(self.faults)} findings"
-        lines = [f"{self.name}: {verdict}", *(f"  {line}" for line in self.facts())]
+        lines = [f"{self.name}: {self.verdict}", *(f"  {line}" for line in self.facts())]
         lines += [f"  {finding}" for finding in self.findings]
         return "\n".join([*lines, *(f"  not checked: {line}" for line in self.not_checked)])
 

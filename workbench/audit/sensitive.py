@@ -9,44 +9,83 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, Literal
 
-from workbench.audit.report import Finding, Fix
-from workbench.audit.texts import strings_in
+from workbench.audit.inputs import fingerprint, shown, strings_in
+from workbench.audit.presidio import installed as presidio_installed
+from workbench.audit.presidio import kinds_in as presidio_kinds_in
+from workbench.audit.report import Finding, Fix, count_of
+from workbench.errors import InputError
 from workbench.evalset import EvalSet, Item
 
 Detector = Literal["auto", "patterns", "presidio"]
 
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DATE = rf"(?:\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{1,4}}|\d{{1,2}}\.? {_MONTH}|{_MONTH} \d{{1,2}})"
 _PATTERNS = {
-    "e-mail address": re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
-    "phone number": re.compile(
-        r"(?<![\w.,/-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}"
-        r"|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}|555-01\d\d)(?![\w-])"
+    "e-mail address": re.compile(
+        r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+(?!(?:png|jpe?g|gif|svg|webp|pdf)\b)[^\W\d_]{2,63}(?![\w-])", re.I
     ),
-    "social security number": re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"),
-    "date of birth": re.compile(r"\b(?:date of birth|d\.?o\.?b\.?|born on)\W{0,3}\d", re.I),
+    "phone number": re.compile(
+        r"(?<![\w.,/+-])(?:\+[1-9]\d{0,2}[ .-]?(?:\(?\d{1,4}\)?[ ./-]?){2,5}\d{2,4}"
+        r"|(?:1[ .-])?\([2-9]\d\d\)[ -]?[2-9]\d\d[ .-]\d{4}|(?:1-)?[2-9]\d\d([.-])[2-9]\d\d\1\d{4}"
+        r"|555-01\d\d)(?![\w-])"
+    ),
+    "social security number": re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
+    "date of birth": re.compile(
+        rf"\b(?:(?:date of birth|d\.?o\.?b\.?|geburtsdatum)\W{{0,3}}(?:is )?{_DATE}"
+        r"|born (?:on )?\d{1,2}[./-]\d{1,2}[./-]\d)",
+        re.I,
+    ),
     "card number's last digits": re.compile(
-        r"\b(?:card|visa)\b[^.\n]{0,25}\b(?:ending|ends)\b(?: in| with)?\W{0,2}\d{4}\b", re.I
+        r"\b(?:(?:debit|credit|bank|master)? ?card|visa|amex)\b[^.\n]{0,25}\b"
+        r"(?:ending(?: in| with)?|ends (?:in|with))\W{0,2}(?!(?:19|20)\d\d\b)\d{4}\b",
+        re.I,
     ),
 }
+# A number after its name; a call log's date is none.
+_PHONE_NAMED = re.compile(
+    r"\b(?:tel|telephone|telefon|phone|mobile|cell|fax|whatsapp|handy)(?:[ -]?(?:no|nr|number))?"
+    r"\.?\s{0,2}[:#]?\s{0,2}(?:is )?"
+    rf"(?!{_DATE}\b)(\(?\d[\d ()./-]{{5,18}}\d)(?![\w-])",
+    re.I,
+)
 _SECRETS = {
     "private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
     "access key": re.compile(
-        r"\b(?:sk-(?:ant-|proj-)?[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|xox[abpr]-[A-Za-z0-9-]{20,}"
-        r"|AIza[0-9A-Za-z_-]{35}|hf_[A-Za-z0-9]{30,})"
+        r"\b(?:sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
+        r"|xox[abpr]-[A-Za-z0-9-]{20,}|AIza[0-9A-Za-z_-]{35}|hf_[A-Za-z0-9]{30,}|glpat-[\w-]{20,}|[sr]k_live_[A-Za-z0-9]{16,})"
     ),
     "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    "password": re.compile(r"\b(?:password|passwd|pwd)\s*(?:is|[:=])\s*(?=\S*\d)\S{6,}", re.I),
+    "password": re.compile(
+        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S*\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
+        r"|://[^\s/:@]+:[^\s/@]{3,}@",
+        re.I,
+    ),
 }
-_DIGITS = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
+_CARD = re.compile(
+    r"(?<![\w.-])(?:(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d|35\d\d|62\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}"
+    r"|3[47]\d\d([ -]?)\d{6}\2\d{5})(?![\w-])"
+)
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?!\w)")
+# By country, out of the IBAN registry (SWIFT, ISO 13616).
+_IBAN_LENGTHS = {
+    country: int(length)
+    for country, length in re.findall(
+        r"(\D\D)(\d\d)",
+        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23"
+        "GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30"
+        "NL18NO15PK24PL28PS29PT25QA29RO24RS22SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20",
+    )
+}
 
 
 def kinds_in(text: str) -> set[str]:
     """Which kinds of personal data or secrets a text seems to hold."""
     found = {kind for kind, pattern in (*_PATTERNS.items(), *_SECRETS.items()) if pattern.search(text)}
-    if any(_luhn(match.group()) for match in _DIGITS.finditer(text)):
+    if any(sum(map(str.isdigit, match.group(1))) >= 7 for match in _PHONE_NAMED.finditer(text)):
+        found.add("phone number")
+    if any(_luhn(match.group()) for match in _CARD.finditer(text)):
         found.add("card number")
     if any(_mod97(match.group()) for match in _IBAN.finditer(text)):
         found.add("bank account (IBAN)")
@@ -54,69 +93,26 @@ def kinds_in(text: str) -> set[str]:
 
 
 def _luhn(text: str) -> bool:
-    """The check sum of card numbers (ISO/IEC 7812), from a first digit that cards have."""
+    """The check sum of card numbers (ISO/IEC 7812)."""
     digits = [int(part) for part in text if part.isdigit()]
-    if digits[0] not in (3, 4, 5, 6) or len(digits) < 13:
-        return False
     doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 def _mod97(text: str) -> bool:
-    """The check sum of bank accounts (ISO 13616)."""
-    bare = text.replace(" ", "")
+    """The check sum of bank accounts (ISO 13616); what stands behind the country's length is no part of it."""
+    bare = text.replace(" ", "")[: _IBAN_LENGTHS.get(text[:2], 0)]
     turned = bare[4:] + bare[:4]
-    return 15 <= len(bare) <= 34 and int("".join(str(int(part, 36)) for part in turned)) % 97 == 1
-
-
-def presidio_installed() -> bool:
-    """Whether the extra `pii` is there."""
-    from importlib.util import find_spec
-
-    return find_spec("presidio_analyzer") is not None
-
-
-@lru_cache(maxsize=1)
-def _presidio() -> Any:
-    """Presidio's recognizers that need no language model, which it would download."""
-    import spacy
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
-
-    class Blank(SpacyNlpEngine):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.nlp = {"en": spacy.blank("en")}
-
-    registry = RecognizerRegistry()
-    registry.load_predefined_recognizers(languages=["en"])
-    return AnalyzerEngine(registry=registry, nlp_engine=Blank(), supported_languages=["en"])
-
-
-_SURE = 0.5
-_LOOKED_FOR = [
-    "CREDIT_CARD",
-    "CRYPTO",
-    "EMAIL_ADDRESS",
-    "IBAN_CODE",
-    "PHONE_NUMBER",
-    "US_SSN",
-    "US_PASSPORT",
-    "MEDICAL_LICENSE",
-]
-
-
-def presidio_kinds_in(text: str) -> set[str]:
-    """The same by Presidio."""
-    found = _presidio().analyze(text=text[:100_000], language="en", entities=_LOOKED_FOR, score_threshold=_SURE)
-    return {result.entity_type.replace("_", " ").lower() for result in found}
+    return len(bare) == _IBAN_LENGTHS.get(text[:2]) and int("".join(str(int(part, 36)) for part in turned)) % 97 == 1
 
 
 def unmarked(evalset: EvalSet, detector: Detector = "auto") -> Iterator[Finding]:
-    """Items that may reach a hosted model and seem to hold personal data or secrets."""
-    if detector == "presidio" and not presidio_installed():
-        from workbench.errors import InputError
+    """Items that may reach a hosted model and seem to hold personal data or secrets.
 
+    Raises:
+        InputError: the detector is not installed.
+    """
+    if detector == "presidio" and not presidio_installed():
         raise InputError("the detector presidio is not installed. Install it: pip install 'workbench[pii]'.")
     use_presidio = detector == "presidio" or (detector == "auto" and presidio_installed())
     by_kind: dict[str, list[str]] = defaultdict(list)
@@ -130,11 +126,43 @@ def unmarked(evalset: EvalSet, detector: Detector = "auto") -> Iterator[Finding]
     if not flagged:
         return
     kinds = ", ".join(f"{kind} ({len(ids)})" for kind, ids in sorted(by_kind.items()))
-    what = f"items that are not restricted and seem to hold {kinds}"
+    what = f"{count_of(list(flagged))} not marked restricted that may hold personal data or secrets ({kinds})"
     mend = "Set sensitivity: restricted (--fix does), or take it out"
-    yield Finding("personal data", "error", what, mend, tuple(flagged), Fix(restrict=tuple(flagged)))
+    yield Finding("personal data", "error", what, mend, tuple(flagged), fix=Fix(restrict=tuple(flagged)))
 
 
 def _kinds_of(item: Item, use_presidio: bool) -> set[str]:
-    text = "\n".join(strings_in([item.inputs, item.expectations]))
+    text = "\n".join(_all_text([item.inputs, item.expectations, item.slice]))
     return kinds_in(text) | (presidio_kinds_in(text) if use_presidio else set())
+
+
+def _all_text(value: Any) -> Iterator[str]:
+    """Every text and number; one that has a name behind it, for `{"phone": 5550142}` says as much as a sentence."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            for text in _all_text(part):
+                yield f"{str(name).replace('_', ' ')}: {text}"
+    elif isinstance(value, list):
+        for part in value:
+            yield from _all_text(part)
+    else:
+        yield from strings_in(value)
+
+
+def twins_of_restricted(evalset: EvalSet) -> Iterator[Finding]:
+    """Items that may reach a hosted model, with the inputs of one that may not."""
+    show = shown(evalset)
+    kept_back = {
+        fingerprint(show(item)) for item in (*evalset.items, *evalset.train) if item.sensitivity == "restricted"
+    }
+    if not kept_back:
+        return
+    twins = tuple(
+        item.id
+        for item in (*evalset.items, *evalset.train)
+        if item.sensitivity != "restricted" and fingerprint(show(item)) in kept_back
+    )
+    if twins:
+        what = f"{count_of(twins)} not marked restricted with the inputs of one that is"
+        mend = "Mark both alike (--fix marks them restricted)"
+        yield Finding("sensitivity", "error", what, mend, twins, fix=Fix(restrict=twins))

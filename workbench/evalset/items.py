@@ -1,24 +1,30 @@
 """The items of an eval set: checked one by one as they are read, kept in memory only where the file is small.
 
-items = read_items(path, spec, scorers)        # a sequence of Item; a large file's items stay in the file
+found = read_items(path, "internal", check)
+found.items                                    # a sequence of Item; a large file's items stay in the file
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from workbench import project
 from workbench.errors import InputError
-from workbench.files import Document, StrictModel, json_line, text_lines
+from workbench.files import Document, StrictModel, json_line, lines_of, opened, text_lines
 from workbench.privacy import Sensitivity
+from workbench.strict import brief
 
 IN_MEMORY = 32 << 20  # bytes of a file whose items are kept in memory
 
@@ -34,72 +40,130 @@ class Item(StrictModel):
     sensitivity: Sensitivity | None = None
 
 
-Check = Callable[[Document, Item], None]
+Check = Callable[[Item], str | None]
 
 
-def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: int = IN_MEMORY) -> Sequence[Item]:
+@dataclass(frozen=True)
+class ItemsFile:
+    """What was read of a file: its items, and a digest of each one's id."""
+
+    path: Path
+    items: Sequence[Item]
+    digests: np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+    @classmethod
+    def empty(cls, path: Path) -> ItemsFile:
+        """Of a file that is not there."""
+        return cls(path, (), np.array([], np.uint64))
+
+
+def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: int | None = None) -> ItemsFile:
     """Read and check the items of a JSONL file.
 
     Args:
         path: the file.
         sensitivity: of items that do not state theirs.
-        check: raises InputError for an item that its eval set cannot use.
-        in_memory: bytes up to which a file's items are kept in memory. Those of a larger one are read again whenever
-            they are asked for; 16 bytes an item are kept.
+        check: says what is wrong with an item's expectations, or raises InputError for what is wrong elsewhere.
+        in_memory: bytes up to which a file's items are kept in memory, `IN_MEMORY` where left out. Those of a larger
+            one are read again whenever they are asked for; 20 bytes an item are kept.
 
     Raises:
         InputError: a line is no item, or an id stands there twice.
     """
-    small = path.exists() and path.stat().st_size <= in_memory
-    kept: list[Item] = []
-    offsets, digests = array("Q"), array("Q")
-    for number, offset, line in text_lines(path):
-        document = Document(path, json_line(path, number, line), {(): number}, private=True)
-        item = document.parse(Item)
-        check(document, item)
-        offsets.append(offset)
-        digests.append(int.from_bytes(hashlib.blake2b(item.id.encode(), digest_size=8).digest()))
-        if small:
-            kept.append(_labeled(item, sensitivity))
-    items: Sequence[Item] = tuple(kept) if small else FileItems(path, offsets, sensitivity)
-    _refuse_twins(path, items, digests)
-    return items
+    with opened(path) as file:
+        state = os.fstat(file.fileno())
+        small = state.st_size <= (IN_MEMORY if in_memory is None else in_memory)
+        kept: list[Item] = []
+        offsets, lengths, digests = array("Q"), array("I"), array("Q")
+        for number, offset, length, line in lines_of(path, file):
+            item = _checked(path, number, json_line(path, number, line), check)
+            digests.append(int.from_bytes(hashlib.blake2b(item.id.encode(), digest_size=8).digest()))
+            if small:
+                kept.append(_labeled(item, sensitivity))
+            else:
+                offsets.append(offset)
+                lengths.append(length)
+        if _state(os.fstat(file.fileno())) != _state(state):
+            raise _changed(path)
+        items: Sequence[Item] = tuple(kept) if small else FileItems(path, file, state, offsets, lengths, sensitivity)
+    found = ItemsFile(path, items, np.frombuffer(digests, np.uint64) if digests else np.array([], np.uint64))
+    _refuse_twins(found)
+    return found
+
+
+def _checked(path: Path, number: int, data: dict[str, Any], check: Check) -> Item:
+    try:
+        item = Item.model_validate(data)
+    except ValidationError:
+        return Document(path, data, {(): number}, private=True).parse(Item)  # raises, in our words
+    problem = check(item)
+    if problem is not None:
+        document = Document(path, data, {(): number}, private=True)
+        raise document.error(("expectations",), f"{problem} (item {brief(item.id)}).")
+    return item
 
 
 def _labeled(item: Item, sensitivity: Sensitivity) -> Item:
     return item if item.sensitivity else item.model_copy(update={"sensitivity": sensitivity})
 
 
-def _refuse_twins(path: Path, items: Sequence[Item], digests: array[int]) -> None:
+def _refuse_twins(found: ItemsFile) -> None:
     """Raises InputError for the first id that stands there a second time."""
-    order = np.argsort(np.frombuffer(digests, dtype=np.uint64), kind="stable") if digests else np.array([], int)
-    sorted_digests = np.frombuffer(digests, dtype=np.uint64)[order] if digests else order
-    again = np.flatnonzero(sorted_digests[1:] == sorted_digests[:-1]) + 1
-    for second in sorted(int(order[position]) for position in again):
-        name = items[second].id
-        first = next(
-            (index for index in order[sorted_digests == digests[second]] if items[int(index)].id == name), second
-        )
-        if first != second:
-            lines = _line_numbers(path, (int(first), second))
-            where = project.shown(path)
-            raise InputError(
-                f"{where}:{lines[1]}: id '{name}' is already at {where}:{lines[0]}. Give each item its own id."
-            )
+    order = np.argsort(found.digests, kind="stable")
+    ordered = found.digests[order]
+    again = order[1:][ordered[1:] == ordered[:-1]]
+    for second in map(int, np.sort(again)):
+        first = _first_with(found, found.items[second].id, found.digests[second])
+        if first < second:
+            raise _twice(found, first, found, second)
 
 
-def _line_numbers(path: Path, wanted: tuple[int, int]) -> list[int]:
-    numbers = [number for number, _, _ in text_lines(path)]
-    return [numbers[index] for index in wanted]
+def refuse_shared(items: ItemsFile, train: ItemsFile) -> None:
+    """Raises InputError for the first train item whose id is also a test item's."""
+    for second in map(int, np.flatnonzero(np.isin(train.digests, items.digests))):
+        first = _first_with(items, train.items[second].id, train.digests[second])
+        if first < len(items.items):
+            raise _twice(items, first, train, second)
+
+
+def _first_with(found: ItemsFile, name: str, digest: np.uint64) -> int:
+    """The first item with an id; as many as there are, if none has it."""
+    same = map(int, np.flatnonzero(found.digests == digest))
+    return next((index for index in same if found.items[index].id == name), len(found.items))
+
+
+def _twice(one: ItemsFile, first: int, other: ItemsFile, second: int) -> InputError:
+    where, again = _place(one.path, first), _place(other.path, second)
+    name = brief(other.items[second].id)
+    return InputError(f"{again}: id '{name}' is already at {where}. Give each item its own id.")
+
+
+def _place(path: Path, index: int) -> str:
+    number = next(islice((number for number, _, _ in text_lines(path)), index, None))
+    return f"{project.shown(path)}:{number}"
 
 
 class FileItems(Sequence[Item]):
-    """Items that stay in their file, which is held open: one that is replaced meanwhile does no harm."""
+    """Items that stay in their file, which is held open until nobody needs them.
 
-    def __init__(self, path: Path, offsets: array[int], sensitivity: Sensitivity) -> None:
+    A file that is replaced meanwhile does no harm; one that is changed in place is noticed. Threads may read at once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        state: os.stat_result,
+        offsets: array[int],
+        lengths: array[int],
+        sensitivity: Sensitivity,
+    ) -> None:
         self._path = path
-        self._file = path.open("rb")
+        self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+        self._state = _state(state)
         self._offsets = offsets
+        self._lengths = lengths
         self._sensitivity = sensitivity
 
     def __len__(self) -> int:
@@ -112,18 +176,31 @@ class FileItems(Sequence[Item]):
     def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
         if isinstance(index, slice):
             return tuple(self[position] for position in range(*index.indices(len(self))))
-        self._file.seek(self._offsets[index])
-        return self._item(self._file.readline())
-
-    def __iter__(self) -> Iterator[Item]:
-        for offset in self._offsets:
-            self._file.seek(offset)
-            yield self._item(self._file.readline())
-
-    def _item(self, line: bytes) -> Item:
+        line = os.pread(self._file, self._lengths[index], self._offsets[index])  # leaves no offset that threads share
         try:
+            if _state(os.fstat(self._file)) != self._state:
+                raise ValueError
             return _labeled(Item.model_validate(json.loads(line.decode("utf-8-sig"))), self._sensitivity)
         except ValueError:
-            raise InputError(
-                f"{project.shown(self._path)}: was changed while it was being read. Load the eval set again."
-            ) from None
+            raise _changed(self._path) from None
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[position] for position in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FileItems | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} items of {project.shown(self._path)}>"
+
+
+def _changed(path: Path) -> InputError:
+    return InputError(f"{project.shown(path)}: was changed while it was being read. Load the eval set again.")
+
+
+def _state(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_size, stat.st_mtime_ns

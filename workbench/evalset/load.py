@@ -6,21 +6,20 @@ tasks = load_evalsets("evalsets")            # {'support_triage': EvalSet(…), 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from workbench import project
 from workbench.errors import InputError
-from workbench.evalset.items import Item, read_items
+from workbench.evalset.items import Item, ItemsFile, read_items, refuse_shared
 from workbench.evalset.model import EvalSet
-from workbench.evalset.spec import EvalSetFile
+from workbench.evalset.spec import NAME, EvalSetFile
 from workbench.files import Document, read_json, read_yaml
 from workbench.rules import load_rules
 from workbench.scorers import build_scorers, problem_of
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+from workbench.strict import brief
 
 
 def load_evalset(folder: str | Path) -> EvalSet:
@@ -32,42 +31,45 @@ def load_evalset(folder: str | Path) -> EvalSet:
     folder = project.resolve(folder)
     if not folder.is_dir():
         raise InputError(f"{project.shown(folder)}: there is no such folder.")
-    document = read_yaml(folder / "evalset.yaml")
-    for name in ("evalset.yaml", "items.jsonl", "train.jsonl"):
-        # A link to another set's items would give them this set's sensitivity.
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{project.shown(folder)}: {name} is a link that leads out of the folder. Copy the file.")
+    document = read_yaml(_own(folder, "evalset.yaml"))
     spec = document.parse(EvalSetFile)
-    if spec.name != folder.name or not _NAME.fullmatch(spec.name):
+    if spec.name != folder.name or not NAME.fullmatch(spec.name):
         raise document.error(("name",), f"must be the folder's name, '{folder.name}' (letters, digits, '_', '-').")
     schema = _output_schema(folder, spec, document)
     scorers = build_scorers(spec.scorers, document, spec.output.labels, schema)
     rules = load_rules(_inside(folder, spec.rules, document, ("rules",))) if spec.rules is not None else None
 
-    def check(document: Document, item: Item) -> None:
-        problem = problem_of(scorers, item.expectations)
-        if problem:
-            raise document.error(("expectations",), f"{problem} (item {item.id}).")
+    def fits(item: Item) -> str | None:
+        try:
+            return problem_of(scorers, item.expectations)
+        except Exception as failure:  # noqa: BLE001  (a team's own scorer may raise anything)
+            return f"a scorer cannot read them ({type(failure).__name__}). Mend them"
 
-    items = read_items(folder / "items.jsonl", spec.sensitivity, check)
-    if not items:
-        raise InputError(f"{project.shown(folder / 'items.jsonl')}: has no items. Add one JSON object a line.")
-    train_file = folder / "train.jsonl"
-    train = read_items(train_file, spec.sensitivity, check) if train_file.exists() else ()
-    _refuse_shared_ids(folder, items, train)
+    train_file = _own(folder, "train.jsonl")
+    train = read_items(train_file, spec.sensitivity, fits) if train_file.exists() else ItemsFile.empty(train_file)
     for name, variant in spec.variants.items():
-        if variant.examples > len(train):
+        if variant.examples > len(train.items):
             raise document.error(
                 ("variants", name, "examples"),
-                f"wants {variant.examples} items of train.jsonl, which has {len(train)}.",
+                f"wants {variant.examples} items of train.jsonl, which has {len(train.items)}.",
             )
-    evalset = EvalSet(folder, spec, items, train, schema, scorers, rules, _digest(folder, spec), len(items))
-    _check_templates(evalset, document)
-    return evalset
+    evalset = EvalSet(folder, spec, (), train.items, schema, scorers, rules, "")
+
+    def fits_templates_too(item: Item) -> str | None:
+        problem = fits(item)
+        if problem is None:
+            _check_templates(evalset, item, document)
+        return problem
+
+    items = read_items(_own(folder, "items.jsonl"), spec.sensitivity, fits_templates_too)
+    if not items.items:
+        raise InputError(f"{project.shown(items.path)}: has no items. Add one JSON object a line.")
+    refuse_shared(items, train)
+    return replace(evalset, items=items.items, digest=_digest(folder, spec), total=len(items.items))
 
 
-def load_evalsets(folder: str | Path = "evalsets", names: Iterable[str] | None = None) -> dict[str, EvalSet]:
-    """Read every eval set below a folder, or the named ones.
+def load_evalsets(folder: str | Path = "evalsets", names: str | Iterable[str] | None = None) -> dict[str, EvalSet]:
+    """Read every eval set below a folder, or the named ones (a list, or text with commas).
 
     Raises:
         InputError: for the first broken one, or a name that is not there.
@@ -76,7 +78,7 @@ def load_evalsets(folder: str | Path = "evalsets", names: Iterable[str] | None =
     if not base.is_dir():
         raise InputError(f"{project.shown(base)}: there is no such folder. Eval sets live in evalsets/NAME/.")
     found = sorted(path.parent.name for path in base.glob("*/evalset.yaml"))
-    wanted = found if names is None else list(names)
+    wanted = project.listed(names) or found
     for name in wanted:
         if name not in found:
             raise InputError(f"there is no eval set '{name}' in {project.shown(base)}. It has: {', '.join(found)}.")
@@ -93,21 +95,38 @@ def check_variants(evalsets: Mapping[str, EvalSet], names: Iterable[str]) -> Non
             raise InputError(f"no eval set has a variant '{name}'. There are: {', '.join(sorted(known))}.")
 
 
-def _refuse_shared_ids(folder: Path, items: Sequence[Item], train: Sequence[Item]) -> None:
-    of_train = {item.id for item in train}
-    both = next((item.id for item in items if item.id in of_train), None) if of_train else None
-    if both is not None:
-        where = project.shown(folder / "train.jsonl")
-        raise InputError(f"{where}: id '{both}' is also in items.jsonl. Give each item its own id.")
+def _own(folder: Path, name: str) -> Path:
+    """A file that every eval set may have. A link to another set's items would give them this set's sensitivity."""
+    path = folder / name
+    if path.is_symlink() and not _leads_inside(path, folder):
+        raise InputError(f"{project.shown(folder)}/{name}: is a link that leads out of the folder. Copy the file.")
+    try:
+        strange = path.exists() and not path.is_file()
+    except OSError as failure:
+        raise InputError(f"{project.shown(path)}: cannot be read ({failure.strerror}).") from None
+    if strange:
+        raise InputError(f"{project.shown(path)}: must be a file, and is a folder or a device.")
+    return path
+
+
+def _leads_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle; a name that the system cannot have
+        return False
 
 
 def _inside(folder: Path, name: str, document: Document, place: tuple[str, ...]) -> Path:
-    path = (folder / name.replace("\0", "")).resolve()  # no name holds a zero byte; the system would raise
-    if not path.is_relative_to(folder.resolve()):
+    path = folder / name.replace("\0", "")  # no name holds a zero byte; the system would raise
+    if not _leads_inside(path, folder):
         raise document.error(place, "must be a file inside the eval set's folder.")
-    if not path.is_file():
-        raise document.error(place, f"there is no file '{name}' in the eval set's folder.")
-    return path
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
+        raise document.error(place, f"there is no file '{brief(name)}' in the eval set's folder.")
+    return path.resolve()
 
 
 def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[str, Any] | None:
@@ -123,7 +142,9 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as failure:
-        raise InputError(f"{project.shown(path)}: not a JSON schema: {failure.message}.") from None
+        place = ".".join(map(str, failure.absolute_path)) or "the top"
+        what = brief(failure.message, 160)
+        raise InputError(f"{project.shown(path)}: not a JSON schema: {what} (at {brief(place, 120)}).") from None
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise InputError(f'{project.shown(path)}: the top must be an object: {{"type": "object", …}}.')
     resource = DRAFT202012.create_resource(schema)
@@ -133,8 +154,8 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
             if not reference.startswith("#"):
                 raise Unresolvable(ref=reference)
             lookup(reference)
-        except Unresolvable:
-            raise InputError(f"{project.shown(path)}: $ref '{reference}' is not in this file.") from None
+        except (Unresolvable, ValueError, LookupError, TypeError):
+            raise InputError(f"{project.shown(path)}: $ref '{brief(reference)}' is not in this file.") from None
     return schema
 
 
@@ -160,14 +181,12 @@ def _digest(folder: Path, spec: EvalSetFile) -> str:
     return total.hexdigest()
 
 
-def _check_templates(evalset: EvalSet, document: Document) -> None:
-    """Render every variant for every item once: a misspelt input is found now, not in mid-run."""
-    from workbench.prompts import TemplateProblem, render
+def _check_templates(evalset: EvalSet, item: Item, document: Document) -> None:
+    """Render every variant for an item: a misspelt input is found now, not in mid-run."""
+    from workbench.prompts import TemplateProblem, check_item
 
-    for name in evalset.spec.variants:
-        for item in evalset.items:
-            try:
-                render(evalset, name, item)
-            except TemplateProblem as problem:
-                place = ("variants", name, "messages", problem.message_index, "content")
-                raise document.error(place, f"{problem}.") from None
+    try:
+        check_item(evalset, item)
+    except TemplateProblem as problem:
+        place = ("variants", problem.variant, "messages", problem.message_index, "content")
+        raise document.error(place, f"{problem}.") from None

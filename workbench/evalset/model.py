@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.evalset.items import Item
@@ -21,6 +21,13 @@ from workbench.evalset.spec import EvalSetFile
 from workbench.privacy import class_of
 from workbench.rules import Rules
 from workbench.scorers import Answer, Scorer, parse_answer
+
+if TYPE_CHECKING:
+    from workbench.prompts import Prompt
+
+
+_MOST_STRATA = 1000
+_Stratum = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,11 @@ class EvalSet:
         return parse_answer(text, self.output_schema, self.spec.output.labels, self._aliases)
 
     @cached_property
+    def examples_in_prompts(self) -> dict[str, Prompt]:
+        """The few-shot turns of variants, kept by `prompts.render`."""
+        return {}
+
+    @cached_property
     def _aliases(self) -> dict[str, list[str]]:
         merged: dict[str, list[str]] = defaultdict(list)
         for scorer in self.scorers:
@@ -73,14 +85,17 @@ class EvalSet:
             return self
         if n < 1:
             raise InputError(f"a sample needs at least 1 item, not {n}.")
-        sizes: dict[tuple[str, str], int] = defaultdict(int)
-        first: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)  # each stratum's n lowest digests
+        sizes: dict[_Stratum, int] = defaultdict(int)
+        first: dict[_Stratum, list[tuple[int, int]]] = defaultdict(list)  # each stratum's n lowest digests
+        by_label = True
         for index, item in enumerate(self.items):
-            key = (class_of(item.sensitivity), self.stratum(item))
+            key = (class_of(item.sensitivity), self.stratum(item) if by_label else "")
             sizes[key] += 1
             digest = int.from_bytes(hashlib.sha256(item.id.encode()).digest())
-            push = heapq.heappush if len(first[key]) < n else heapq.heappushpop
-            push(first[key], (-digest, -index))
+            _keep_lowest(first[key], (-digest, -index), n)
+            if len(sizes) > _MOST_STRATA:  # labels that hardly repeat part nothing
+                by_label = False
+                sizes, first = _by_class(sizes, first, n)
         # Every item gets its rank within its stratum as a share: the n lowest shares are the sample.
         ranked = [
             ((rank + 0.5) / sizes[key], key, -digest, -index)
@@ -97,3 +112,23 @@ class EvalSet:
             if label is not None:
                 return label
         return ""
+
+
+def _keep_lowest(kept: list[tuple[int, int]], entry: tuple[int, int], n: int) -> None:
+    if len(kept) < n:
+        heapq.heappush(kept, entry)
+    else:
+        heapq.heappushpop(kept, entry)
+
+
+def _by_class(
+    sizes: dict[_Stratum, int], first: dict[_Stratum, list[tuple[int, int]]], n: int
+) -> tuple[dict[_Stratum, int], dict[_Stratum, list[tuple[int, int]]]]:
+    """Strata by label, put together by sensitivity class."""
+    merged: dict[_Stratum, int] = defaultdict(int)
+    lowest: dict[_Stratum, list[tuple[int, int]]] = defaultdict(list)
+    for (of_class, label), size in sizes.items():
+        merged[of_class, ""] += size
+        for entry in first[of_class, label]:
+            _keep_lowest(lowest[of_class, ""], entry, n)
+    return merged, lowest

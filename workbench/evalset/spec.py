@@ -5,14 +5,19 @@ document.parse(EvalSetFile).variants["few_shot"].examples        # 4
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from workbench.files import StrictModel
+from workbench.files import StrictModel, plain_data
 from workbench.privacy import Sensitivity
+from workbench.strict import brief
 
 DEFAULT_MARGIN = 0.05
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an eval set and its folder
+_VARIANT = re.compile(r"\w[\w.-]{0,99}")  # a candidate is MODEL#VARIANT
 
 Role = Literal["system", "user", "assistant"]
 
@@ -62,6 +67,16 @@ class Output(StrictModel, strict=True):
     text: Literal[True] | None = None
     format_retries: int = Field(default=0, ge=0, le=5)
 
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, labels: list[str] | None) -> list[str] | None:
+        for index, label in enumerate(labels or []):
+            if not label.strip():
+                raise ValueError("a label is empty. Write a word that a model can answer")
+            if label in (labels or [])[:index]:
+                raise ValueError(f"label '{brief(label)}' stands here twice. Keep one of them")
+        return labels
+
     @model_validator(mode="after")
     def _one_kind(self) -> Output:
         if sum(kind is not None for kind in (self.json_schema, self.labels, self.text)) != 1:
@@ -94,7 +109,17 @@ class EvalSetFile(StrictModel):
     variants: dict[str, Variant] = Field(min_length=1)
     generation: Generation = Generation()
     output: Output
-    scorers: list[dict[str, Any]] = Field(min_length=1)
+    scorers: list[Annotated[dict[str, Any], AfterValidator(plain_data)]] = Field(min_length=1)
     accept: Accept
     limits: Limits = Limits()
     rules: str | None = None
+
+    @field_validator("variants")
+    @classmethod
+    def _named(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        for name in variants:
+            if not _VARIANT.fullmatch(name):
+                raise ValueError(
+                    f"'{brief(name)}' is no name for a variant. Use up to 100 letters, digits, '_', '-', '.'"
+                )
+        return variants

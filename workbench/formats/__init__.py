@@ -1,6 +1,6 @@
 """In and out: other tools' files to an eval set's folder, and back. One format a module, all of one shape.
 
-done = import_evalset("tests.csv", "evalsets/mine")     # format and columns are found out; done.losses says what was lost
+done = import_evalset("tests.csv", "evalsets/mine")     # finds out format and columns; done.losses: what was lost
 export_evalset(evalset, "promptfoo", "out/tests.yaml")  # what promptfoo cannot hold is listed
 
 An import writes a folder whole or not at all, drops nothing in silence, and runs nothing that a file holds.
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import yaml
 
@@ -31,6 +33,7 @@ for _module in _OURS:
     import_module(f"workbench.formats.{_module}")  # each registers itself
 
 _SHORT = 60
+_HUB_NAME = re.compile(r"(?!.*\.(csv|tsv|jsonl?|parquet|arrow|ya?ml|txt|py)$)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 @dataclass
@@ -78,6 +81,7 @@ def import_evalset(
     format: str | None = None,
     options: Options | None = None,
     replace: bool = False,
+    confirm: Callable[[list[str]], bool] | None = None,
 ) -> Import:
     """Make an eval set's folder of another tool's file.
 
@@ -86,24 +90,31 @@ def import_evalset(
         to: the folder to make, `evalsets/NAME`.
         format: its name; found out where left out.
         replace: write over a folder that is there.
+        confirm: is shown what was guessed, and says whether to go on.
 
     Raises:
-        InputError: the source is broken or of no known format, or the folder is there. Nothing is written.
+        InputError: the source is broken or of no known format, the folder is there, or what was guessed is not
+            confirmed. Nothing is written.
     """
     options = options or Options()
     target = project.resolve(to)
     if target.exists() and not replace:
         raise InputError(f"{project.shown(target)}: is there already. Choose another name, or say --replace.")
     path = project.resolve(source)
-    if not (options.online and not path.exists()):
+    on_hub = not path.exists() and _HUB_NAME.fullmatch(str(source)) is not None
+    if on_hub and not options.online:
+        raise InputError(f"{source}: there is no such file or folder. If it is a name on the hub, say --online.")
+    if not on_hub:
         check_readable(path)
-    reader = FORMATS.find(format) if format else detect(path)
+    reader = FORMATS.find(format or "huggingface") if format or on_hub else detect(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-") as scratch:
         folder = Path(scratch) / target.name
         folder.mkdir()
         count, found = _fill(folder, reader, path, options)
         load_evalset(folder)  # an import that would not load is no import
+        if confirm is not None and found.notes and not confirm(found.notes):
+            raise InputError("not imported. Say where columns go with --map, or name a --format or --scorer.")
         if target.exists():
             shutil.rmtree(target)
         folder.chmod(0o755)
@@ -112,18 +123,18 @@ def import_evalset(
 
 
 def _fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
-    with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
-        writer = _ItemWriter(file)
+    with _ItemWriter(folder) as writer:
         found = reader.read(source, options, writer.take)
     if not writer.count:
         raise InputError(f"{where(source)}: holds no items that can be carried over.{_first_loss(found)}")
+    found.notes += writer.notes()
     spec: dict[str, Any] = {"schema": 1, "name": folder.name, "description": f"Imported from {source.name}."}
     if options.sensitivity:
         spec["sensitivity"] = options.sensitivity
     else:
         found.notes.append("no sensitivity is stated, so every item without one counts as restricted (--sensitivity)")
     spec |= found.spec
-    if options.scorer:
+    if options.scorer and [each.get("type") for each in spec.get("scorers", [])] != [options.scorer]:
         spec["scorers"] = [{"type": options.scorer}]
     if found.schema is not None:
         (folder / "schema.json").write_text(json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -141,21 +152,46 @@ def _first_loss(found: Found) -> str:
 class _ItemWriter:
     """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.count = 0
-        self._file = file
+        self._folder = folder
+        self._files: dict[str, IO[str]] = {}
         self._seen: set[bytes] = set()
+        self._written = 0
+        self._renamed = 0
 
-    def take(self, item: dict[str, Any]) -> None:
-        self.count += 1
-        name = str(item.get("id") or f"{self.count:04d}")[:200]
-        base, again = name, 1
+    def __enter__(self) -> _ItemWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None:
+        self._written += 1
+        self.count += split == "test"
+        wanted = str(item.get("id") or f"{self._written:04d}")
+        name = base = wanted[:200]
+        again = 1
         while (key := hashlib.blake2b(name.encode(), digest_size=12).digest()) in self._seen:
             again += 1
             name = f"{base[:180]}-{again}"
         self._seen.add(key)
+        self._renamed += name != wanted
         line = json.dumps({**item, "id": name}, ensure_ascii=False, allow_nan=False)
-        self._file.write(line + "\n")
+        self._file(split).write(line + "\n")
+
+    def _file(self, split: str) -> IO[str]:
+        if split not in self._files:
+            name = "train.jsonl" if split == "train" else "items.jsonl"
+            self._files[split] = (self._folder / name).open("w", encoding="utf-8")
+        return self._files[split]
+
+    def notes(self) -> list[str]:
+        """What was done to ids."""
+        if not self._renamed:
+            return []
+        return [f"{self._renamed} ids were there before, or too long; they got new endings (-2, -3, …) or were cut"]
 
 
 def _readme(name: str, reader: Format, source: Path, count: int, found: Found) -> str:

@@ -10,10 +10,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workbench import project
 from workbench.errors import InputError
@@ -26,8 +26,11 @@ LINE_LIMIT = 16 << 20  # characters of a line, or a cell
 FILE_LIMIT = 64 << 20  # bytes of what is read whole (YAML, JSON); JSONL, CSV and Parquet are read piece by piece
 _LFS = b"version https://git-lfs.github.com/spec/"
 
-Sink = Callable[[dict[str, Any]], None]
-"""Takes one item in the form of items.jsonl; `id` may be left out."""
+
+class Sink(Protocol):
+    """Takes one item in the form of items.jsonl; `id` may be left out. Of split `train` it goes to train.jsonl."""
+
+    def __call__(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def check_readable(source: Path) -> None:
 
 
 def json_lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers, one by one; a byte order mark and blank lines are passed over.
+    """The objects of a JSONL file with their line numbers, one by one; passes over a byte order mark and blank lines.
 
     Raises:
         InputError: a line is not a JSON object, or longer than the limit.
@@ -230,6 +233,7 @@ def cell_value(text: str) -> Any:
     if stripped[:1] in "{[" and stripped[-1:] in "}]" and stripped:
         try:
             value = json.loads(stripped)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a character: no JSON for others
         except (ValueError, RecursionError):
             return text
         if isinstance(value, dict | list):

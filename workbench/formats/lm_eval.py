@@ -1,1 +1,234 @@
-"""lm_eval."""
+"""lm-evaluation-harness tasks: a task's YAML over data beside it. Nothing that it names is imported or fetched.
+
+done = import_evalset("task.yaml", "evalsets/capitals")       # doc_to_text is the prompt, doc_to_target the expectation
+export_evalset(evalset, "lm_eval", "tasks/mine.yaml")         # and mine.jsonl beside it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InputError
+from workbench.formats import _lm_eval_export
+from workbench.formats._ledger import Ledger
+from workbench.formats._lm_eval_docs import Docs, Unusable
+from workbench.formats._lm_eval_scoring import Scoring
+from workbench.formats._lm_eval_task import Task
+from workbench.formats._sources import Function, head, refuse_mapping
+from workbench.formats._templates import TemplateFailure, over_inputs
+from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, check_readable, where
+
+if TYPE_CHECKING:
+    from workbench.evalset import EvalSet
+
+_USED = {
+    *("task", "dataset_path", "dataset_kwargs", "test_split", "validation_split", "training_split", "fewshot_split"),
+    *("num_fewshot", "fewshot_config", "doc_to_text", "doc_to_target", "doc_to_choice", "description", "output_type"),
+    *("generation_kwargs", "filter_list", "metric_list"),
+}
+_KINDS = ("generate_until", "multiple_choice", "loglikelihood")
+_MARKS = re.compile(
+    r"^(task|group|include|dataset_path|dataset_kwargs|doc_to_text|doc_to_target|doc_to_choice|output_type|metric_list)\s*:",
+    re.MULTILINE,
+)
+_TRAIN_AT_MOST = 1000
+
+
+class LmEval(Format):
+    """Tasks of the lm-evaluation-harness."""
+
+    name = "lm_eval"
+    about = "an lm-evaluation-harness task (YAML) over local data"
+    suffix = ".yaml"
+
+    def sniff(self, source: Path) -> float:
+        if source.suffix.lower() in (".csv", ".tsv", ".jsonl", ".json", ".parquet"):
+            return 0.0
+        found = set(_MARKS.findall(head(source)))
+        return 0.9 if found & {"doc_to_text", "dataset_path", "include"} and len(found) > 1 else 0.0
+
+    def read(self, source: Path, options: Options, sink: Sink) -> Found:
+        check_readable(source)
+        refuse_mapping(source, options, self.name)
+        if source.is_dir():
+            raise InputError(f"{where(source)}: a folder. Name the task's YAML file.")
+        return _Reader(Task(source), options).read(sink)
+
+    def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
+        return _lm_eval_export.write(evalset, target)
+
+
+class _Reader:
+    def __init__(self, task: Task, options: Options) -> None:
+        self.task, self.config, self.options = task, task.config, options
+        self.ledger = Ledger()
+        self.scoring = Scoring(task, self.ledger)
+        self.rows = Docs(task, self.scoring)
+
+    def read(self, sink: Sink) -> Found:
+        self._note_unused()
+        found = Found({}, None, [], [])
+        can_be_asked = self._can_be_asked()
+        if can_be_asked:
+            split = self._eval_split()
+            for rows in self.task.rows(split):
+                found.losses += rows.losses
+                found.notes += rows.notes
+            self.rows.survey(split)
+            self.scoring.note_patterns()
+            for place, doc in self.task.docs(split, self.ledger):
+                try:
+                    sink(self.rows.item(doc, place, self.ledger))
+                except Unusable as failure:
+                    self.ledger.tally(place, f"a row is left out: {failure}")
+            examples = self._examples(split, sink)
+            found.spec = self._spec(examples)
+            found.notes += self._notes(split)
+        losses = self.ledger.losses()
+        found.losses += losses if can_be_asked else [losses[-1], *losses[:-1]]  # why there is nothing comes first
+        return found
+
+    def _note_unused(self) -> None:
+        for key, value in self.config.items():
+            used = key in _USED or (key == "dataset_name" and self.task.uses_name)
+            if used or value in (None, [], {}, ""):
+                continue
+            what = f"'{key}' is not used"
+            if isinstance(value, Function):
+                what = f"'{key}' is a Python function ({value[:60]}), which is never imported"
+            elif key in ("target_delimiter", "fewshot_delimiter"):
+                what = f"'{key}': in a chat the turns are apart"
+            self.ledger.add(self.task.place(key), what)
+        kwargs = self.config.get("dataset_kwargs")
+        for key in kwargs if isinstance(kwargs, dict) else ():
+            if key not in ("data_files", "data_dir", "field"):
+                self.ledger.add(self.task.place("dataset_kwargs"), f"'{str(key)[:60]}' of dataset_kwargs")
+
+    def _can_be_asked(self) -> bool:
+        kind = self.scoring.kind
+        if kind not in _KINDS:
+            what = f"output_type '{kind[:60]}': no question is asked, only likelihoods are measured"
+            self.ledger.add(self.task.place("output_type"), what)
+            return False
+        for key in ("doc_to_text", "doc_to_target", *(["doc_to_choice"] if kind == "multiple_choice" else [])):
+            value = self.config.get(key)
+            why = None
+            if isinstance(value, Function):
+                why = f"is a Python function ({value[:60]}), which is never imported"
+            elif value is None:
+                why = "is not there"
+            elif key == "doc_to_text" and not isinstance(value, str):
+                why = "is no template"
+            if why:
+                self.ledger.add(self.task.place(key), f"'{key}' {why}; write a template or a column's name")
+                return False
+        try:
+            self.rows.prompt()
+        except TemplateFailure as failure:
+            self.ledger.add(self.task.place("doc_to_text"), f"its template cannot be read ({failure})")
+            return False
+        return True
+
+    def _eval_split(self) -> str:
+        test, validation = self.config.get("test_split"), self.config.get("validation_split")
+        if not test and not validation:
+            raise InputError(f"{where(self.task.source)}: names no test_split or validation_split. Name one.")
+        if test and validation and validation != self._fewshot_split():
+            self.ledger.add(
+                self.task.place("validation_split"), f"validation_split '{str(validation)[:60]}' is not read"
+            )
+        return str(test or validation)
+
+    def _spec(self, examples: int) -> dict[str, Any]:
+        text = self.rows.prompt()
+        chooses = self.scoring.kind == "multiple_choice"
+        output: dict[str, Any] = {"labels": self.rows.labels()} if chooses else {"text": True}
+        description = self.config.get("description")
+        system = []
+        if isinstance(description, str) and description.strip():
+            system = [{"role": "system", "content": over_inputs(description)}]
+        variant: dict[str, Any] = {"messages": [*system, {"role": "user", "content": text}]}
+        variant |= {"examples": examples} if examples else {}
+        generation = self.scoring.generation
+        scorers, bar = self.scoring.scorers(), self.scoring.min_score()
+        if self.options.scorer and scorers[0]["type"] != self.options.scorer:
+            scorers, bar = [{"type": self.options.scorer}], 0.5 if self.options.scorer == "rouge" else 1.0
+        return {
+            "variants": {"default": variant},
+            **({"generation": generation} if generation else {}),
+            "output": output,
+            "scorers": scorers,
+            "accept": {"min_score": bar},
+        }
+
+    def _fewshot_split(self) -> str | None:
+        given = self.config.get("fewshot_split")
+        if not given and self._shots():
+            given = self.config.get("training_split") or self.config.get("validation_split")
+        return str(given) if given else None
+
+    def _shots(self) -> int:
+        count = self.config.get("num_fewshot")
+        return count if isinstance(count, int) and count > 0 else 0
+
+    def _examples(self, split: str, sink: Sink) -> int:
+        """Hand over the rows that examples are taken from; how many of them the prompt shows."""
+        settings = self.config.get("fewshot_config")
+        settings = settings if isinstance(settings, dict) else {}
+        place = self.task.place("fewshot_config")
+        for key in set(settings) - {"sampler", "samples"}:
+            self.ledger.add(place, f"'{str(key)[:60]}' of fewshot_config")
+        name, training = self._fewshot_split(), self.config.get("training_split")
+        if training and name != training:
+            self.ledger.add(self.task.place("training_split"), f"training_split '{str(training)[:60]}' is not read")
+        samples = settings.get("samples")
+        if isinstance(samples, Function):
+            self.ledger.add(place, f"samples of a Python function ({samples[:60]}), which is never imported")
+        docs: Iterator[tuple[str, dict[str, Any]]] = iter(())
+        if name is not None and name != split:
+            docs = self.task.docs(name, self.ledger)
+        elif name is None and isinstance(samples, list):
+            docs = ((place, sample) for sample in samples if isinstance(sample, dict))
+        elif self._shots():
+            self.ledger.add(self.task.place("num_fewshot"), f"{self._shots()} examples out of the items that are asked")
+        count = self._hand_over(docs, sink)
+        shown = min(self._shots(), count)
+        if shown < self._shots() and count:
+            self.ledger.add(self.task.place("num_fewshot"), f"{self._shots()} examples; there are {count}")
+        if shown and settings.get("sampler") != "first_n":
+            self.scoring.notes.append(
+                f"the prompt shows the first {shown} examples; the harness draws some for each item"
+            )
+        return shown
+
+    def _hand_over(self, docs: Iterator[tuple[str, dict[str, Any]]], sink: Sink) -> int:
+        count = 0
+        for place, doc in docs:
+            if count >= _TRAIN_AT_MOST:
+                self.ledger.tally(place, f"a row for examples, beyond {_TRAIN_AT_MOST}")
+                continue
+            try:
+                sink(self.rows.item(doc, place, self.ledger, train=True), split="train")
+                count += 1
+            except Unusable as failure:
+                self.ledger.tally(place, f"a row for examples is left out: {failure}")
+        return count
+
+    def _notes(self, split: str) -> list[str]:
+        notes = [f"the items are the rows of split '{split[:60]}'; all columns are inputs, also the answer's"]
+        if isinstance(self.config.get("task"), str):
+            notes.insert(0, f"task '{self.config['task'][:60]}'")
+        if self.scoring.kind == "multiple_choice":
+            how = "the task's choices are the labels" if self.rows.fixed else "the choices are listed with letters"
+            notes.append(f"{how}, and how to answer is added to the prompt")
+        if self.config.get("description"):
+            notes.append("the description is the system message")
+        if self.scoring.kind == "generate_until" and "stop" not in self.scoring.generation:
+            notes.append("no 'until': the harness would end an answer at a blank line; here only its length ends it")
+        return notes + ([] if self.options.scorer else self.scoring.all_notes())
+
+
+FORMATS.add("lm_eval", LmEval())

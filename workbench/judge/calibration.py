@@ -7,6 +7,7 @@ calibration.save("evalsets/mine/judge_polite.json")
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from workbench.intervals import CONFIDENCE, Estimate, mean_interval
 
 FEWEST = 20  # labels of each kind under which nothing is claimed
 _DIFFER = 0.10  # level at which error rates count as different between candidates: on the careful side
-_FEWEST_OF_A_CANDIDATE = 10
+_TOLERATED = 0.20  # a difference of error rates that the labels must rule out before they count as alike
 
 
 class Rate(StrictModel):
@@ -47,12 +48,13 @@ class Calibration(StrictModel):
 
     Attributes:
         judge: the model.
-        rubric_sha256: of judge, rubric and what it is shown; a changed one needs a new calibration.
+        rubric_sha256: `judge_digest`: of judge, rubric and what it is shown; a changed one needs a new calibration.
         kappa: Cohen's (1960); its interval by the large-sample variance of Fleiss, Cohen and Everitt (1969).
         sensitivity: the share of passing answers that it passes (Wilson).
         specificity: the share of failing answers that it fails (Wilson).
-        alike: whether it errs alike on all candidates: `yes` where no difference was found and there were labels enough
-            to look, `no` where one was found, `unknown` where there were too few, or the labels name no candidates.
+        alike: whether it errs alike on all candidates: `no` where a difference of error rates was found, `yes` where
+            none was and the labels rule out one of 0.2, `unknown` where they are too few or name no candidates.
+        by_candidate: the rates on each candidate's answers.
         unjudged: labeled answers for which it gave no verdict; they are in no figure.
     """
 
@@ -68,6 +70,12 @@ class Calibration(StrictModel):
     alike: Literal["yes", "no", "unknown"]
     by_candidate: dict[str, dict[str, Rate]] = {}
     unjudged: int = 0
+
+    @property
+    def informative(self) -> float:
+        """Sensitivity + specificity − 1 at the least: a coin has 0. The 95 % bound by both intervals (MOVER)."""
+        se, sp = self.sensitivity, self.specificity
+        return se.value + sp.value - 1 - math.hypot(se.value - se.lo, sp.value - sp.lo)
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON."""
@@ -139,7 +147,7 @@ def _kappa(passed: np.ndarray, truth: np.ndarray) -> Rate:
     table = np.array([np.sum(cell) for cell in cells]).reshape(2, 2)
     if passed.all() or not passed.any():  # it says the same of everything, so it agrees by chance only
         return Rate(value=0.0, lo=-1.0, hi=1.0, n=len(truth))
-    found = cohens_kappa(table, alpha=1 - CONFIDENCE)
+    found = cohens_kappa(table)
     value = float(found.kappa)
     spread = float(np.sqrt(found.var_kappa)) if math.isfinite(float(found.var_kappa)) else 1.0
     # With perfect agreement the variance is 0: not more is claimed than Wilson's bound of the agreement carries.
@@ -165,22 +173,31 @@ def _by_candidate(right: np.ndarray, truth: np.ndarray, names: np.ndarray | None
 
 
 def _alike(right: np.ndarray, truth: np.ndarray, names: np.ndarray | None) -> Literal["yes", "no", "unknown"]:
-    """Whether the error rates are the same for all candidates, by a chi-squared test (exact for two candidates)."""
-    if names is None:
+    """Whether the error rates are the same for all candidates.
+
+    A difference is looked for by a chi-squared test (Fisher's exact one for two candidates). Not to find one in a few
+    labels shows nothing, so they also have to rule out one of `_TOLERATED` between any two.
+    """
+    if names is None or len(set(names)) < 2:
         return "unknown"
-    known = sorted(set(names))
-    enough = True
+    ruled_out = True
     for kind in (truth, ~truth):
-        parts = [right[kind & (names == name)] for name in known]
-        table = np.array([[np.sum(part), np.sum(~part)] for part in parts])
-        enough = enough and bool((table.sum(axis=1) >= _FEWEST_OF_A_CANDIDATE).all())
-        table = table[table.sum(axis=1) > 0]
-        if len(table) < 2 or (table.sum(axis=0) == 0).any():
-            continue
-        p = stats.fisher_exact(table).pvalue if len(table) == 2 else stats.chi2_contingency(table).pvalue
-        if float(p) < _DIFFER / 2:  # two tests
-            return "no"
-    return "yes" if enough and len(known) > 1 else "unknown"
+        parts = [right[kind & (names == name)] for name in sorted(set(names))]
+        table = np.array([[np.sum(part), np.sum(~part)] for part in parts if len(part)])
+        if len(table) > 1 and table.sum(axis=0).all():
+            p = stats.fisher_exact(table).pvalue if len(table) == 2 else stats.chi2_contingency(table).pvalue
+            if float(p) < _DIFFER / 2:  # two tests
+                return "no"
+        ruled_out = ruled_out and len(table) == len(parts) and _largest_difference(parts) < _TOLERATED
+    return "yes" if ruled_out else "unknown"
+
+
+def _largest_difference(parts: list[np.ndarray]) -> float:
+    """How much two candidates' rates may differ at most: the bound of Newcombe's (1998) interval, 95 % one-sided."""
+    rates = [mean_interval(part.astype(float), confidence=2 * CONFIDENCE - 1) for part in parts]
+    return max(
+        a.value - b.value + math.hypot(a.hi - a.value, b.value - b.lo) for a, b in itertools.permutations(rates, 2)
+    )
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -198,7 +215,7 @@ def gate_problem(calibration: Calibration, digest: str, min_kappa: float) -> str
 
     Args:
         calibration: of the judge.
-        digest: `rubric_digest` of the judge as it is now.
+        digest: `judge_digest` of the judge as it is now.
         min_kappa: the agreement that is asked of it.
     """
     if calibration.rubric_sha256 != digest:

@@ -16,8 +16,6 @@ from workbench.evidence import per_item_mean, prepare
 from workbench.intervals import CONFIDENCE, Estimate, mean_interval
 from workbench.judge.calibration import Calibration
 
-_INFORMATIVE = 0.05  # sensitivity + specificity − 1 under which a verdict says next to nothing
-
 
 def corrected_rate(passed: float, n: float, calibration: Calibration, confidence: float = CONFIDENCE) -> Estimate:
     """The share of answers that truly pass, from the share that a judge passes.
@@ -33,8 +31,10 @@ def corrected_rate(passed: float, n: float, calibration: Calibration, confidence
         confidence: of the two-sided interval.
 
     Raises:
-        InputError: the judge's verdicts say nothing, or it does not err alike on all candidates.
+        InputError: the judge may be no better than a coin, or was not seen to err alike on all candidates.
     """
+    if not 0 <= passed <= n or n <= 0:
+        raise InputError(f"a rate needs answers: {passed:g} of {n:g} is none.")
     if calibration.alike != "yes":
         why = "errs differently on different candidates" if calibration.alike == "no" else "was not seen to err alike"
         raise InputError(
@@ -42,10 +42,10 @@ def corrected_rate(passed: float, n: float, calibration: Calibration, confidence
             "Label more answers of each candidate, or mend the rubric."
         )
     se, sp = calibration.sensitivity, calibration.specificity
-    if se.value + sp.value - 1 < _INFORMATIVE:
+    if calibration.informative <= 0:
         raise InputError(
-            f"judge {calibration.judge}: sensitivity {se.value:.2f} and specificity {sp.value:.2f} are those of a "
-            "coin: its verdicts cannot be corrected."
+            f"judge {calibration.judge}: with sensitivity {se} and specificity {sp} it may be no better than a coin, "
+            "so its verdicts cannot be corrected. Label more answers, or mend the rubric."
         )
     z = float(stats.norm.ppf((1 + confidence) / 2))
     estimate = _gladen(passed / n, se.value, sp.value)
@@ -79,14 +79,21 @@ def corrected_rates(outcomes: pd.DataFrame, figure: str, calibration: Calibratio
         Columns `task`, `candidate`, `n`, `judged`, `judged_lo`, `judged_hi`, `rate`, `lo`, `hi`, `method`.
 
     Raises:
-        InputError: there are no such verdicts, or they cannot be corrected.
+        InputError: there are no such verdicts, they cannot be corrected, or a candidate has no labels.
     """
     column = f"metric.{figure}"
     table = prepare(outcomes)
     if column not in table or not table[column].notna().any():
         raise InputError(f"the outcome table has no verdicts of a judge '{figure}': no column {column}.")
+    table = table[table[column].notna()]
+    unlabeled = sorted(set(table["candidate"]) - set(calibration.by_candidate))
+    if calibration.alike == "yes" and unlabeled:
+        raise InputError(
+            f"judge {calibration.judge}: none of the labels is of {', '.join(unlabeled)}, so it was not seen to err "
+            "alike there. Label answers of each candidate."
+        )
     rows = []
-    for (task, candidate), own in table[table[column].notna()].groupby(["task", "candidate"], sort=True):
+    for (task, candidate), own in table.groupby(["task", "candidate"], sort=True):
         values, clusters = per_item_mean(own, column)
         judged = mean_interval(values, clusters)
         n = _effective(values, judged)

@@ -5,6 +5,7 @@ calibrate_judge(evalset, judge, models, Path("labels.csv"))        # a Calibrati
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from workbench.errors import InputError
 from workbench.evalset import EvalSet, Item
 from workbench.formats.base import csv_rows, json_lines, where
 from workbench.judge.calibration import Calibration, calibrate
-from workbench.judge.request import Shown, rubric_digest
+from workbench.judge.request import Shown, judge_digest
 from workbench.judge.verdict import judge_outputs
 from workbench.outcomes import split_candidate
 from workbench.privacy import permitted
-from workbench.prompts import render
+from workbench.prompts import TemplateProblem, render
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
 
@@ -40,25 +41,36 @@ def read_labels(evalset: EvalSet, path: Path) -> list[Label]:
     """The labels of a CSV or JSONL file with `item_id`, `output`, `label`, and `candidate` where it is known.
 
     Raises:
-        InputError: naming line and column.
+        InputError: naming line and column; an answer stands there twice, which would count as two.
     """
     items = {item.id: item for item in (*evalset.items, *evalset.train)}
     rows: Any = json_lines(path) if path.suffix.lower() in (".jsonl", ".ndjson") else csv_rows(path)
     labels = []
+    seen: dict[tuple[str, str, str | None], int] = {}
     for number, row in rows:
         missing = next((name for name in ("item_id", "output", "label") if row.get(name) in (None, "")), None)
         if missing:
             raise InputError(f"{where(path, number)}: column '{missing}' is missing or empty. Fill it in.")
-        item = items.get(str(row["item_id"]))
-        if item is None:
-            raise InputError(f"{where(path, number)}: {evalset.name} has no item '{row['item_id']}'.")
-        said = str(row["label"]).strip().casefold()
+        item = items.get(_text(row["item_id"]))
+        if item is None:  # without the value: where columns are mixed up it may be restricted text
+            raise InputError(f"{where(path, number)}: column 'item_id': {evalset.name} has no such item.")
+        said = _text(row["label"]).strip().casefold()
         if said not in _TRUE | _FALSE:
             raise InputError(f"{where(path, number)}: column 'label' must be pass or fail.")
-        labels.append(Label(item, str(row["output"]), said in _TRUE, row.get("candidate") or None))
+        candidate = _text(row["candidate"]) if row.get("candidate") else None
+        label = Label(item, _text(row["output"]), said in _TRUE, candidate)
+        first = seen.setdefault((item.id, label.output, candidate), number)
+        if first != number:
+            raise InputError(f"{where(path, number)}: the same answer is labeled at line {first}. Keep one of them.")
+        labels.append(label)
     if not labels:
         raise InputError(f"{where(path)}: has no labels.")
     return labels
+
+
+def _text(value: Any) -> str:
+    """A cell as text; a JSON answer that stands in JSONL as it is, as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def calibrate_judge(evalset: EvalSet, judge: JudgeScorer, models: Models, path: Path) -> Calibration:
@@ -69,8 +81,10 @@ def calibrate_judge(evalset: EvalSet, judge: JudgeScorer, models: Models, path: 
     """
     labels = read_labels(evalset, path)
     model = models.known.get(judge.model)
-    if model is None or model.engine == "rules":
-        raise InputError(f"judge {judge.model}: models.yaml has no such model.")
+    if model is None:
+        raise InputError(f"judge {judge.model}: models.yaml has no such model. Add it, or name another.")
+    if model.engine == "rules":
+        raise InputError(f"judge {judge.model}: rules cannot judge. Name a model.")
     reason = engine_of(model).unavailable(model)
     if reason:
         raise InputError(reason)
@@ -88,7 +102,7 @@ def calibrate_judge(evalset: EvalSet, judge: JudgeScorer, models: Models, path: 
         [label.passes for label in labels],
         candidates,
         judge=model.id,
-        rubric_sha256=rubric_digest(judge),
+        rubric_sha256=judge_digest(judge, model),
     )
 
 
@@ -96,5 +110,8 @@ def _shown(evalset: EvalSet, label: Label) -> Shown:
     """What the judge sees: as in a run, the prompt of the candidate's variant."""
     variant = split_candidate(label.candidate or "")[1]
     name = variant if variant in evalset.spec.variants else next(iter(evalset.spec.variants))
-    prompt = render(evalset, name, label.item)
+    try:
+        prompt = render(evalset, name, label.item)
+    except TemplateProblem as problem:
+        raise InputError(f"{evalset.name}: variant {name}: {problem}.") from None
     return Shown(prompt.text, label.item.expectations, (label.output,), prompt.sources)

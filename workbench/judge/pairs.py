@@ -9,12 +9,14 @@ counts only verdicts that hold either way.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from workbench.catalog import Machine, Model
 from workbench.errors import InputError
@@ -24,6 +26,9 @@ from workbench.judge.request import Shown
 from workbench.judge.verdict import Verdict, judge_outputs
 from workbench.privacy import sensitivity_of
 from workbench.scorers.judge import JudgeScorer
+from workbench.servers import engine_of
+
+_REDACTED = re.compile(r"\[restricted\] \d+ characters")
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,14 @@ def judge_pairs(
         both_orders: ask each pair twice, and call it a tie where the verdict turns with the order.
 
     Raises:
-        InputError: no shared items with texts, or the judge is a contestant.
+        InputError: no shared items with texts, or the judge is a contestant or cannot run.
         Withheld: restricted text would reach a hosted judge.
     """
     if model.id in (a.partition("#")[0], b.partition("#")[0]) and not scorer.allow_self:
         raise InputError(f"judge {model.id} is a contestant itself. Name another judge, or set allow_self: true.")
+    reason = engine_of(model).unavailable(model)
+    if reason:
+        raise InputError(reason)
     pairs = _pairs(outcomes, a, b)
     orders = [
         pairs.assign(a_first=[_drawn(task, item) for task, item in zip(pairs["task"], pairs["item_id"], strict=True)])
@@ -80,7 +88,8 @@ def judge_pairs(
         orders.append(orders[0].assign(a_first=~orders[0]["a_first"]))
     asked = pd.concat(orders, ignore_index=True)
     verdicts = judge_outputs(model, scorer, [_shown(row) for _, row in asked.iterrows()], machine or Machine())
-    asked["choice"] = [_whose(verdict, first) for verdict, first in zip(verdicts, asked["a_first"], strict=True)]
+    choices = [_whose(verdict, first) for verdict, first in zip(verdicts, asked["a_first"], strict=True)]
+    asked["choice"] = pd.Series(choices, dtype=object)  # of text alone it would turn None into NaN
     table = _both(asked) if both_orders else asked
     return PairVerdicts(a, b, table[["task", "item_id", "a_first", "choice"]], *_figures(table, asked), _cost(verdicts))
 
@@ -99,6 +108,9 @@ def _pairs(outcomes: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     found = pd.DataFrame({"a": left.loc[shared, "output"], "b": right.loc[shared, "output"]})
     found["prompt"] = left.loc[shared, "prompt"] if "prompt" in left else ""
     restricted = (left.loc[shared, "class"] == "restricted") | (right.loc[shared, "class"] == "restricted")
+    if any(_REDACTED.fullmatch(str(text)) for column in ("a", "b", "prompt") for text in found[column]):
+        raise InputError("the table's restricted texts are redacted. Judge the run's own outcomes.parquet.")
+    found["cluster"] = left.loc[shared, "cluster"] if "cluster" in left else None
     found["sensitivity"] = np.where(restricted, "restricted", "internal")
     return found.reset_index()
 
@@ -125,17 +137,22 @@ def _both(asked: pd.DataFrame) -> pd.DataFrame:
     half = len(asked) // 2
     first, second = asked.iloc[:half].copy(), asked.iloc[half:]
     pairs = zip(first["choice"], second["choice"], strict=True)
-    first["choice"] = [None if None in pair else pair[0] if pair[0] == pair[1] else "tie" for pair in pairs]
-    return first
+    agreed = [None if None in pair else pair[0] if pair[0] == pair[1] else "tie" for pair in pairs]
+    return first.assign(choice=pd.Series(agreed, index=first.index, dtype=object))
 
 
 def _figures(table: pd.DataFrame, asked: pd.DataFrame) -> tuple[Estimate, Estimate]:
-    points = np.array(
-        [{"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in table["choice"].dropna()], dtype=np.float64
-    )
-    decided = asked[asked["choice"].isin(["a", "b"])]
+    judged, decided = table[table["choice"].notna()], asked[asked["choice"].isin(["a", "b"])]
+    points = np.array(judged["choice"].map({"a": 1.0, "tie": 0.5, "b": 0.0}), dtype=np.float64)
     firsts = np.array((decided["choice"] == "a") == decided["a_first"], dtype=np.float64)
-    return mean_interval(points), mean_interval(firsts)
+    return mean_interval(points, _clusters(judged)), mean_interval(firsts, _clusters(decided))
+
+
+def _clusters(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """What verdicts come in: clusters, and the two orders of a pair."""
+    own = "\0" + rows["task"] + "\0" + rows["item_id"]
+    codes: NDArray[np.int64] = pd.factorize(rows["cluster"].where(rows["cluster"].notna(), own))[0]
+    return codes
 
 
 def _cost(verdicts: Sequence[Verdict]) -> float | None:

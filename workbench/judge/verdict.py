@@ -6,11 +6,13 @@ verdicts = judge_outputs(model, scorer, shown, machine)         # a Verdict for 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.catalog import Machine, Model
 from workbench.client import Client
+from workbench.errors import InputError, WorkbenchError
 from workbench.journal import Attempt, Journal
 from workbench.judge.request import JudgeQuestion, Shown, judge_question
 from workbench.loops import run_in_thread
@@ -30,12 +32,14 @@ class Verdict:
     Attributes:
         choice: `pass` or `fail`; of pairs `first`, `second` or `tie`; None where it gave no verdict.
         cost_usd: of asking it; None is unknown.
-        error: why there is no verdict.
+        error: why there is no verdict; it may repeat what the judge was shown.
+        error_class: of what kind that is: an attempt's, or `format` where the judge's answer holds no verdict.
     """
 
     choice: str | None
     cost_usd: float | None
     error: str | None = None
+    error_class: str | None = None
 
     @property
     def score(self) -> float | None:
@@ -73,9 +77,12 @@ async def ask_judge(
         progress: is told how many are done.
 
     Raises:
+        InputError: the judge is the rules, or outside its zone.
         Withheld: restricted text would reach a hosted judge; nothing of it was sent.
         EngineError: a local judge does not start.
     """
+    if model.engine == "rules":
+        raise InputError(f"judge {model.id}: rules cannot judge. Name a model.")
     identity = engine_of(model).identity(model)
     questions = [judge_question(model, identity, scorer, each) for each in shown]
     found: dict[str, Verdict] = {}
@@ -87,9 +94,17 @@ async def ask_judge(
                 todo[question.key] = question
             elif question.key not in found:
                 found[question.key] = _verdict(question, stored, model, machine)
-        progress(len(questions) - len(todo))
+        equal = Counter(question.key for question in questions)
+        done = sum(equal[key] for key in found)
+        progress(done)
+
+        def told(key: str) -> None:
+            nonlocal done
+            done += equal[key]
+            progress(done)
+
         if todo:
-            await _ask_all(list(todo.values()), model, machine, journal, found, lambda: progress(len(found)))
+            await _ask_all(list(todo.values()), model, machine, journal, found, told)
     return [found[question.key] for question in questions]
 
 
@@ -99,7 +114,7 @@ async def _ask_all(
     machine: Machine,
     journal: Journal,
     found: dict[str, Verdict],
-    told: Callable[[], None],
+    told: Callable[[str], None],
 ) -> None:
     meter = BusyMeter() if model.zone == "local" and model.price is None else None
     waiting = iter(questions)
@@ -109,16 +124,25 @@ async def _ask_all(
             for question in waiting:
                 attempts = await ask(question, client, journal, meter, served.dead)
                 found[question.key] = _verdict(question, attempts, model, machine)
-                told()
+                told(question.key)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(model.concurrency, len(questions))):
-                group.create_task(worker())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(model.concurrency, len(questions))):
+                    group.create_task(worker())
+        except* WorkbenchError as failures:
+            failure = failures.exceptions[0]
+        else:
+            return
+        raise failure
 
 
 def _verdict(question: JudgeQuestion, attempts: list[Attempt], model: Model, machine: Machine) -> Verdict:
     last = attempts[-1]
     cost = total_cost([attempt_cost(attempt, model, machine) for attempt in attempts])
     choice = question.choice(last.text)
-    error = None if choice else last.error or "the judge's answer holds no verdict"
-    return Verdict(choice, cost, error)
+    if choice is not None:
+        return Verdict(choice, cost)
+    if last.text is not None:
+        return Verdict(None, cost, "the judge's answer holds no verdict", "format")
+    return Verdict(None, cost, last.error, last.error_class)

@@ -7,22 +7,26 @@ await judge_rows(plan, answered, say)                # fills in scores, metric.<
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import InputError, WorkbenchError
+from workbench.catalog import Model
+from workbench.client import preflight
+from workbench.errors import EngineError, InputError, WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.judge.calibration import gate_problem, load_calibration
-from workbench.judge.request import Shown, rubric_digest
-from workbench.judge.verdict import Verdict, ask_judge
-from workbench.privacy import permitted
+from workbench.judge.request import Shown, judge_digest
+from workbench.privacy import permitted, sensitivity_of
 from workbench.runner.ask import scored
 from workbench.runner.plan import Plan, Question
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
+
+if TYPE_CHECKING:
+    from workbench.judge.verdict import Verdict  # asks as the runner does, so it imports the runner
 
 
 @dataclass(frozen=True)
@@ -55,31 +59,46 @@ def check_judges(plan: Plan) -> None:
 
 def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
     model = plan.models.known.get(judge.model)
-    if model is None or model.engine == "rules":
+    if model is None:
         return "models.yaml has no such model. Add it, or name another"
+    if model.engine == "rules":
+        return "rules cannot judge. Name a model"
     asked = [question for questions in plan.questions.values() for question in questions if question.evalset is task]
-    if any(question.model == judge.model for question in asked) and not judge.allow_self:
+    contestants = {question.model for question in asked}
+    if any(_same(plan.models[name], model) for name in contestants) and not judge.allow_self:
         return "is a contestant itself. Leave it out of the run, name another judge, or set allow_self: true"
     withheld = {question.item.id for question in asked if not permitted(question.payload.sensitivity, model.zone)}
     if withheld:
         return f"is hosted, and {len(withheld)} items are restricted. Name a judge in zone local or private"
+    preflight(model.destination())
     reason = engine_of(model).unavailable(model)
     if reason:
         return reason.rstrip(".")
-    return _gate_problem(task, judge) if judge.weight else None
+    return _gate_problem(task, judge, model) if judge.weight else None
 
 
-def _gate_problem(task: EvalSet, judge: JudgeScorer) -> str | None:
+def _same(contestant: Model, judge: Model) -> bool:
+    """Whether they are one model, also where models.yaml has it under two names."""
+    return contestant.id == judge.id or (
+        contestant.engine == judge.engine != "rules"
+        and (contestant.model, contestant.base_url) == (judge.model, judge.base_url)
+    )
+
+
+def _gate_problem(task: EvalSet, judge: JudgeScorer, model: Model) -> str | None:
     """Why a judge may not make up the score of a task."""
     if judge.calibration is None:
         return (
             "makes up the score (its weight is not 0) without a calibration. Make one with 'workbench judge "
             f"calibrate {task.name}', or set weight: 0"
         )
-    path = (task.path / judge.calibration).resolve()
+    path = (task.path / judge.calibration.replace("\0", "")).resolve()  # no name holds a zero byte
     if not path.is_relative_to(task.path.resolve()):
         return "its calibration lies outside the eval set's folder"
-    problem = gate_problem(load_calibration(path), rubric_digest(judge), judge.min_kappa)
+    try:
+        problem = gate_problem(load_calibration(path), judge_digest(judge, model), judge.min_kappa)
+    except EngineError as failure:
+        return str(failure).rstrip(".")
     return None if problem is None else f"is refused as a gate: {problem}"
 
 
@@ -93,27 +112,59 @@ async def judge_rows(plan: Plan, answered: list[Answered], say: Callable[[str, i
     Returns:
         What went wrong, in lines.
     """
-    problems = []
+    from workbench.judge.verdict import Verdict
+
+    problems: list[str] = []
     by_task: dict[str, list[Answered]] = defaultdict(list)
     for each in answered:
         by_task[each.question.evalset.name].append(each)
-    for name, own in by_task.items():
-        verdicts: dict[str, list[Verdict]] = {}
-        for judge in judges_of(plan.tasks[name]):
-            model = plan.models.known[judge.model]
-            told = partial(_tell, say, f"{judge.model} judges {name}", len(own))
-            try:
-                found = await ask_judge(model, judge, [_shown(each) for each in own], plan.models.machine, told)
-            except WorkbenchError as failure:
-                problems.append(f"{name}: judge {judge.model}: {failure}")
-                found = [Verdict(None, None, "the judge could not be asked")] * len(own)
-            verdicts[judge.figure] = found
-            missing = sum(verdict.choice is None for verdict in found)
-            if missing:
-                problems.append(f"{name}: judge {judge.model} gave no verdict on {missing} of {len(own)} answers")
-        for index, each in enumerate(own):
-            _complete(each, {figure: found[index] for figure, found in verdicts.items()})
+    unasked = Verdict(None, None, "the judge was not asked")
+    verdicts = {
+        name: {judge.figure: [unasked] * len(own) for judge in judges_of(plan.tasks[name])}
+        for name, own in by_task.items()
+    }
+    try:
+        for name, own in by_task.items():
+            for judge in judges_of(plan.tasks[name]):
+                verdicts[name][judge.figure] = await _verdicts(plan, judge, own, say, problems)
+    finally:  # also where it is interrupted
+        for name, own in by_task.items():
+            for index, each in enumerate(own):
+                _complete(each, {figure: found[index] for figure, found in verdicts[name].items()})
     return problems
+
+
+async def _verdicts(
+    plan: Plan,
+    judge: JudgeScorer,
+    own: list[Answered],
+    say: Callable[[str, int, int], None],
+    problems: list[str],
+) -> list[Verdict]:
+    """A judge's verdicts on a task's answers. Its failure loses nothing of the contestants."""
+    from workbench.judge.verdict import Verdict, ask_judge
+
+    model, task = plan.models.known[judge.model], own[0].question.evalset.name
+    told = partial(_tell, say, f"{judge.model} judges {task}", len(own))
+    try:
+        found = await ask_judge(model, judge, [_shown(each) for each in own], plan.models.machine, told)
+    except Exception as failure:  # noqa: BLE001  (of an unforeseen one only its kind: the message may hold an item's text)
+        said = str(failure) if isinstance(failure, WorkbenchError) else f"an unforeseen {type(failure).__name__}."
+        problems.append(f"{task}: judge {judge.model} could not be asked: {said}")
+        return [Verdict(None, None, "the judge could not be asked")] * len(own)
+    silent = [(each, verdict) for each, verdict in zip(own, found, strict=True) if verdict.choice is None]
+    if silent:
+        kinds = Counter(verdict.error_class for _, verdict in silent).most_common()
+        shown = next((verdict.error for each, verdict in silent if _is_open(each)), None)
+        problems.append(
+            f"{task}: judge {judge.model} gave no verdict on {len(silent)} of {len(own)} answers "
+            f"({', '.join(f'{count} {kind}' for kind, count in kinds)})." + (f" First: {shown}" if shown else "")
+        )
+    return found
+
+
+def _is_open(each: Answered) -> bool:
+    return "restricted" not in map(sensitivity_of, each.question.prompt.sources)
 
 
 def _tell(say: Callable[[str, int, int], None], label: str, total: int, done: int) -> None:

@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.files import Document
 from workbench.scorers.answer import Answer, parse_answer
 from workbench.scorers.base import SCORERS, FieldScorer, Score, Scorer, as_scorer, problem_of, scorer, total
+from workbench.scorers.validity import unusable
 
 __all__ = [
     "Answer",
@@ -53,8 +54,11 @@ def build_scorers(
         schema: the JSON schema of its answers, if they are JSON.
 
     Raises:
-        InputError: an unknown type, or settings that the scorer does not have.
+        InputError: an unknown type, settings that the scorer does not have, or a schema that cannot be used.
     """
+    problem_of_schema = unusable(schema) if schema is not None else None
+    if problem_of_schema is not None:
+        raise document.error(("output", "json_schema"), f"{problem_of_schema}.")
     built: list[Scorer] = []
     for index, spec in enumerate(specs):
         name = spec.get("type")
@@ -68,7 +72,8 @@ def build_scorers(
             problem = failure.errors(include_url=False)[0]
             place = ("scorers", index, *problem["loc"])
             keys = ", ".join(field for field, about in cls.model_fields.items() if not about.exclude)
-            message = problem["msg"].removeprefix("Value error, ").rstrip(".").lower()
+            message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+            message = message[:1].lower() + message[1:]
             raise document.error(place, f"{message}. Scorer '{name}' has the keys: {keys}.") from None
         except ValueError as failure:
             raise document.error(("scorers", index), f"{failure}.") from None

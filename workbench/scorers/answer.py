@@ -11,28 +11,32 @@ list of one, a choice such as "B) Paris", and last the only label that is mentio
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import regex
 
-if TYPE_CHECKING:
-    import jsonschema
+from workbench.scorers.validity import schema_problem
 
-_PATTERN_TIMEOUT_S = 0.2
-_OBJECTS_LOOKED_AT = 50  # each try may read to the text's end
-_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_OPEN_THOUGHT = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(r"^.*</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_OBJECTS_LOOKED_AT = 50
+_OPENINGS_LOOKED_AT = 1000  # of what may be an object; each try may read to the text's end
+_DEEPEST = 100  # of lists and objects in one another; what is done with them later recurses
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]", re.IGNORECASE)
+_FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_OPENING = re.compile(r'\{\s*["}]')
 _ANNOUNCED = re.compile(
-    r"\b(?:final answer|answer|label|category|class|choice)\b[*_]*\s*(?:is\b)?[*_]*\s*[:=]\s*", re.I
+    r"\b(?:final answer|answer|label|category|class|choice)\b[*_\s]*(?:is\b[*_\s]*)?[:=]\s*", re.IGNORECASE
 )
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
-_CHOICE = re.compile(r"\(?([A-Za-z])(?:[).:]|\s*$)")
+_CHOICE = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?!\w)|\s*$)")
+_BRACKETED = re.compile(r"(?<!\w)([A-Za-z])\)")
+# "A cat" and "I think" are no choices, "A is right" is.
+_WORD_BEHIND = re.compile(r"\s+(?!(?:is|was|because|since|as|and|or|but)\b)\w")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def parse_answer(
     if schema is not None:
         value, problem = _read_json(said, schema)
     elif labels is not None:
-        value, problem = _read_label(said, labels, aliases or {})
+        value, problem = _read_label(said, _vocabulary(labels, aliases or {}))
     else:
         value, problem = (said, None) if said else (None, "empty answer")
     return Answer(text, value, problem is None, problem, said)
@@ -75,15 +79,26 @@ def parse_answer(
 
 def without_thoughts(text: str) -> str | None:
     """What is said aloud; None where a thought never ends."""
-    said = _THOUGHT.sub("", text)
-    said = _END_OF_THOUGHT.sub("", said)  # a template may have opened the thought for the model
-    return None if _OPEN_THOUGHT.search(said) else said.strip()
+    said: list[str] = []
+    begins: int | None = 0  # where what is said goes on; None within a thought
+    for tag in _THOUGHT.finditer(text):
+        if tag.group(1) or tag.group(2):
+            if begins is not None:  # a template has opened the thought for the model
+                said.clear()
+            begins = tag.end()
+        elif begins is not None:
+            said.append(text[begins : tag.start()])
+            begins = None
+    return None if begins is None else "".join([*said, text[begins:]]).strip()
 
 
 def _read_json(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
     first: tuple[Any, str] | None = None
-    for value in _json_objects(said):
-        problem = schema_problem(value, schema)
+    for value in islice(_json_objects(said), _OBJECTS_LOOKED_AT):
+        try:
+            problem = schema_problem(value, schema)
+        except TimeoutError:
+            return value, "a pattern of the schema took too long"
         if problem is None:
             return value, None
         first = first or (value, problem)
@@ -92,98 +107,174 @@ def _read_json(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
 
 def _json_objects(said: str) -> Iterator[dict[str, Any]]:
     """Every JSON object that an answer may mean: the whole text, fenced blocks, objects with text around."""
-    texts = [said, *(block.strip() for block in _FENCE.findall(said))]
-    for text in texts:
-        value, _ = _decoded(text)
+    after = 0
+    if said.startswith("{"):
+        value, end = _decoded(said)
+        after = end if isinstance(value, dict) else 1
         if isinstance(value, dict):
             yield value
-    start = said.find("{")
-    for _ in range(_OBJECTS_LOOKED_AT):
-        if start < 0:
+    for block in _FENCE.finditer(said):
+        value, _ = _decoded(block.group(1).strip())
+        if isinstance(value, dict):
+            yield value
+    unread = 4 * len(said) + 100_000  # characters that may still be read
+    for _ in range(_OPENINGS_LOOKED_AT):
+        opening = _OPENING.search(said, after)
+        if opening is None or unread < 0:
             return
-        value, length = _decoded(said[start:])
+        value, end = _decoded(said, opening.start())
+        unread -= end - opening.start()
+        after = opening.start() + 1
         if isinstance(value, dict):
+            after = end
             yield value
-        start = said.find("{", start + max(length, 1))
 
 
-def _decoded(text: str) -> tuple[Any, int]:
-    try:
-        return json.JSONDecoder(parse_constant=_refuse).raw_decode(text)
-    except (ValueError, RecursionError):
-        return None, 0
+def listed(text: str, separator: str = "\n") -> list[Any]:
+    """The entries of a list in a text: a JSON list, also fenced; else its lines, without bullets, and their parts."""
+    for candidate in (text, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
+        value, _ = _decoded(candidate.strip())
+        if isinstance(value, list):
+            return value
+    lines = [_BULLET.sub("", line) for line in text.splitlines()]
+    return [part.strip() for line in lines for part in line.split(separator) if part.strip()]
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def schema_problem(value: Any, schema: dict[str, Any]) -> str | None:
-    """Where a value breaks a JSON schema, without repeating the value; None where it keeps it."""
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError("a number beyond all that is computed with")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def _decoded(text: str, start: int = 0) -> tuple[Any, int]:
+    """The JSON value at a place of a text and where it ends; None and how far it was read where there is none."""
     try:
-        failure = next(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), None)
-    except RecursionError:
-        return "nested too deep for the schema"
-    if failure is None:
-        return None
-    field = ".".join(str(part) for part in failure.absolute_path) or "the object"
-    return f"breaks the schema at {field} ({failure.validator})"
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as failure:
+        return None, max(failure.pos, start)
+    except (ValueError, RecursionError):
+        return None, min(start + 20_000, len(text))
+    if text.count("{", start, end) + text.count("[", start, end) > _DEEPEST and _depth(value) > _DEEPEST:
+        return None, end
+    return value, end
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are in one another, without recursion."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """How the labels of an eval set are written.
+
+    Attributes:
+        labels: the labels themselves.
+        names: label by plain spelling, aliases included.
+        words: finds the spellings in a plain text, the longest first: "not spam" is no "spam".
+        letters: finds spellings of one character, as they are written: "a" and "I" are words of most sentences.
+    """
+
+    labels: frozenset[str]
+    names: dict[str, str]
+    words: regex.Pattern[str]
+    letters: regex.Pattern[str]
+
+    def of(self, text: str) -> str | None:
+        """The label that a text is, without regard to case, quotes and what else stands around."""
+        return self.names.get(_plain(text))
+
+    def choice(self, text: str) -> str | None:
+        """The label, a single letter, that a text begins with as a choice does: "B) Paris", but not "A) or B)"."""
+        found = _CHOICE.match(text.strip(" \"'`*"))
+        several = len({each.casefold() for each in _BRACKETED.findall(text)} & self.names.keys()) > 1
+        return self.names.get(found.group(1).casefold()) if found and not several else None
+
+    def mentioned(self, text: str) -> set[str]:
+        """All labels in a text."""
+        text = " ".join(text.split())
+        found = {self.names[each.group()] for each in self.words.finditer(text.casefold())}
+        for letter in self.letters.finditer(text):
+            if letter.group() not in "aAI" or not _WORD_BEHIND.match(text, letter.end()):
+                found.add(self.names[letter.group().casefold()])
+        return found
+
+
+def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> _Vocabulary:
+    return _compiled(tuple(labels), tuple((label, tuple(others)) for label, others in aliases.items()))
 
 
 @lru_cache(maxsize=64)
-def _validator(schema: str) -> jsonschema.Draft202012Validator:
-    import jsonschema  # 1.5 s where format checkers are installed
-    from referencing import Registry
-
-    # The schema comes with an eval set, which is untrusted: nothing is fetched, and patterns have a time-out.
-    extend: Any = jsonschema.validators.extend
-    timed = extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
-    validator: jsonschema.Draft202012Validator = timed(json.loads(schema), registry=Registry())
-    return validator
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    import jsonschema
-
-    if isinstance(instance, str):
-        try:
-            found = regex.search(pattern, instance, timeout=_PATTERN_TIMEOUT_S)
-        except TimeoutError:
-            found = None
-        if not found:
-            yield jsonschema.ValidationError("does not match the pattern")
+def _compiled(labels: tuple[str, ...], aliases: tuple[tuple[str, tuple[str, ...]], ...]) -> _Vocabulary:
+    spellings = [(label, label) for label in labels]
+    spellings += [(other, label) for label, others in aliases for other in others]
+    names: dict[str, str] = {}
+    for spelling, label in spellings:
+        if _plain(spelling):
+            names.setdefault(_plain(spelling), label)
+    words = [name for name in names if len(name) > 1]
+    letters = [spelling for spelling, _ in spellings if len(spelling) == 1 and spelling.casefold() in names]
+    return _Vocabulary(
+        frozenset(labels),
+        names,
+        _any_of(r"(?<!\w)\L<spellings>(?!\w)", words),
+        _any_of(r"(?<![\w.])\L<spellings>(?!['’.]?\w)", letters),
+    )
 
 
-def _read_label(
-    said: str, labels: Sequence[str], aliases: Mapping[str, Sequence[str]]
-) -> tuple[str | None, str | None]:
-    names = {_plain(label): label for label in labels}
-    for label, others in aliases.items():
-        names.update({_plain(other): label for other in others})
-    for text in _places(said):
-        if _plain(text) in names:
-            return names[_plain(text)], None
-        choice = _CHOICE.match(text.strip(" \"'`*"))
-        if choice and len(choice.group(1)) == 1 and choice.group(1).casefold() in names:
-            return names[choice.group(1).casefold()], None
-    mentioned = {label for name, label in names.items() if _mentions(said, name, label)}
-    if len(mentioned) == 1:
-        return mentioned.pop(), None
-    return None, "no label in the answer" if not mentioned else "several labels in the answer"
+def _any_of(pattern: str, spellings: list[str]) -> regex.Pattern[str]:
+    return regex.compile(pattern, spellings=spellings) if spellings else regex.compile(r"(?!)")
+
+
+def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
+    if said in known.labels:
+        return said, None
+    announced = list(_announced(said))
+    lines = [line for line in said.splitlines() if line.strip()]
+    for text in (said, *announced, *_alone(said, lines)):
+        label = known.of(text)
+        if label is not None:
+            return label, None
+    for text in (*announced, *lines[: len(lines) == 1]):
+        label = known.choice(text)
+        if label is not None:
+            return label, None
+    mentions = [known.mentioned(text) for text in (*announced[:1], said)]
+    for mentioned in mentions:
+        if len(mentioned) == 1:
+            return mentioned.pop(), None
+    if any(mentions):
+        return None, "several labels in the answer"
+    label = known.choice(said)
+    return label, None if label is not None else "no label in the answer"
 
 
 def _plain(text: str) -> str:
     return " ".join(text.strip(" \t\n\"'`*_.:;,()[]{}").split()).casefold()
 
 
-def _places(said: str) -> Iterator[str]:
-    """Where a label stands by itself: the whole text, behind the last announcement, a list or object of one."""
-    yield said
-    announced = list(_ANNOUNCED.finditer(said))
-    if announced:
-        behind = said[announced[-1].end() :].strip().splitlines()
+def _announced(said: str) -> Iterator[str]:
+    """What stands behind "Answer:" and the like to the end of its line, the last first."""
+    for announcement in reversed(list(_ANNOUNCED.finditer(said))[-_OBJECTS_LOOKED_AT:]):
+        behind = said[announcement.end() : announcement.end() + 1000].strip().splitlines()
         if behind:
             yield behind[0]
+
+
+def _alone(said: str, lines: Sequence[str]) -> Iterator[str]:
+    """A label that is in a list or object of one, or behind a bullet."""
     value, _ = _decoded(said)
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))
@@ -191,13 +282,5 @@ def _places(said: str) -> Iterator[str]:
         value = value[0]
     if isinstance(value, str):
         yield value
-    lines = [line for line in said.splitlines() if line.strip()]
     if len(lines) == 1:
         yield _BULLET.sub("", lines[0])
-
-
-def _mentions(said: str, name: str, label: str) -> bool:
-    # A single letter is a word of its own in most sentences ("a", "I"): it counts only as it is written in the labels.
-    flags = 0 if len(label) == 1 else re.IGNORECASE
-    wanted = label if len(label) == 1 else name
-    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", said, flags) is not None

@@ -10,21 +10,21 @@ A team's own is a function or a class with the decorator, in a notebook or behin
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeVar
 
-import regex
 from pydantic import Field, field_validator
 
 from workbench.errors import InputError
 from workbench.files import StrictModel
 from workbench.registry import Registry
 from workbench.scorers.answer import Answer
-
-PATTERN_TIMEOUT_S = 0.2
+from workbench.scorers.regexes import checked_pattern, extracted
+from workbench.scorers.values import plain
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class FieldScorer(Scorer):
     Attributes:
         field: the field of a JSON answer (`a.b` for a nested one); None where the answer itself is the value.
         key: the expectation to compare with; `field`, or the class's own, where left out.
-        extract: a regular expression that finds the value in a text answer: its first group, or all of it.
+        extract: a regular expression that finds the value in a text answer, or in the field: its first group, or all
+            of it.
         take: which match of `extract` counts.
     """
 
@@ -114,18 +115,18 @@ class FieldScorer(Scorer):
 
     def given(self, answer: Answer) -> Any:
         """The value in the answer, or None."""
-        if self.field is not None:
-            return dig(answer.value, self.field)
-        if self.extract is not None:
-            return extracted(self.extract, answer.said, self.take)
-        return answer.value
+        value = answer.value if self.field is None else dig(answer.value, self.field)
+        if self.extract is None:
+            return value
+        text = answer.said if self.field is None else value
+        return extracted(self.extract, text, self.take) if isinstance(text, str) else None
 
     def given_text(self, answer: Answer) -> str | None:
-        """The value as text: what the model said where it is no text."""
+        """The value as text: what the model said where there is no value, and none is looked for."""
         value = self.given(answer)
-        if value is None and (self.field or self.extract):
-            return None
-        return value if isinstance(value, str) else answer.said if value is None else str(value)
+        if value is None:
+            return None if self.field or self.extract else answer.said
+        return as_text(value)
 
     def check(self, expectations: dict[str, Any]) -> str | None:
         if self.expected_key not in expectations:
@@ -136,6 +137,11 @@ class FieldScorer(Scorer):
         return None
 
 
+def as_text(value: Any) -> str:
+    """A value as it stands in an answer: text by itself, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def dig(value: Any, path: str) -> Any:
     """A field of nested objects, `a.b`; None where it is not there."""
     for part in path.split("."):
@@ -143,53 +149,25 @@ def dig(value: Any, path: str) -> Any:
     return value
 
 
-def checked_pattern(pattern: str) -> str:
-    """A regular expression that compiles.
-
-    Raises:
-        ValueError: it does not.
-    """
-    try:
-        _compiled(pattern)
-    except (regex.error, RecursionError) as failure:
-        raise ValueError(f"not a regular expression: {failure}") from None
-    return pattern
-
-
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> regex.Pattern[str]:
-    return regex.compile(pattern)
-
-
-def extracted(pattern: str, text: str, take: str = "first") -> str | None:
-    """What a pattern finds: its first group, or the whole match. Patterns come with eval sets: they have a time-out."""
-    try:
-        found = list(_compiled(pattern).finditer(text, timeout=PATTERN_TIMEOUT_S))
-    except TimeoutError:
-        return None
-    if not found:
-        return None
-    match = found[0 if take == "first" else -1]
-    return next((group for group in match.groups() if group is not None), match.group())
-
-
 def class_figures(name: str, classes: Sequence[Any], given: Any, accepted: Collection[Any]) -> dict[str, float]:
     """The classes of an item as numbers, from which the evidence makes macro-F1 and balanced accuracy.
 
     `class.<name>.expected` and `class.<name>.given` are positions among the classes, -1 for none of them. Where several
-    classes are accepted, the given one is the expected one if it is among them.
+    classes are accepted, the given one is the expected one if it is among them. An item that rightly has no class has
+    no figures.
     """
-    order = {_class_key(value): position for position, value in enumerate(classes)}
-    answered = order.get(_class_key(given), -1)
-    right = [order[_class_key(value)] for value in accepted if _class_key(value) in order]
-    if not right:
+    order = _positions(tuple(map(plain, classes)))
+    answered = -1 if given is None else order.get(plain(given), -1)
+    right = [order[plain(value)] for value in accepted if value is not None and plain(value) in order]
+    if not right or (given is None and None in accepted):
         return {}
     expected = answered if answered in right else right[0]
     return {f"class.{name}.expected": float(expected), f"class.{name}.given": float(answered)}
 
 
-def _class_key(value: Any) -> str:
-    return " ".join(str(value).split()).casefold()
+@lru_cache(maxsize=256)
+def _positions(classes: tuple[str, ...]) -> dict[str, int]:
+    return {name: position for position, name in enumerate(classes)}
 
 
 SCORERS: Registry[type[Scorer]] = Registry("workbench.scorers", "scorer")
@@ -220,7 +198,14 @@ def as_scorer(thing: Any) -> type[Scorer]:
     class FunctionScorer(Scorer):
         def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
             given = thing(answer, expectations)
-            return given if isinstance(given, Score) else Score(float(given))
+            if isinstance(given, Score):
+                return given
+            try:
+                return Score(float(given))
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"scorer '{self.type}' gave a {type(given).__name__}: a score is a number, a bool or a Score."
+                ) from None
 
     return FunctionScorer
 

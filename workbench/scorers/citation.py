@@ -11,11 +11,13 @@ from collections import Counter
 from typing import Any, Literal
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.base import FieldScorer, Score, as_text, scorer
 from workbench.scorers.exact import normalized
 
-_LEAD = re.compile(r"^(?:(?:clause|section|sec|article|art|paragraph|para|rule|no|item|§+)\W*\s*)+", re.IGNORECASE)
-_SEVERAL = re.compile(r"\s*(?:,|;|/|\band\b|&|\+)\s*", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^(?:(?:(?:clause|section|sec|article|art|paragraph|para|rule|no|item)s?(?![^\W\d_])|§)\W*)+", re.IGNORECASE
+)
+_SEVERAL = re.compile(r",|;|/|\band\b|&|\+", re.IGNORECASE)
 
 
 def clause(text: str) -> str:
@@ -48,11 +50,14 @@ class CitationScorer(FieldScorer):
         return self.key or self.field or "citation"
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        given = self.given_text(answer)
+        value = self.given(answer)
+        cites = [as_text(each) for each in value if each is not None] if isinstance(value, list) else None
+        given = self.given_text(answer) if cites is None else ", ".join(cites)
         accepted = [str(value) for value in self.accepted(expectations)]
         if not given:
             return Score(0.0)
         if self.match == "span":
             return Score(max(overlap(given, value) for value in accepted))
-        cited = {clause(part) for part in _SEVERAL.split(given)} - {""}
-        return Score(float(bool(cited) and cited <= {clause(value) for value in accepted}))
+        wanted = {clause(value) for value in accepted}
+        cited = {clause(given)} if clause(given) in wanted else {clause(part) for part in _SEVERAL.split(given)} - {""}
+        return Score(float(bool(cited) and cited <= wanted))

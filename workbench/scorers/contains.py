@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, scorer
-from workbench.scorers.exact import Ignored, normalized
+from workbench.scorers.base import FieldScorer, Score, as_text, scorer
+from workbench.scorers.exact import Ignored, normalized, nothing_left
 
 
 @scorer("contains")
@@ -26,12 +26,15 @@ class ContainsScorer(FieldScorer):
     want: Literal["all", "any", "none"] = "all"
     ignore: list[Ignored] = ["case"]
 
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        return super().check(expectations) or nothing_left(self.ignore, self.accepted(expectations), self.expected_key)
+
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
         if text is None:
             return Score(0.0)
         given = normalized(text, self.ignore)
-        found = [normalized(str(phrase), self.ignore) in given for phrase in self.accepted(expectations)]
+        found = [normalized(as_text(phrase), self.ignore) in given for phrase in self.accepted(expectations)]
         if self.want == "all":
             return Score(sum(found) / len(found))
         return Score(float(any(found) if self.want == "any" else not any(found)))

@@ -6,11 +6,14 @@ scorers: [{type: date, day_first: true}]       # how 03/04/2026 reads; left out,
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
+
+from pydantic import field_validator
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, scorer
-from workbench.scorers.values import LANGUAGES, days
+from workbench.scorers.values import LANGUAGES, days, known_languages
 
 
 @scorer("date")
@@ -26,7 +29,12 @@ class DateScorer(FieldScorer):
     day_first: bool | None = None
     languages: list[str] = list(LANGUAGES)
 
-    def _days(self, value: Any) -> frozenset[Any]:
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: list[str]) -> list[str]:
+        return known_languages(languages)
+
+    def _days(self, value: Any) -> frozenset[date]:
         return days(str(value), self.day_first, tuple(self.languages))
 
     def check(self, expectations: dict[str, Any]) -> str | None:
@@ -36,6 +44,6 @@ class DateScorer(FieldScorer):
         return problem
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        given = self.given_text(answer)
-        found = self._days(given.strip(" .\n")) if given else frozenset()
+        given = None if isinstance(self.given(answer), dict | list) else self.given_text(answer)
+        found = self._days(given) if given else frozenset()
         return Score(float(any(found & self._days(value) for value in self.accepted(expectations))))

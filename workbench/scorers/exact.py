@@ -11,7 +11,7 @@ import unicodedata
 from typing import Any, Literal
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.base import FieldScorer, Score, as_text, scorer
 
 Ignored = Literal["case", "punctuation", "articles", "accents"]
 
@@ -29,6 +29,13 @@ def normalized(text: str, ignore: list[Ignored]) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def nothing_left(ignore: list[Ignored], accepted: list[Any], key: str) -> str | None:
+    """A problem where an expected text has nothing that is not ignored: every answer would have it."""
+    if all(normalized(as_text(value), ignore) for value in accepted):
+        return None
+    return f"expectations.{key} has nothing but what is ignored. Change it, or 'ignore'"
+
+
 @scorer("exact")
 class ExactScorer(FieldScorer):
     """Equality of text, white space aside. See `FieldScorer`.
@@ -42,6 +49,9 @@ class ExactScorer(FieldScorer):
     ignore: list[Ignored] = []
     match: Literal["whole", "begins", "ends"] = "whole"
 
+    def check(self, expectations: dict[str, Any]) -> str | None:
+        return super().check(expectations) or nothing_left(self.ignore, self.accepted(expectations), self.expected_key)
+
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
         if text is None:
@@ -50,7 +60,7 @@ class ExactScorer(FieldScorer):
         return Score(float(any(self._agrees(given, value) for value in self.accepted(expectations))))
 
     def _agrees(self, given: str, expected: Any) -> bool:
-        wanted = normalized(str(expected), self.ignore)
+        wanted = normalized(as_text(expected), self.ignore)
         if self.match == "begins":
             return given.startswith(wanted)
         return given.endswith(wanted) if self.match == "ends" else given == wanted

@@ -23,7 +23,7 @@ from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, Scorer, scorer
 from workbench.scorers.values import days, plain
 
-_ENTRIES_LOOKED_AT = 100
+_ENTRIES_LOOKED_AT = 100  # what stands behind them counts as made up
 
 
 class FactField(StrictModel):
@@ -59,6 +59,9 @@ class FactsScorer(Scorer):
             raise ValueError("scorer facts needs 'fields', or 'recall: true' for an answer in plain text")
         return self
 
+    def applies(self, expectations: dict[str, Any]) -> bool:
+        return not self.optional or self.key in expectations
+
     def check(self, expectations: dict[str, Any]) -> str | None:
         facts = expectations.get(self.key)
         if not isinstance(facts, list) or not all(isinstance(fact, dict) for fact in facts):
@@ -71,14 +74,19 @@ class FactsScorer(Scorer):
 
     def _unfit(self, fact: dict[str, Any]) -> str | None:
         terms = fact.get("terms")
-        if not isinstance(terms, list) or not terms or not all(isinstance(group, list) and group for group in terms):
+        if not isinstance(terms, list) or not terms or not all(_is_group(group) for group in terms):
             return 'needs "terms": a list of groups, each a list of alternatives'
-        if self.fields and fact.get("field") not in self.fields:
+        if self.fields and fact.get("field") not in list(self.fields):
             return f'needs "field": one of {", ".join(self.fields)}'
+        if not isinstance(fact.get("optional", False), bool):
+            return 'has an "optional" that is neither true nor false'
         compare = self.fields[fact["field"]].compare if self.fields else {}
         missing = next((name for name in compare if name not in fact), None)
         if missing:
             return f'needs "{missing}" (null where the text does not say)'
+        for name in (name for name, kind in compare.items() if kind == "date"):
+            if not all(value is None or days(str(value)) for value in _alternatives(fact[name])):
+                return f'has a "{name}" that is not a date'
         unknown = set(fact) - {"field", "terms", "optional", *compare}
         return f"has keys that nothing looks at: {', '.join(sorted(unknown))}" if unknown else None
 
@@ -91,8 +99,9 @@ class FactsScorer(Scorer):
         for name, spec in self.fields.items():
             facts = [fact for fact in expectations[self.key] if fact["field"] == name]
             entries = value.get(name)
-            entries = entries[:_ENTRIES_LOOKED_AT] if isinstance(entries, list) else []
-            found, counted, wanted = _pair(spec, entries, facts)
+            entries = entries if isinstance(entries, list) else []
+            found, counted, wanted = _pair(spec, entries[:_ENTRIES_LOOKED_AT], facts)
+            counted += len(entries[_ENTRIES_LOOKED_AT:])
             right, given, expected = right + found, given + counted, expected + wanted
             metrics[f"facts.{name}"] = 2 * found / (counted + wanted) if counted + wanted else 1.0
         recall = right / expected if expected else 1.0
@@ -138,7 +147,7 @@ def _credit(spec: FactField, entry: Any, fact: dict[str, Any]) -> float:
 
 
 def _agrees(kind: str, given: Any, expected: Any) -> float:
-    accepted = expected if isinstance(expected, list) else [expected]
+    accepted = _alternatives(expected)
     if given is None or given == "":
         return float(None in accepted)
     for value in accepted:
@@ -151,6 +160,15 @@ def _agrees(kind: str, given: Any, expected: Any) -> float:
         if kind == "name" and _same_name(str(given), str(value)):
             return 1.0
     return 0.0
+
+
+def _alternatives(expected: Any) -> list[Any]:
+    return expected if isinstance(expected, list) else [expected]
+
+
+def _is_group(group: Any) -> bool:
+    """Whether it is a list of terms, none of them so empty that every text has it."""
+    return isinstance(group, list) and bool(group) and all(str(term).strip() for term in group)
 
 
 def _same_name(given: str, expected: str) -> bool:
@@ -166,4 +184,5 @@ def states(text: str, terms: list[list[str]]) -> bool:
 
 @lru_cache(maxsize=16384)
 def _at_word(term: str) -> re.Pattern[str]:
-    return re.compile(r"(?<!\w)" + re.escape(" ".join(term.casefold().split())))
+    words = " ".join(term.casefold().split())
+    return re.compile((r"\b" if re.match(r"\w", words) else "") + re.escape(words))

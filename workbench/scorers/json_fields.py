@@ -14,7 +14,7 @@ from pydantic import Field
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, Scorer, class_figures, scorer
-from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, similarity
+from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, similarity, unaliased
 
 _LABELS_OF_A_FIELD = 100
 
@@ -46,6 +46,9 @@ class JsonFieldsScorer(Scorer):
                 raise ValueError(f"field {name}: {failure}") from None
         return self.model_copy(update={"fields": told})
 
+    def applies(self, expectations: dict[str, Any]) -> bool:
+        return not self.optional or not self.fields.keys().isdisjoint(expectations)
+
     def check(self, expectations: dict[str, Any]) -> str | None:
         for name, spec in self.fields.items():
             if name not in expectations:
@@ -61,7 +64,7 @@ class JsonFieldsScorer(Scorer):
     def stratum(self, expectations: dict[str, Any]) -> str | None:
         for name, spec in self.fields.items():
             if spec.type == "label" and spec.levels:
-                return str(_alternatives(expectations[name])[0])
+                return next((str(value) for value in _alternatives(expectations[name]) if value is not None), None)
         return None
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
@@ -71,11 +74,19 @@ class JsonFieldsScorer(Scorer):
         for name, spec in self.fields.items():
             classes = [False, True] if spec.type == "boolean" else spec.levels or []
             if 2 <= len(classes) <= _LABELS_OF_A_FIELD:
-                metrics.update(class_figures(name, classes, given.get(name), _alternatives(expectations[name])))
+                value = _class_of(spec, given.get(name))
+                metrics.update(class_figures(name, classes, value, _alternatives(expectations[name])))
         if self.average == "mean":
             return Score(math.fsum(each.f1 for each in counts.values()) / len(counts), metrics)
         total: Counts = sum(counts.values(), start=NOTHING)
         return Score(total.f1, metrics)
+
+
+def _class_of(spec: FieldSpec, value: Any) -> Any:
+    """A value as the class that it is compared as."""
+    if spec.type == "boolean":
+        return value if value is None or isinstance(value, bool) else ""
+    return unaliased(value, spec.aliases) if spec.type == "label" else value
 
 
 def _alternatives(expected: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, Scorer, class_figures, dig, scorer
-from workbench.scorers.values import plain
+from workbench.scorers.values import plain, unaliased
 
 
 @scorer("label")
@@ -44,6 +44,10 @@ class LabelScorer(FieldScorer):
         unknown = sorted(set(self.aliases) - set(known or self.aliases))
         if unknown:
             raise ValueError(f"aliases are of labels ({', '.join(known or [])}), and '{unknown[0]}' is none")
+        spelled = {plain(label): label for label in known or self.aliases}
+        for label, other in ((label, other) for label, others in self.aliases.items() for other in others):
+            if spelled.setdefault(plain(other), label) != label:
+                raise ValueError(f"'{other}' is an alias of '{label}', and stands for '{spelled[plain(other)]}' too")
         return self.model_copy(update={"labels": known})
 
     def aliases_of_labels(self) -> dict[str, list[str]]:
@@ -64,9 +68,8 @@ class LabelScorer(FieldScorer):
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self.given(answer)
-        known = {plain(other): label for label, others in self.aliases.items() for other in others}
-        if given is not None and plain(given) in known:
-            given = known[plain(given)]
+        if given is not None:
+            given = unaliased(given, self.aliases)
         accepted = self.accepted(expectations)
         right = given is not None and plain(given) in {plain(label) for label in accepted}
         name = self.name or self.field or "label"

@@ -5,14 +5,14 @@ scorers: [{type: money, field: total}]
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field
 
+from workbench.scorers.amounts import amount
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, scorer
-from workbench.scorers.values import FieldSpec, amount, similarity
+from workbench.scorers.values import FieldSpec, similarity
 
 
 @scorer("money")
@@ -33,6 +33,7 @@ class MoneyScorer(FieldScorer):
         return problem
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        spec = FieldSpec(type="money", tolerance=float(Decimal(str(self.tolerance))))
-        given = self.given_text(answer)
+        spec = FieldSpec(type="money", tolerance=self.tolerance)
+        value = self.given(answer)
+        given = value if isinstance(value, int | float | dict | list) else self.given_text(answer)
         return Score(max((similarity(spec, given, value) for value in self.accepted(expectations)), default=0.0))

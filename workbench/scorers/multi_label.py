@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from workbench.scorers.answer import Answer
+from pydantic import Field
+
+from workbench.scorers.answer import Answer, listed
 from workbench.scorers.base import FieldScorer, Score, scorer
 from workbench.scorers.values import plain
 
@@ -23,7 +25,7 @@ class MultiLabelScorer(FieldScorer):
     """
 
     type: Literal["multi_label"]
-    separator: str = ","
+    separator: str = Field(default=",", min_length=1)
     match: Literal["f1", "jaccard", "exact"] = "f1"
 
     @property
@@ -37,9 +39,12 @@ class MultiLabelScorer(FieldScorer):
         return None
 
     def labels_of(self, value: Any) -> set[str]:
-        """The labels in a list, or in a text with separators."""
-        parts = value.split(self.separator) if isinstance(value, str) else value if isinstance(value, list) else []
-        return {plain(str(part).strip(" \"'[]*-")) for part in parts if str(part).strip(" \"'[]*-")}
+        """The labels in a list, or in a text with separators, bullets or lines between them."""
+        if isinstance(value, str):
+            value = listed(value, self.separator)
+        parts = value if isinstance(value, list) else []
+        labels = {plain(str(part).strip(" \"'[]*-")) for part in parts if part is not None}
+        return labels - {""}
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         value = self.given(answer)

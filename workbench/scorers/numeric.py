@@ -6,16 +6,14 @@ scorers: [{type: numeric, relative: 0.05, take: last}]    # the last number of a
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 from pydantic import Field
 
+from workbench.scorers.amounts import figures, number
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, scorer
-from workbench.scorers.values import number
-
-_NUMBER = re.compile(r"[-−+]?(?:\d{1,3}(?:[,' ]\d{3})+|\d+)?\.?\d+(?:[eE][-+]?\d{1,3})?")
+from workbench.scorers.values import near
 
 
 @scorer("numeric")
@@ -42,15 +40,11 @@ class NumericScorer(FieldScorer):
         value = answer.said if value is None and not self.field and not self.extract else value
         if not isinstance(value, str):
             return number(value)
-        found = _NUMBER.findall(value)
-        if not found:
-            return None
-        return number(re.sub(r"[,' ]", "", found[0 if self.take == "first" else -1]).replace("−", "-"))
+        read = (figure.value(point_groups=bool(figure.currency)) for figure in figures(value))
+        found = [each for each in read if each is not None]
+        return number(float(found[0 if self.take == "first" else -1])) if found else None
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self._given_number(answer)
         expected = [number(value) for value in self.accepted(expectations)]
-        return Score(float(given is not None and any(self._near(given, value) for value in expected)))
-
-    def _near(self, given: float, expected: float | None) -> bool:
-        return expected is not None and abs(given - expected) <= max(self.tolerance, self.relative * abs(expected))
+        return Score(float(any(near(given, value, self.tolerance, self.relative) for value in expected)))

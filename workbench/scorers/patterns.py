@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, checked_pattern, extracted, scorer
+from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.regexes import checked_pattern, is_found
 
 
 @scorer("regex")
@@ -20,7 +21,7 @@ class RegexScorer(FieldScorer):
 
     Attributes:
         pattern: for all items; left out, each item's expectation holds its own.
-        want: `none` turns it round: 1 where no pattern is found.
+        want: `none` turns it round: 1 where no pattern is found. A pattern that takes too long scores 0 either way.
     """
 
     type: Literal["regex"]
@@ -35,6 +36,9 @@ class RegexScorer(FieldScorer):
     @property
     def expected_key(self) -> str:
         return self.key or "pattern"
+
+    def applies(self, expectations: dict[str, Any]) -> bool:
+        return self.pattern is not None or super().applies(expectations)
 
     def _patterns(self, expectations: dict[str, Any]) -> list[str]:
         return [self.pattern] if self.pattern is not None else [str(each) for each in self.accepted(expectations)]
@@ -56,5 +60,8 @@ class RegexScorer(FieldScorer):
         text = self.given_text(answer)
         if text is None:
             return Score(0.0)
-        found = any(extracted(pattern, text) is not None for pattern in self._patterns(expectations))
+        try:
+            found = any(is_found(pattern, text) for pattern in self._patterns(expectations))
+        except TimeoutError:
+            return Score(0.0)
         return Score(float(found if self.want == "any" else not found))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.answer import Answer, listed
+from workbench.scorers.base import FieldScorer, Score, Scorer, dig, scorer
 from workbench.scorers.values import FieldSpec, compared, similarity
 
 
@@ -17,7 +17,7 @@ from workbench.scorers.values import FieldSpec, compared, similarity
 class SetF1Scorer(FieldScorer):
     """F1 of two lists, entries paired one to one. See `FieldScorer`; here a list is the set, not alternatives.
 
-    A text answer has an entry a line, bullets aside.
+    A text answer is a JSON list, or has an entry a line, bullets aside.
 
     Attributes:
         of: what the entries are; see `values.FieldSpec`.
@@ -26,18 +26,24 @@ class SetF1Scorer(FieldScorer):
     type: Literal["set_f1"]
     of: FieldSpec = FieldSpec(type="text")
 
+    def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
+        where: Any = schema
+        for part in (self.field or "").split("."):
+            where = dig(where, f"properties.{part}")
+        return self.model_copy(update={"of": self.of.with_schema(dig(where, "items"))})
+
     def check(self, expectations: dict[str, Any]) -> str | None:
         expected = expectations.get(self.expected_key)
         if not isinstance(expected, list):
             return f"scorer set_f1 needs expectations.{self.expected_key}: a list. Add it"
         if self.of.type not in ("list", "object") and any(similarity(self.of, each, each) != 1 for each in expected):
-            return f"an entry of expectations.{self.expected_key} is not a {self.of.type}. Mend it"
+            return f"an entry of expectations.{self.expected_key} is no {self.of.type}. Mend it"
         return None
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self.given(answer)
         if isinstance(given, str):
-            given = [line.strip().lstrip("-*•0123456789.) ") for line in given.splitlines() if line.strip()]
+            given = listed(given)
         counts = compared(FieldSpec(type="list", of=self.of), given, expectations[self.expected_key])
         figures = {
             "precision": counts.right / counts.given if counts.given else 1.0,

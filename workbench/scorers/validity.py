@@ -63,7 +63,9 @@ def schema_problem(value: Any, schema: dict[str, Any]) -> str | None:
     if failure is None:
         return None
     # A field that the schema does not name was made up by the model: it may hold anything.
-    path = (str(part) if isinstance(part, int) or json.dumps(part) in written else "?" for part in failure.absolute_path)
+    path = (
+        str(part) if isinstance(part, int) or json.dumps(part) in written else "?" for part in failure.absolute_path
+    )
     return f"breaks the schema at {'.'.join(path) or 'the object'} ({failure.validator})"
 
 

@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workbench.files import StrictModel
+from workbench.scorers.amounts import amount as amount
+from workbench.scorers.amounts import number as number
 
 Kind = Literal["label", "text", "number", "date", "money", "boolean", "ordinal", "list", "object"]
 LANGUAGES = ("en", "de", "fr", "es")
 _CENT = Decimal("0.005")
-_LISTED_AT_MOST = 1000  # entries of a list that are looked at: a matching takes n³
+_SHORT = 200  # characters of a text whose plain form is kept
+_PAIRS_LOOKED_AT = 1_000_000  # of entries of two lists; what is given beyond them counts as given in vain
+_A_LITTLE = 1e-6
 _DATE_LENGTH = 60
-_MONEY_LENGTH = 40
-_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
-_NUMERIC_DATE = re.compile(r"\s*\d{1,4}\s*[-/.]\s*\d{1,2}\s*[-/.]\s*\d{1,4}\s*")
-_SYMBOLS = {"€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "RM": "MYR", "Fr.": "CHF"}
-_CURRENCY = re.compile(r"(?<![A-Za-z])([A-Z]{3})(?![A-Za-z])|€|£|¥|₹|zł")
+_PIVOT = {False: 2000, True: 1900}  # of a year of two digits from 69 on, as in POSIX
+_ISO = re.compile(r"(?<!\w)(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:?\d\d[\d:.,+-]*)?(?![\d-])")
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)")
+_CLOCK = r"(?:[T,\s]+\d\d?:\d\d.*)?"
+_NUMERIC_DATE = re.compile(rf"(\d{{1,4}})\s?[-/.]\s?(\d{{1,2}})\s?[-/.]\s?(\d{{1,4}}){_CLOCK}")
+# "Date: ", "Freitag, den ", " (signed)"
+_AROUND_DATE = re.compile(
+    r"^[^\W\d]+(?: [^\W\d]+)?:\s*|\b(?:den|vom|el|on)\s+(?=\d|the\b)|\s*\([^()]*\)$", re.IGNORECASE
+)
 
 
 class FieldSpec(StrictModel):
@@ -61,6 +72,11 @@ class FieldSpec(StrictModel):
     def _short(cls, given: Any) -> Any:
         return {"type": given} if isinstance(given, str) else given
 
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: list[str]) -> list[str]:
+        return known_languages(languages)
+
     @model_validator(mode="after")
     def _whole(self) -> FieldSpec:
         if self.type == "list" and self.of is None:
@@ -82,6 +98,10 @@ class FieldSpec(StrictModel):
             if self.type == "ordinal" and len(enum) < 2:
                 raise ValueError("an ordinal needs its levels in order: 'levels', or an enum in the JSON schema")
             update["levels"] = enum or None
+        levels: list[Any] | None = update.get("levels", self.levels)
+        unknown = sorted(set(map(plain, self.aliases)) - set(map(plain, levels or self.aliases)))
+        if unknown:
+            raise ValueError(f"aliases are of labels ({', '.join(map(str, levels or []))}), and '{unknown[0]}' is none")
         if self.of is not None:
             update["of"] = self.of.with_schema(schema.get("items"))
         if self.fields:
@@ -126,14 +146,28 @@ def compared(spec: FieldSpec, given: Any, expected: Any) -> Counts:
     accepted = expected if isinstance(expected, list) else [expected]
     if given is None:
         return NOTHING if None in accepted else Counts(0.0, 0, 1)
-    wanted = [value for value in accepted if value is not None]
-    best = max((similarity(spec, given, value) for value in wanted), default=0.0)
-    return Counts(best, 1, 1 if wanted else 0)
+    return Counts(_right(spec, given, expected), 1, int(any(value is not None for value in accepted)))
+
+
+def _right(spec: FieldSpec, given: Any, expected: Any) -> float:
+    """`compared(…).right` alone: it is asked for every pair of two lists."""
+    if spec.type == "list":
+        return compared(spec, given, expected).right
+    if spec.type == "object":
+        left, right = _object(given), _object(expected)
+        return math.fsum([_right(inner, left.get(name), right.get(name)) for name, inner in spec.fields.items()])
+    if given is None or expected is None:
+        return 0.0
+    if isinstance(expected, list):
+        return max((similarity(spec, given, value) for value in expected if value is not None), default=0.0)
+    if type(given) is type(expected) is str and given == expected:
+        return 1.0  # most are
+    return similarity(spec, given, expected)
 
 
 def _entries(value: Any) -> list[Any]:
     entries = value if isinstance(value, list) else [] if value is None else [value]
-    return [entry for entry in entries if entry is not None][:_LISTED_AT_MOST]
+    return [entry for entry in entries if entry is not None]
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -142,23 +176,49 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _lists(spec: FieldSpec, given: Sequence[Any], expected: Sequence[Any]) -> Counts:
     """Entries are paired so that most of them agree; what is left over counts as given, or as expected, in vain."""
+    if spec.type in ("text", "label") and not any(isinstance(entry, list) for entry in expected):
+        left = Counter(_spelling(spec, entry) for entry in given if not isinstance(entry, dict | list))
+        right = Counter(_spelling(spec, entry) for entry in expected)
+        return Counts((left & right).total(), len(given), len(expected))
+    looked_at = given[: _PAIRS_LOOKED_AT // max(1, len(expected))]
+    pairs = [[_right(spec, left, right) for right in expected] for left in looked_at]
+    for column, entry in enumerate(expected):
+        if _may_be_null(spec, entry):  # pairing what may be left out makes more expected: so it goes last
+            without = compared(spec, None, entry).expected
+            for row, left in enumerate(looked_at):
+                if pairs[row][column] > 0:
+                    pairs[row][column] -= _A_LITTLE * (compared(spec, left, entry).expected - without)
     total = NOTHING
-    for entry in given:
-        total += Counts(0.0, compared(spec, entry, None).given, 0)
-    for entry in expected:
-        total += Counts(0.0, 0, compared(spec, None, entry).expected)
-    pairs = [[compared(spec, left, right).right for right in expected] for left in given]
-    return total + Counts(matched(pairs), 0, 0)
+    unpaired, missed = set(range(len(given))), set(range(len(expected)))
+    for row, column in matched(pairs):
+        if pairs[row][column] > 0:
+            total += compared(spec, given[row], expected[column])
+            unpaired.remove(row)
+            missed.remove(column)
+    for row in unpaired:
+        total += Counts(0.0, compared(spec, given[row], None).given, 0)
+    for column in missed:
+        total += Counts(0.0, 0, compared(spec, None, expected[column]).expected)
+    return total
 
 
-def matched(similarities: Sequence[Sequence[float]]) -> float:
-    """The largest sum over pairs, each row and each column used once at most."""
+def _may_be_null(spec: FieldSpec, expected: Any) -> bool:
+    """Whether null is one of several accepted values, somewhere in it."""
+    if spec.type == "object":
+        return any(_may_be_null(inner, _object(expected).get(name)) for name, inner in spec.fields.items())
+    if spec.type == "list":
+        return any(_may_be_null(spec.of or spec, entry) for entry in _entries(expected))
+    return isinstance(expected, list) and None in expected
+
+
+def matched(similarities: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """The pairs of rows and columns with the largest sum, each row and each column used once at most."""
     if not similarities or not similarities[0]:
-        return 0.0
+        return []
     from scipy.optimize import linear_sum_assignment  # the assignment problem (Jonker-Volgenant, Crouse 2016)
 
     rows, columns = linear_sum_assignment(similarities, maximize=True)
-    return math.fsum(similarities[int(row)][int(column)] for row, column in zip(rows, columns, strict=True))
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]
 
 
 def similarity(spec: FieldSpec, given: Any, expected: Any) -> float:
@@ -170,26 +230,34 @@ def similarity(spec: FieldSpec, given: Any, expected: Any) -> float:
 
 def _same(spec: FieldSpec, given: Any, expected: Any) -> bool:
     if spec.type == "number":
-        left, right = number(given), number(expected)
-        if left is None or right is None:
-            return False
-        return abs(left - right) <= max(spec.tolerance or 1e-9, spec.relative * abs(right))
+        return near(number(given), number(expected), spec.tolerance or 1e-9, spec.relative)
     if spec.type == "money":
         return _same_money(given, expected, _CENT if spec.tolerance is None else Decimal(str(spec.tolerance)))
     if spec.type == "date":
-        languages = tuple(spec.languages)
-        right_days = days(str(expected), spec.day_first, languages)
-        return bool(days(str(given), spec.day_first, languages) & right_days)
+        return not days_of(spec, given).isdisjoint(days_of(spec, expected))
     if spec.type == "boolean":
         return isinstance(given, bool) and given == expected
     if isinstance(given, dict | list):
         return False
-    if spec.type == "label":
-        return plain(_unaliased(given, spec.aliases)) == plain(_unaliased(expected, spec.aliases))
-    return plain(given) == plain(expected)
+    return _spelling(spec, given) == _spelling(spec, expected)
 
 
-def _unaliased(value: Any, aliases: dict[str, list[str]]) -> Any:
+def near(given: float | None, expected: float | None, tolerance: float, relative: float) -> bool:
+    """Whether a number is within a tolerance, which itself is still right: 1.1 is 0.1 off 1.0."""
+    if given is None or expected is None:
+        return False
+    rounding = 4 * math.ulp(max(abs(given), abs(expected)))
+    return abs(given - expected) <= max(tolerance, relative * abs(expected)) + rounding
+
+
+def _spelling(spec: FieldSpec, value: Any) -> str:
+    return plain(unaliased(value, spec.aliases) if spec.type == "label" else value)
+
+
+def unaliased(value: Any, aliases: dict[str, list[str]]) -> Any:
+    """The label that a value is another spelling of; else the value."""
+    if not aliases:
+        return value
     return next((label for label, others in aliases.items() if plain(value) in map(plain, others)), value)
 
 
@@ -202,80 +270,88 @@ def _ordinal(levels: Sequence[str | int], given: Any, expected: Any) -> float:
 
 def plain(value: Any) -> str:
     """Text without regard to case, spaces and a full stop at the end."""
-    return " ".join(str(value).casefold().split()).rstrip(".")
+    text = value if isinstance(value, str) else str(value)
+    return _folded(text) if len(text) <= _SHORT else _folded.__wrapped__(text)
 
 
-def number(value: Any) -> float | None:
-    """A finite number, also one written as text ("1,234.5", "50 %"); None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        found = float(value)
-    except (ValueError, OverflowError):
-        read = amount(value) if isinstance(value, str) else None
-        return None if read is None else float(read[0])
-    return found if math.isfinite(found) else None
+@lru_cache(maxsize=16384)
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip(". ")
 
 
 def _same_money(given: Any, expected: Any, tolerance: Decimal) -> bool:
     left, right = amount(given), amount(expected)
-    if left is None or right is None or abs(left[0] - right[0]) >= tolerance + Decimal("1e-9"):
+    if left is None or right is None or abs(left[0] - right[0]) > tolerance:
         return False
     return left[1] is None or right[1] is None or left[1] == right[1]
 
 
-def amount(value: Any) -> tuple[Decimal, str | None] | None:
-    """An amount of money and its currency (ISO 4217), where it names one; a bare "$" names none.
+def days_of(spec: FieldSpec, value: Any) -> frozenset[date]:
+    """The days that a value may mean; none where it is no text."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return frozenset()
+    return days(str(value), spec.day_first, tuple(spec.languages))
 
-    Separators of thousands and decimals are told apart by what follows them: "1.020,00", "1,020" and "1 020" are 1020.
+
+def known_languages(languages: list[str]) -> list[str]:
+    """Languages whose dates can be read.
+
+    Raises:
+        ValueError: one is not known, or there is none.
     """
-    if isinstance(value, bool) or value is None or isinstance(value, dict | list):
-        return None
-    return _amount(str(value).strip()[:_MONEY_LENGTH])
+    from dateparser.data.languages_info import language_order  # 0.4 s
 
-
-@lru_cache(maxsize=65536)
-def _amount(text: str) -> tuple[Decimal, str | None] | None:
-    from price_parser import Price
-
-    found = Price.fromstring(text).amount
-    if found is None:
-        return None
-    negative = re.search(r"^[^\d]*[-−(]\s*[^\d\s]*\s*\d|\d\s*-\s*$", text) is not None
-    currency = _CURRENCY.search(text)
-    code = None if currency is None else currency.group(1) or _SYMBOLS[currency.group()]
-    return (-found if negative else found), code
+    unknown = next((language for language in languages if language not in language_order), None)
+    if unknown is not None or not languages:
+        raise ValueError(f"'{unknown or ''}' is no language, such as {', '.join(LANGUAGES)}")
+    return languages
 
 
 @lru_cache(maxsize=65536)
 def days(text: str, day_first: bool | None = None, languages: tuple[str, ...] = LANGUAGES) -> frozenset[date]:
     """The days that a date may mean: several where day and month cannot be told apart; none where it is no date."""
-    iso = _ISO.match(text.strip())
-    if iso:
-        try:
-            return frozenset([date(*map(int, iso.groups()))])
-        except ValueError:
-            return frozenset()
-    if not text.strip() or len(text) > _DATE_LENGTH:
+    text = text.strip().rstrip(".")
+    if len(text) > _DATE_LENGTH or not any(mark.isdigit() for mark in text):
         return frozenset()
-    orders = ["DMY", "MDY"] if day_first is None else ["DMY"] if day_first else ["MDY"]
-    if not _NUMERIC_DATE.fullmatch(text):
-        orders = orders[:1]  # with the month in letters there is one reading
-    found = (_day(text, order, languages) for order in orders)
-    return frozenset(day for day in found if day is not None)
+    iso = _ISO.findall(text) or _COMPACT.findall(text) * bool(_COMPACT.fullmatch(text))
+    if iso:
+        several = len(set(iso)) > 1 or any(mark.isdigit() for mark in _ISO.sub("", _COMPACT.sub("", text)))
+        return frozenset() if several else _calendar(iso)
+    numeric = _NUMERIC_DATE.fullmatch(text)
+    if numeric is None:
+        found = _named_day(text, languages)
+        return frozenset() if found is None else frozenset([found])
+    first, second, third = numeric.groups()
+    if len(first) == 4:
+        return _calendar([(first, second, third)])
+    year = third if len(third) == 4 else str(_PIVOT[int(third) >= 69] + int(third)) if len(third) == 2 else "0"
+    by_day, by_month = _calendar([(year, second, first)]), _calendar([(year, first, second)])
+    if day_first is None:
+        return by_day | by_month
+    return (by_day or by_month) if day_first else (by_month or by_day)
 
 
-def _day(text: str, order: str, languages: tuple[str, ...]) -> date | None:
+def _calendar(parts: Sequence[tuple[str, str, str]]) -> frozenset[date]:
+    """The days of years, months and days; without those that no calendar has."""
+    found = set()
+    for year, month, day in parts:
+        with suppress(ValueError):
+            found.add(date(int(year), int(month), int(day)))
+    return frozenset(found)
+
+
+def _named_day(text: str, languages: tuple[str, ...]) -> date | None:
+    """The day of a date with its month in letters."""
     import dateparser
 
     settings: Any = {
         "REQUIRE_PARTS": ["day", "month", "year"],
         "STRICT_PARSING": True,
         "PARSERS": ["absolute-time"],
-        "DATE_ORDER": order,
+        "DATE_ORDER": "DMY",
     }
     try:
-        found = dateparser.parse(text, languages=list(languages), settings=settings)
+        found = dateparser.parse(_AROUND_DATE.sub("", text), languages=list(languages), settings=settings)
     except (ValueError, OverflowError, RecursionError):
         return None
     return found.date() if found else None

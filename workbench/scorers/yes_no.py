@@ -11,12 +11,15 @@ from typing import Any, Literal
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, class_figures, scorer
 
-_WORD = re.compile(r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?(yes|no|true|false)\b", re.IGNORECASE)
+_WORD = re.compile(
+    r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?(yes|no|true|false)\b(?!(?:\W*(?:or|and)\W*|\s*/\s*)(?:yes|no|true|false)\b)",
+    re.IGNORECASE,
+)
 _MEANS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 def yes_or_no(value: Any) -> str | None:
-    """`yes` or `no`, for a boolean and for text that begins with it; None for anything else."""
+    """`yes` or `no`, for a boolean and for text that begins with it; None for anything else, "yes or no" too."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     found = _WORD.match(value) if isinstance(value, str) else None

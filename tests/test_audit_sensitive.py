@@ -1,0 +1,271 @@
+"""The audit's search for personal data and secrets: planted ones are found, numbers that only look alike are not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from audited import Rows, colors, found, says, tickets
+
+from workbench.audit import audit, presidio
+from workbench.audit.sensitive import kinds_in
+from workbench.errors import InputError
+
+AWS = "AKIA" + "IOSFODNN7EXAMPLE"
+FOUND = {
+    "e-mail address": [
+        "write to jane.roe@example.com",
+        "mailto:J+R@mail.example.co.uk.",
+        "josé@exämple.org",
+        "<a.b@example.net>",
+        "jane_roe@sub-domain.example.museum, please",
+    ],
+    "phone number": [
+        "call 555-0142",
+        "(212) 555-0142",
+        "212-555-0142 or 212.555.0142",
+        "1-800-555-0199",
+        "+1 212 555 0142",
+        "+44 20 7946 0958",
+        "+49 (0)30 901820",
+        "+491701234567",
+        "Tel.: 030/901820-11",
+        "TEL : 03-40210276",
+        "Phone No. 0161 496 0000",
+        "mobile: 07700900123",
+        "my phone number is 06 12 34 56 78",
+    ],
+    "social security number": ["SSN 219-09-9999", "his is 219-09-9999."],
+    "date of birth": [
+        "date of birth: 12 March 1985",
+        "DOB 03/12/1985",
+        "D.O.B. March 12, 1985",
+        "Geburtsdatum 12.03.1985",
+        "born on 12/03/1985",
+    ],
+    "card number's last digits": ["my card ending in 4471", "Visa ending 4471", "the debit card that ends in 4471"],
+    "card number": ["4111 1111 1111 1111", "card:5500-0000-0000-0004", "378282246310005", "3782 822463 10005"],
+    "bank account (IBAN)": [
+        "GB82 WEST 1234 5698 7654 32",
+        "DE89370400440532013000",
+        "pay to BE68 5390 0754 7034 NOW PLEASE",
+        "NO9386011117947",
+    ],
+    "private key": ["-----BEGIN RSA PRIVATE KEY-----\nMIIE", "-----BEGIN PRIVATE KEY-----"],
+    "access key": [
+        AWS,
+        "sk-proj-" + "a1B2" * 8,
+        "ghp_" + "a1B2" * 9,
+        "hf_" + "aB3d" * 8,
+        "xoxb-" + "12345-abcde-67890-fghij",
+        "AIza" + "Sy-A1b2C" * 4 + "abc",
+    ],
+    "web token": ["eyJ" + "hbGciOiJIUzI1NiJ9.eyJ" + "zdWIiOiIxMjM0In0.abcDEF123456_-"],
+    "password": [
+        "password: hunter22",
+        "Passwort = Sommer2026!",
+        "pwd is x9$kk!a",
+        "postgres://admin:s3cret@db.example",
+    ],
+}
+ALIKE = [
+    "order 4021-0276-11, item 2026-000142",
+    "invoice total 1,234,567.89 of 2026-03-12",
+    "100 200 3000\n250 400 1000",
+    "opening hours 09.00-17.00, 12.03.2026 to 14.03.2026",
+    "version 1.234.567.8901 of lodash@4.17.21",
+    "logo@2x.png and icon@3x.webp",
+    "git@github",
+    "UTC+0200, GMT +0530",
+    "+5 points, +12 % on the year, -3",
+    "Phone: 12.03.2026, missed",
+    "phone 2 of 3, mobile 4G, cell B12, fax 10",
+    "tel aviv 2026",
+    "ratio 16:9, score 21-15-21, 192.168.100.200",
+    "part no. A123-45-6789, 123-45-67890",
+    "000-12-3456 and 912-34-5678",
+    "the visa ends in 2027, the card ended the game 4471",
+    "my card ends on 31.12.",
+    "4111 1111 1111 1112",  # the check digit is wrong
+    "4006381333931",  # a barcode
+    "tracking 1Z 9999 9999 9999 9999",
+    "978-3-16-148410-0",
+    "GB82 WEST 1234 5698 7654 33",
+    "AB12 CDEF 3456 7890 1234",
+    "DE89 3704",
+    "password: yes",
+    "the password must have 12-characters",
+    "forgot my password. It is 2026 now",
+    "sk-learn-pipelines-and-estimators",
+    "-----BEGIN PUBLIC KEY-----",
+    "https://example.com/a:b@c",
+    "born on 4 July 1776 in Boston",
+    "DOB is a field of the form",
+    "0.4111111111111111",
+    "1752569999123",
+    "SKU 2125550142",
+    "the year 555-01",
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in FOUND.items() for text in texts])
+def test_what_is_personal_or_secret_is_found(kind: str, text: str) -> None:
+    assert kind in kinds_in(f"Dear all,\n{text}")
+    assert kind in kinds_in(text)
+
+
+@pytest.mark.parametrize("text", ALIKE)
+def test_what_only_looks_alike_is_not(text: str) -> None:
+    assert kinds_in(text) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 300_000, "a@" * 100_000, "+1-" * 100_000, "AB12 " * 80_000, "://a:" * 60_000, "\n" * 200_000]
+)
+def test_no_text_takes_long_to_search(text: str) -> None:
+    started = time.perf_counter()
+    kinds_in(text)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("sensitivity", ["public", "internal"])
+def test_an_item_that_is_not_restricted_is_named_with_what_it_holds(project: Path, sensitivity: str) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        says(items[7], "of jo@example.com, 555-0142", sensitivity=sensitivity)
+        says(items[9], "of al@example.com")
+
+    (finding,) = audit(colors(project, plant)).findings
+    assert (finding.check, finding.level, finding.items) == ("personal data", "error", ("c-008", "c-010"))
+    assert finding.what == (
+        "2 items not marked restricted that may hold personal data or secrets (e-mail address (2), phone number (1))"
+    )
+    assert "example.com" not in str(finding) and "0142" not in str(finding)
+
+
+def test_a_restricted_item_may_hold_anything(project: Path) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for number, text in enumerate(text for texts in FOUND.values() for text in texts[:1]):
+            says(items[number], text, sensitivity="restricted")
+
+    assert found(audit(colors(project, plant))) == []
+
+
+def test_an_unlabeled_item_of_a_restricted_set_is_restricted(project: Path) -> None:
+    evalset = colors(project, lambda items, train: says(items[7], "jo@example.com"), sensitivity="restricted")
+    assert found(audit(evalset)) == []
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda row: row["inputs"].update(seen_at=4111111111111111),
+        lambda row: row["inputs"].update(contact={"people": [{"phone": 2125550142}]}),
+        lambda row: row["inputs"].update(turns=["none", "jo@example.com"]),
+        lambda row: row["expectations"].update(note="jo@example.com"),
+        lambda row: row.update(slice={"author": "jo@example.com"}),
+    ],
+)
+def test_every_part_of_an_item_is_searched(project: Path, put: Any) -> None:
+    assert found(audit(tickets(project, lambda items, train: put(items[5])))) == [("personal data", "error", ("k-06",))]
+
+
+def test_training_items_are_searched(project: Path) -> None:
+    evalset = colors(project, lambda items, train: says(train[1], "jo@example.com"))
+    assert found(audit(evalset)) == [("personal data", "error", ("t-002",))]
+
+
+def test_an_open_item_with_the_inputs_of_a_restricted_one_is_found(project: Path) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        items[7]["sensitivity"] = "restricted"
+        items.append({**items[7], "id": "x", "sensitivity": "internal"})
+
+    assert found(audit(colors(project, plant))) == [
+        ("duplicates", "warning", ("c-008", "x")),
+        ("sensitivity", "error", ("x",)),
+    ]
+
+
+# Presidio, the extra: not installed here; a module of its shape stands for it.
+
+
+class Recognizer:
+    """Finds a word, with a score."""
+
+    def __init__(self, entity: str, word: str, score: float, context: list[str] | None) -> None:
+        self.supported_entities, self.context = [entity], context
+        self._word, self._score = word, score
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: None) -> list[Any]:
+        assert entities == self.supported_entities
+        at = text.find(self._word)
+        return [SimpleNamespace(entity_type=entities[0], start=at, end=at + 3, score=self._score)] if at >= 0 else []
+
+
+@pytest.fixture
+def extra(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A stand-in for presidio_analyzer of a version that has three of our recognizers."""
+    package, recognizers = ModuleType("presidio_analyzer"), ModuleType("presidio_analyzer.predefined_recognizers")
+    package.__spec__ = ModuleSpec("presidio_analyzer", None)
+    package.predefined_recognizers = recognizers  # type: ignore[attr-defined]
+    made = {
+        "CryptoRecognizer": ("CRYPTO", "bc1q", 1.0, ["wallet"]),
+        "NhsRecognizer": ("UK_NHS", "943 476", 1.0, ["nhs"]),
+        "SgFinRecognizer": ("SG_NRIC_FIN", "S1234567D", 0.3, ["fin"]),
+        "UrlRecognizer": ("URL", "http", 1.0, None),
+    }
+    for name, arguments in made.items():
+        setattr(recognizers, name, lambda arguments=arguments: Recognizer(*arguments))
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", package)
+    monkeypatch.setitem(sys.modules, "presidio_analyzer.predefined_recognizers", recognizers)
+    presidio._recognizers.cache_clear()
+    yield package
+    presidio._recognizers.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("send it to bc1qxy", {"CRYPTO"}),  # the form alone is enough
+        ("NHS number 943 476 5919", {"UK_NHS"}),
+        ("order number 943 476 5919", set()),  # plain digits take a word
+        ("the NHS wrote to us in spring, and the order has the number 943 476", set()),  # too far away
+        ("fin S1234567D", set()),  # not sure enough
+        ("see http://example.com", set()),  # not looked for
+        ("a nice day", set()),
+    ],
+)
+def test_presidio_finds_numbers_by_form_or_with_a_word_before_them(
+    extra: ModuleType, text: str, kinds: set[str]
+) -> None:
+    assert presidio.kinds_in(text) == kinds
+
+
+@pytest.mark.parametrize(
+    ("detector", "items"), [("auto", ("c-008", "c-010")), ("presidio", ("c-008", "c-010")), ("patterns", ("c-008",))]
+)
+def test_presidio_looks_too_where_it_is_installed_and_wanted(
+    project: Path, extra: ModuleType, detector: Any, items: tuple[str, ...]
+) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        says(items[7], "jo@example.com")
+        says(items[9], "NHS 943 476")
+
+    assert found(audit(colors(project, plant), detector=detector)) == [("personal data", "error", items)]
+
+
+def test_a_presidio_that_is_not_there_or_broken_is_one_clear_message(
+    project: Path, monkeypatch: pytest.MonkeyPatch, extra: ModuleType
+) -> None:
+    monkeypatch.delattr(extra, "predefined_recognizers")
+    monkeypatch.delitem(sys.modules, "presidio_analyzer.predefined_recognizers")
+    with pytest.raises(InputError, match=r"the detector presidio cannot be loaded \(.*\)\. Install it anew"):
+        audit(colors(project), detector="presidio")
+    monkeypatch.setattr("workbench.audit.sensitive.presidio_installed", lambda: False)
+    with pytest.raises(InputError, match=r"not installed\. Install it: pip install 'workbench\[pii\]'\."):
+        audit(colors(project), detector="presidio")
+    assert found(audit(colors(project))) == []

@@ -1,0 +1,945 @@
+"""promptfoo: assertions become scorers that say the same, each that cannot is counted, and the way back is whole."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import COLORS, item, write_evalset
+
+from workbench.errors import InputError
+from workbench.evalset import EvalSet, load_evalset
+from workbench.formats import Import, Options, detect, export_evalset, import_evalset
+from workbench.prompts import render
+from workbench.scorers import total
+
+
+def write(project: Path, name: str, content: str | bytes | list[Any] | dict[str, Any]) -> Path:
+    path = project / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return path
+
+
+def imported(path: Path, name: str = "mine", **options: Any) -> tuple[Import, EvalSet]:
+    done = import_evalset(path, Path("evalsets") / name, options=Options(**options), replace=True)
+    assert done.format == "promptfoo"
+    return done, load_evalset(Path("evalsets") / name)
+
+
+def case(assertions: list[Any], **more: Any) -> dict[str, Any]:
+    return {"vars": {"text": "hi"}, "assert": assertions, **more}
+
+
+def losses(done: Import) -> str:
+    return "\n".join(map(str, done.losses))
+
+
+def score(evalset: EvalSet, text: str, index: int = 0) -> float:
+    return total(evalset.scorers, evalset.parse(text), evalset.items[index].expectations).value
+
+
+def round_trip(evalset: EvalSet) -> tuple[list[Any], Import]:
+    """Written and read again, all that matters is the same."""
+    left = export_evalset(evalset, "promptfoo", "out/config.yaml")
+    done, again = imported(Path("out/config.yaml"), "again")
+    assert [i.model_dump() for i in again.items] == [i.model_dump() for i in evalset.items]
+    assert again.spec.variants == evalset.spec.variants
+    assert again.spec.scorers == evalset.spec.scorers
+    assert again.spec.output == evalset.spec.output
+    assert again.output_schema == evalset.output_schema
+    assert again.spec.accept == evalset.spec.accept
+    assert again.spec.description == evalset.spec.description
+    return left, done
+
+
+# CSV
+
+
+CSV = (
+    "language,text,__expected1,__expected2,__metadata:topic,__metadata:tags[],__metadata:id\r\n"
+    'French,"Hello, you",icontains:bonjour,not-contains:hello,greeting,"a,b\\,c",t-1\r\n'
+    "\r\n"
+    'German,"Zeile 1\nZeile 2",Hallo,,greeting,,t-2\r\n'
+)
+
+
+def test_a_csv_of_tests(project: Path) -> None:
+    path = write(project, "tests.csv", b"\xef\xbb\xbf" + CSV.encode())
+    assert detect(path).name == "promptfoo"
+    done, evalset = imported(path)
+    first, second = evalset.items
+    assert (first.id, first.slice, first.inputs) == (
+        "t-1",
+        {"topic": "greeting"},
+        {"language": "French", "text": "Hello, you"},
+    )
+    assert first.expectations == {"icontains": "bonjour", "not_contains": "hello"}
+    assert second.expectations == {"equals": "Hallo"}
+    assert second.inputs["text"] == "Zeile 1\nZeile 2"
+    assert score(evalset, "BONJOUR") == 1 and score(evalset, "Bonjour, hello") == 0.5
+    assert score(evalset, "Hallo", 1) == 1 and score(evalset, "Hallo!", 1) == 0
+    assert [str(loss) for loss in done.losses] == ["tests.csv:2: metadata 'tags' is a list"]
+    assert any("there is no prompt, so a plain one shows the variables: language, text" in note for note in done.notes)
+    assert any("metadata of these names is the item's own: id" in note for note in done.notes)
+    assert render(evalset, "default", first).messages[0]["content"] == "language: French\ntext: Hello, you"
+    round_trip(evalset)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_other_delimiters_and_missing_cells(project: Path, mark: str) -> None:
+    text = f"text{mark}note{mark}__expected\na{mark}b{mark}x\nc{mark}{mark}y\nd\n"
+    done, evalset = imported(write(project, "tests.csv", text))
+    assert [i.inputs for i in evalset.items] == [{"text": "a", "note": "b"}, {"text": "c", "note": ""}]
+    assert losses(done) == "tests.csv:4: a test is left out: it has no assertion that can be carried over"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expectations"),
+    [
+        ("Paris", {"equals": "Paris"}),
+        ("equals: 42", {"equals": "42"}),
+        ("contains:a b", {"contains": "a b"}),
+        ('contains-all:a, b,"c, d"', {"contains": ["a", "b", "c, d"]}),
+        ("icontains-all:a,b", {"icontains": ["a", "b"]}),
+        ("contains-any:a,b", {"contains_any": ["a", "b"]}),
+        ("icontains-any:a", {"icontains_any": "a"}),
+        ("not-contains-any:a,b", {"not_contains": ["a", "b"]}),
+        ("not-icontains:a", {"not_icontains": "a"}),
+        ("starts-with:The", {"starts_with": "The"}),
+        ("ends-with:end", {"ends_with": "end"}),
+        (r"regex:^\d+: x$", {"regex": r"^\d+: x$"}),
+        ("not-regex:x", {"not_regex": "x"}),
+        ("rouge-n(0.5):a b c", {"rouge_n": "a b c"}),
+        ("foo:bar", {"equals": "foo:bar"}),
+        ("http://x", {"equals": "http://x"}),
+    ],
+)
+def test_the_short_notation(project: Path, cell: str, expectations: dict[str, Any]) -> None:
+    quoted = cell.replace('"', '""')
+    done, evalset = imported(write(project, "tests.csv", f'text,__expected\nhi,"{quoted}"\n'))
+    assert evalset.items[0].expectations == expectations
+    assert done.losses == []
+    round_trip(evalset)
+
+
+LOST = [
+    ("llm-rubric: is polite", "llm-rubric", "judge"),
+    ("grade: is polite", "llm-rubric", "judge"),
+    ("factuality: x", "factuality", "judge"),
+    ("model-graded-closedqa: x", "model-graded-closedqa", "judge"),
+    ("javascript: output.length < 3", "javascript", "program"),
+    ("fn:output", "javascript", "program"),
+    ("eval:output", "javascript", "program"),
+    ("file://check.js", "javascript", "program"),
+    ("python: len(output)", "python", "program"),
+    ("file://check.py:fn", "python", "program"),
+    ("similar(0.8):x", "similar", "embeddings"),
+    ("latency(100)", "latency", "time"),
+    ("cost(0.1)", "cost", "cost"),
+    ("levenshtein(5):x", "levenshtein", "no scorer"),
+    ("is-json", "is-json", "no JSON schema"),
+    ("contains-json", "contains-json", "no JSON schema"),
+    ("not-equals:x", "not-equals", "its opposite has a scorer"),
+    ("not-starts-with:x", "not-starts-with", "its opposite has a scorer"),
+    ("regex:(?P<x", "regex", "dialect"),
+    ("contains:", "contains", "nothing"),
+    ("rouge-n(7):x", "rouge-n", "threshold"),
+]
+
+
+@pytest.mark.parametrize(("cell", "kind", "why"), LOST)
+def test_what_has_no_scorer_is_lost_by_name(project: Path, cell: str, kind: str, why: str) -> None:
+    done, evalset = imported(write(project, "tests.csv", f'text,__expected1,__expected2\nhi,ok,"{cell}"\n'))
+    assert evalset.items[0].expectations == {"equals": "ok"}
+    assert len(done.losses) == 1
+    assert done.losses[0].place == "tests.csv:2 __expected2"
+    assert f"assertion '{kind}' is left out" in done.losses[0].what and why in done.losses[0].what
+    assert f"1 of 2 assertions are not carried over: {kind} 1" in done.notes
+
+
+def test_every_lost_assertion_is_counted(project: Path) -> None:
+    rows = "".join(f'{n},ok,"llm-rubric: nice","python: 1"\n' for n in range(1500))
+    done, evalset = imported(write(project, "tests.csv", "text,__expected1,__expected2,__expected3\n" + rows))
+    assert len(evalset.items) == 1500
+    assert "3000 of 4500 assertions are not carried over: llm-rubric 1500, python 1500" in done.notes
+    assert len(done.losses) == 2002  # a line each, and beyond a thousand their number
+    assert str(done.losses[-1]).endswith("(further ones) (500 times)")
+
+
+def test_a_test_without_any_carried_assertion_is_a_loss_not_an_item(project: Path) -> None:
+    text = "text,__expected\na,ok\nb,llm-rubric: nice\nc,\n"
+    done, evalset = imported(write(project, "tests.csv", text))
+    assert len(evalset.items) == 1
+    assert "tests.csv:3, 4: a test is left out: it has no assertion that can be carried over (2 times)" in losses(done)
+    with pytest.raises(InputError, match=r"holds no items that can be carried over. First: t.csv:2 __expected"):
+        import_evalset(write(project, "t.csv", "text,__expected\nb,llm-rubric: nice\n"), "evalsets/none")
+    assert not Path("evalsets/none").exists()
+
+
+def test_further_columns_are_options_or_losses(project: Path) -> None:
+    text = (
+        "text,__expected1,__expected2,__prefix,__suffix,__description,__metric,__threshold,__provider,"
+        "__config:__expected2:threshold,__config:__expected9:threshold,__metadata\n"
+        "a,ok,rouge-n:x y,Be brief. ,!,first,accuracy,0.8,gpt,0.4,0.5,m\n"
+        "b,no,rouge-n:z,Be brief. ,!,second,accuracy,0.8,,,,\n"
+    )
+    done, evalset = imported(write(project, "tests.csv", text))
+    assert evalset.spec.accept.min_score == 0.8
+    found = losses(done)
+    assert "tests.csv:2, 3: column __description (2 times)" in found
+    assert "tests.csv:2: column __provider" in found
+    assert "tests.csv:2: column __config of __expected9" in found
+    assert "tests.csv:2: column __metadata" in found
+    assert "options.prefix, options.suffix: 2 tests have one" in found
+    assert "metric name 'accuracy'" in found  # two kinds cannot both be called so
+
+
+def test_broken_tables_are_refused_with_the_mend(project: Path) -> None:
+    with pytest.raises(InputError, match=r"t.csv:2: 3 cells for 2 columns. Quote cells"):
+        import_evalset(write(project, "t.csv", "text,__expected\na,b,c\n"), "evalsets/x")
+    with pytest.raises(InputError, match=r"t.csv:1: column 'text' is there twice"):
+        import_evalset(write(project, "t.csv", "text,text,__expected\na,b,c\n"), "evalsets/x")
+    with pytest.raises(InputError, match="not UTF-8"):
+        import_evalset(write(project, "t.csv", "text,__expected\né,b\n".encode("latin-1")), "evalsets/x")
+    with pytest.raises(InputError, match="git lfs pull"):
+        import_evalset(write(project, "t.csv", "version https://git-lfs.github.com/spec/v1\noid"), "evalsets/x")
+    with pytest.raises(InputError, match="Leave --map out"):
+        path = write(project, "t.csv", "text,__expected\na,b\n")
+        import_evalset(path, "evalsets/x", options=Options(mapping={"inputs.a": "text"}))
+    with pytest.raises(InputError, match="Leave --scorer out"):
+        import_evalset(path, "evalsets/x", options=Options(scorer="exact"))
+    with pytest.raises(InputError, match="holds no items"):
+        import_evalset(write(project, "t.csv", ""), "evalsets/x", format="promptfoo")
+
+
+def test_several_expected_columns_may_have_the_same_name(project: Path) -> None:
+    _, evalset = imported(write(project, "tests.csv", "text,__expected,__expected\na,contains:x,contains:y\n"))
+    assert evalset.items[0].expectations == {"contains": ["x", "y"]}
+
+
+def test_a_huge_cell_and_unicode(project: Path) -> None:
+    text = "ü" * 300_000
+    _, evalset = imported(write(project, "tests.csv", f'text,__expected\n"{text}",contains:Ünïcode 🎉\n'))
+    assert evalset.items[0].inputs["text"] == text
+    assert score(evalset, "so: Ünïcode 🎉!") == 1
+    round_trip(evalset)
+
+
+# Meaning
+
+
+@pytest.mark.parametrize(
+    ("assertions", "right", "wrong"),
+    [
+        ([{"type": "contains-any", "value": ["Aa", "b"]}], "x Aa", "x aa"),
+        ([{"type": "icontains-any", "value": ["Aa", "b"]}], "x aa", "x c"),
+        ([{"type": "contains", "value": "a"}, {"type": "contains-all", "value": ["b", "c"]}], "c b a", "z"),
+        ([{"type": "not-contains", "value": "a"}, {"type": "not-contains", "value": "b"}], "c", "bc"),
+        ([{"type": "not-regex", "value": "a+"}, {"type": "not-regex", "value": "b+"}], "c", "cbb"),
+        ([{"type": "starts-with", "value": "The"}], "The end", "In the"),
+        ([{"type": "ends-with", "value": "end"}], "The end", "end of it"),
+        ([{"type": "equals", "value": 4}], "4", "4.0"),
+        ([{"type": "equals", "value": 1.0}], "1", "1.0"),
+        ([{"type": "equals", "value": True}], "true", "True"),
+        ([{"type": "regex", "value": r"^\d{4}$"}], "2024", "24"),
+        ([{"type": "rouge-n", "value": "the cat sat"}], "the cat sat", "dogs"),
+    ],
+)
+def test_scorers_say_what_the_assertions_say(project: Path, assertions: list[Any], right: str, wrong: str) -> None:
+    _, evalset = imported(write(project, "tests.yaml", [case(assertions)]))
+    assert score(evalset, right) == 1
+    assert score(evalset, wrong) == 0
+    round_trip(evalset)
+
+
+def test_two_equals_are_both_wanted_so_the_second_is_lost(project: Path) -> None:
+    both = [{"type": "equals", "value": "a"}, {"type": "equals", "value": "b"}, {"type": "regex", "value": "x"}]
+    done, evalset = imported(write(project, "tests.yaml", [case([*both, {"type": "regex", "value": "y"}])]))
+    assert evalset.items[0].expectations == {"equals": "a", "regex": "x"}
+    assert losses(done).count("a second one of this kind") == 2
+
+
+def test_one_of_several_is_an_assert_set_there_and_back(project: Path) -> None:
+    inner = [{"type": "equals", "value": "a"}, {"type": "equals", "value": "b"}, {"type": "equals", "value": "c"}]
+    path = write(project, "tests.yaml", [case([{"type": "assert-set", "threshold": 0.3, "assert": inner}])])
+    done, evalset = imported(path)
+    assert evalset.items[0].expectations == {"equals": ["a", "b", "c"]}
+    assert score(evalset, "b") == 1 and score(evalset, "d") == 0 and done.losses == []
+    round_trip(evalset)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"threshold": 0.5, "assert": [{"type": "equals", "value": "a"}] * 3},  # two of three
+        {"threshold": 0.5, "assert": [{"type": "equals", "value": "a"}, {"type": "regex", "value": "b"}]},
+        {"threshold": 0.5, "assert": [{"type": "contains", "value": "a"}, {"type": "contains", "value": "b"}]},
+        {"weight": 2, "assert": [{"type": "equals", "value": "a"}]},
+    ],
+)
+def test_other_assert_sets_are_lost(project: Path, group: dict[str, Any]) -> None:
+    tests = [case([{"type": "assert-set", **group}, {"type": "icontains", "value": "x"}])]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.items[0].expectations == {"icontains": "x"}
+    assert "assertion 'assert-set' is left out" in losses(done)
+
+
+def test_an_assert_set_of_all_is_its_assertions(project: Path) -> None:
+    inner = [{"type": "equals", "value": "a"}, {"type": "contains", "value": "b"}]
+    done, evalset = imported(write(project, "tests.yaml", [case([{"type": "assert-set", "assert": inner}])]))
+    assert evalset.items[0].expectations == {"equals": "a", "contains": "b"} and done.losses == []
+
+
+def test_weights_and_metrics(project: Path) -> None:
+    heavy = {"type": "equals", "value": "a", "weight": 3, "metric": "accuracy"}
+    light = {"type": "contains", "value": "b"}
+    tests = [case([heavy, light]), case([heavy, light]), case([{**heavy, "weight": 2}, light])]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert [(s.name, s.weight) for s in evalset.scorers] == [("accuracy", 3), ("contains", 1)]
+    assert score(evalset, "a") == 0.75
+    assert "weight 2 of 'equals': its scorer has one weight, 3" in losses(done) and len(done.losses) == 1
+    round_trip(evalset)
+
+
+def test_a_weight_of_zero_makes_a_figure_only(project: Path) -> None:
+    zero = {"type": "contains", "value": "b", "weight": 0}
+    done, evalset = imported(write(project, "t.yaml", [case([zero, {"type": "equals", "value": "a"}]), case([zero])]))
+    assert len(evalset.items) == 1 and score(evalset, "a") == 1
+    assert "the test has none with a weight above 0" in losses(done)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "bar", "lost"),
+    [
+        ([None, None], 1, None),
+        ([0.7, 0.7], 0.7, None),
+        ([0.7, 0.7, None], 0.7, "0.7 (2 tests), 1 (1 tests); here 0.7"),
+        ([0.5, 0.9], 0.9, "here 0.9"),
+        ([0], 0, None),
+    ],
+)
+def test_thresholds(project: Path, thresholds: list[float | None], bar: float, lost: str | None) -> None:
+    tests = [
+        case([{"type": "equals", "value": "a"}], **({} if value is None else {"threshold": value}))
+        for value in thresholds
+    ]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.spec.accept.min_score == bar
+    assert (lost in losses(done)) if lost else done.losses == []
+
+
+def test_the_threshold_of_rouge_is_part_of_what_is_accepted(project: Path) -> None:
+    rouge = {"type": "rouge-n", "value": "a b c", "threshold": 0.4}
+    _, alone = imported(write(project, "alone.yaml", [case([rouge])]))
+    assert alone.spec.accept.min_score == 0.4
+    _, default = imported(write(project, "default.yaml", [case([{"type": "rouge-n", "value": "a"}])]))
+    assert default.spec.accept.min_score == 0.75
+    _, both = imported(write(project, "both.yaml", [case([rouge, {"type": "equals", "value": "x"}])]))
+    assert both.spec.accept.min_score == 0.7  # the exact one must hold, and rouge at least 0.4
+    round_trip(alone)
+    round_trip(both)
+
+
+def test_an_assertion_with_a_transform_is_another_assertion(project: Path) -> None:
+    odd = {"type": "contains", "value": "a", "transform": "output.trim()"}
+    done, _ = imported(write(project, "tests.yaml", [case([odd, {"type": "equals", "value": "a"}])]))
+    assert "tests.yaml:4: assertion 'contains' is left out: it has 'transform'" in losses(done)
+
+
+# JSON
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+def test_a_schema_that_all_tests_share_is_the_output(project: Path) -> None:
+    tests = [
+        case([{"type": "is-json", "value": SCHEMA}, {"type": "icontains", "value": "paris"}]),
+        case([{"type": "contains-json", "value": json.dumps(SCHEMA)}]),
+    ]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.output_schema == SCHEMA and done.losses == []
+    assert score(evalset, '{"city": "Paris"}') == 1 and score(evalset, '{"town": "Paris"}') == 0.5
+    round_trip(evalset)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"type": "array"}, "is not of an object"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}}, "is not a valid one"),
+        ({"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}, "refers to another file"),
+        ({"type": "object", "required": 3}, "is not a valid one"),
+        ("file://none.json", "not there"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_schemas_that_cannot_be_kept(project: Path, value: Any, why: str) -> None:
+    tests = [case([{"type": "is-json", "value": value}, {"type": "equals", "value": "a"}])]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.output_schema is None and why in losses(done)
+
+
+def test_a_schema_of_some_tests_is_lost(project: Path) -> None:
+    equals = {"type": "equals", "value": "a"}
+    tests = [case([{"type": "is-json", "value": SCHEMA}, equals]), case([equals])]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.output_schema is None
+    assert "not all tests have this one" in losses(done)
+
+
+def test_json_objects_are_compared_by_field(project: Path) -> None:
+    first = {"city": "Paris", "rooms": 2, "pets": True, "tags": ["a"], "host": {"name": "Ann"}}
+    second = {"city": None, "rooms": 2.5, "pets": False, "tags": [], "host": {"name": "Bo"}}
+    tests = [case([{"type": "equals", "value": value}]) for value in (first, second)]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert done.losses == [] and evalset.items[0].expectations == first
+    assert score(evalset, json.dumps(first)) == 1 and score(evalset, json.dumps(second), 1) == 1
+    assert score(evalset, json.dumps({**first, "rooms": 3})) < 1
+    assert evalset.output_schema is not None and evalset.output_schema["required"] == list(first)
+    round_trip(evalset)
+
+
+@pytest.mark.parametrize("other", ["text", {"town": "x"}, {"city": 3}, ["a"]])
+def test_json_values_of_several_shapes_are_lost(project: Path, other: Any) -> None:
+    regex = {"type": "regex", "value": "x"}
+    tests = [case([{"type": "equals", "value": value}, regex]) for value in ({"city": "a"}, other)]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.output_schema is None and "assertion 'equals' is left out" in losses(done)
+
+
+# JSONL and lists
+
+
+def test_jsonl_with_blank_lines_and_a_mark(project: Path) -> None:
+    lines = [
+        json.dumps(case([{"type": "equals", "value": "a"}], description="d", metadata={"topic": "t", "n": 3, "o": {}})),
+        "",
+        json.dumps({"vars": {"text": ["x", "y"], "more": [1, 2]}, "assert": [{"type": "contains", "value": "b"}]}),
+        json.dumps({"vars": {"text": "{{ broken"}, "assert": [{"type": "similar", "value": "b"}]}),
+    ]
+    path = write(project, "tests.jsonl", "\ufeff" + "\n".join(lines) + "\n")
+    done, evalset = imported(path)
+    assert [i.inputs for i in evalset.items] == [
+        {"text": "hi"},
+        {"text": "x", "more": [1, 2]},
+        {"text": "y", "more": [1, 2]},
+    ]
+    assert evalset.items[0].slice == {"topic": "t", "n": "3"}
+    assert [str(loss) for loss in done.losses] == [
+        "tests.jsonl:1: a test's key 'description'",
+        "tests.jsonl:1: metadata 'o' is an object",
+        "tests.jsonl:4: variable 'text' holds a template that cannot be filled in; it stands as it is",
+        "tests.jsonl:4 assert 1: assertion 'similar' is left out: it compares embeddings",
+        "tests.jsonl:4: a test is left out: it has no assertion that can be carried over",
+    ]
+    round_trip(evalset)
+
+
+@pytest.mark.parametrize("name", ["tests.jsonl", "tests.yaml", "tests.txt"])
+def test_a_list_of_tests_is_one_whatever_it_is_called(project: Path, name: str) -> None:
+    text = "# mine\n---\n- vars: {when: 12:30, yes: no}\n  assert:\n    - {type: equals, value: Yes}\n"
+    _, evalset = imported(write(project, name, text))
+    assert evalset.items[0].inputs == {"when": "12:30", "yes": "no"}  # as JavaScript's YAML reads them
+    assert evalset.items[0].expectations == {"equals": "Yes"}
+    _, again = imported(write(project, "b" + name, json.dumps([case([{"type": "equals", "value": "a"}])], indent=1)))
+    assert again.items[0].expectations == {"equals": "a"}
+
+
+def test_rows_as_json(project: Path) -> None:
+    rows = [{"language": "French", "n": 3, "__expected": "icontains:bonjour"}]
+    path = write(project, "tests.json", json.dumps(rows))
+    done = import_evalset(path, "evalsets/x", format="promptfoo")
+    items = load_evalset(done.path).items
+    assert items[0].inputs == {"language": "French", "n": "3"}
+    assert items[0].expectations == {"icontains": "bonjour"}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('{"vars": {"a": 1}, "assert": [{"value": "a"}]}', "t.jsonl:1 assert 1: an assertion has no 'type'"),
+        ('{"vars": {"a": 1}, "assert": {"type": "equals"}}', "t.jsonl:1: 'assert' must be a list"),
+        ('{"vars": {"a": 1}}\n{"vars": ', "t.jsonl:2: not valid JSON"),
+        ('{"vars": {"a": 1}}\n[1]', "t.jsonl:2: must be a JSON object"),
+        ('{"vars": {"a": "\\ud800"}}', "surrogate"),
+    ],
+)
+def test_broken_jsonl(project: Path, text: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        import_evalset(write(project, "t.jsonl", text), "evalsets/x")
+
+
+# Configs
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    tests = [case([{"type": "equals", "value": "a"}])]
+    return {"prompts": ["Say {{text}}"], "providers": ["echo", "openai:x"], "tests": tests, **changes}
+
+
+def test_a_config_with_its_prompts(project: Path) -> None:
+    write(
+        project,
+        "p/chat.json",
+        '[{"role": "system", "content": "In {{lang}}"}, {"role": "user", "content": "{{text}}"}]',
+    )
+    write(project, "p/chat.yaml", "- role: user\n  content: [{type: text, text: A}, {type: text, text: '{{text}}'}]\n")
+    write(project, "p/two.txt", "One {{ text }}\n---\nTwo {{text}}\n")
+    write(project, "p/list.csv", "prompt,label\nCSV {{text}},From CSV\n")
+    write(project, "p/lines.jsonl", '{"role": "user", "content": "L {{text}}"}\n')
+    prompts = [
+        "Plain {{text}}",
+        {"id": "file://p/chat.json", "label": "My chat"},
+        {"raw": "Raw {{text|upper}}", "label": "My chat"},
+        "file://p/chat.yaml",
+        "p/two.txt",
+        "file://p/list.csv",
+        "file://p/lines.jsonl",
+        '[{"role": "user", "content": "Inline {{text}}"}]',
+    ]
+    tests = [{"vars": {"text": "hi", "lang": "de"}, "assert": [{"type": "equals", "value": "a"}]}]
+    path = write(project, "promptfooconfig.yaml", config(prompts=prompts, tests=tests, description="What it is."))
+    done, evalset = imported(path)
+    shown = {
+        name: [turn["content"] for turn in render(evalset, name, evalset.items[0]).messages]
+        for name in evalset.spec.variants
+    }
+    assert shown == {
+        "prompt_1": ["Plain hi"],
+        "My_chat": ["In de", "hi"],
+        "My_chat_2": ["Raw HI"],
+        "chat": ["A\nhi"],
+        "two": ["One hi"],
+        "two_2": ["Two hi"],
+        "From_CSV": ["CSV hi"],
+        "lines": ["L hi"],
+        "prompt_9": ["Inline hi"],
+    }
+    assert evalset.spec.description == "What it is."
+    line = path.read_text().splitlines().index("providers:") + 1
+    assert losses(done) == f"promptfooconfig.yaml:{line}: 'providers' (2) belongs into models.yaml"
+    round_trip(evalset)
+    assert import_evalset(project, "evalsets/folder").items == 1  # the folder stands for its config
+
+
+def test_a_single_prompt_is_the_default_and_variables_may_be_missing(project: Path) -> None:
+    tests = [
+        {"vars": {"text": "a"}, "assert": [{"type": "equals", "value": "a"}]},
+        {"vars": {"text": "b", "tone": "kind", "items": ["x"]}, "assert": [{"type": "equals", "value": "a"}]},
+    ]
+    done, evalset = imported(write(project, "c.yaml", config(prompts="{{text}} ({{tone}}) {{items}}", tests=tests)))
+    assert list(evalset.spec.variants) == ["default"]
+    assert [render(evalset, "default", i).messages[0]["content"] for i in evalset.items] == ["a () ", "b (kind) x"]
+    assert not any("Python's notation" in note for note in done.notes)
+    round_trip(evalset)
+
+
+def test_prompts_that_cannot_be_said_are_lost(project: Path) -> None:
+    write(project, "p/loop.json", '[{% for m in ms %}{"role": "user", "content": "{{m}}"}{% endfor %}]')
+    prompts = [
+        "Fine {{text}}",
+        "{{ text | dump }} and more",
+        "{{ text.length }} letters",
+        "{{ env.KEY }}",
+        "{% for c in _conversation %}{{ c.input }}{% endfor %}{{text}}",
+        "file://p/prompt.py",
+        "exec:./run.sh",
+        "langfuse://mine",
+        "file://p/loop.json",
+        "file://p/none.txt",
+        '[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]',
+        '[{"role": "tool", "content": "x"}]',
+        '[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]',
+        "",
+    ]
+    done, evalset = imported(write(project, "c.yaml", config(prompts=prompts)))
+    assert list(evalset.spec.variants) == ["prompt_1"]
+    about_prompts = [str(loss) for loss in done.losses if "prompt" in loss.what]
+    assert len(about_prompts) == len(prompts) - 1
+    assert any("No filter named 'dump'" in line for line in about_prompts)
+    assert any("cannot be rendered for 1 tests, first c.yaml:" in line for line in about_prompts)
+    assert any("it uses 'env'" in line for line in about_prompts)
+
+
+def test_without_any_prompt_left_a_plain_one_is_made_and_said(project: Path) -> None:
+    done, evalset = imported(write(project, "c.yaml", config(prompts=["{{ text | dump }} x"])))
+    assert render(evalset, "default", evalset.items[0]).messages[0]["content"] == "hi"
+    assert any("there is no prompt" in note for note in done.notes)
+    tests = [{"vars": {"prompt": "Say hi", "x": 1}, "assert": [{"type": "equals", "value": "hi"}]}]
+    _, evalset = imported(write(project, "d.yaml", {"providers": ["echo"], "tests": tests}))
+    assert render(evalset, "default", evalset.items[0]).messages[0]["content"] == "Say hi"  # promptfoo's default
+
+
+def test_tests_with_their_own_turns(project: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    tests = [{"vars": {"messages": turns}, "assert": [{"type": "equals", "value": "d"}]}]
+    _, evalset = imported(write(project, "c.yaml", config(prompts=["{{ messages | dump }}"], tests=tests)))
+    assert render(evalset, "default", evalset.items[0]).messages == turns
+    round_trip(evalset)
+
+
+def test_prefix_and_suffix_are_part_of_the_prompt(project: Path) -> None:
+    options = {"prefix": "Briefly: ", "suffix": " ({{tone}})"}
+    tests = [case([{"type": "equals", "value": "a"}], options=options)]
+    done, evalset = imported(write(project, "c.yaml", config(tests=tests, providers=None)))
+    assert render(evalset, "default", evalset.items[0]).messages[0]["content"] == "Briefly: Say hi ()"
+    assert any("no test has; they are empty: tone" in note for note in done.notes)
+    tests.append(case([{"type": "equals", "value": "a"}]))
+    done, evalset = imported(write(project, "c.yaml", config(tests=tests)))
+    assert "1 tests have one: they differ" in losses(done)
+
+
+def test_default_tests_files_and_combinations(project: Path) -> None:
+    write(project, "tests/a.csv", "text,__expected\nfrom csv,ok\n")
+    write(project, "tests/b.jsonl", json.dumps(case([{"type": "equals", "value": "ok"}])))
+    write(project, "tests/c.yaml", [case([{"type": "equals", "value": "{{want}}"}])])
+    write(project, "vars.yaml", {"text": "from yaml", "extra": 1})
+    write(project, "long.txt", "a long text\n")
+    write(project, "data.yaml", {"k": [1, True]})
+    write(project, "want.txt", "ok\n")
+    default = {
+        "vars": {"lang": "en", "want": "ok"},
+        "assert": [{"type": "llm-rubric", "value": "nice"}, {"type": "icontains", "value": "{{lang}}"}],
+        "metadata": {"suite": "main"},
+        "options": {"provider": "judge"},
+    }
+    tests = [
+        "file://tests/*.csv",
+        "tests/b.jsonl",
+        "file://tests/c.yaml",
+        {"vars": "vars.yaml", "assert": [{"type": "equals", "value": "file://want.txt"}]},
+        {
+            "vars": {"text": "file://long.txt", "lang": ["de", "fr"], "data": "file://data.yaml"},
+            "options": {"disableDefaultAsserts": True},
+            "assert": [{"type": "equals", "value": "{{lang}}!"}],
+        },
+        {
+            "vars": {"text": "t", "list": ["a", "b"]},
+            "options": {"disableVarExpansion": True},
+            "assert": [{"type": "equals", "value": "ok"}],
+        },
+    ]
+    path = write(project, "c.yaml", config(tests=tests, defaultTest=default, providers=None))
+    done, evalset = imported(path)
+    assert [(i.inputs["text"], i.inputs["lang"], i.expectations) for i in evalset.items] == [
+        ("from csv", "en", {"icontains": "en", "equals": "ok"}),
+        ("hi", "en", {"icontains": "en", "equals": "ok"}),
+        ("hi", "en", {"icontains": "en", "equals": "ok"}),
+        ("from yaml", "en", {"icontains": "en", "equals": "ok"}),
+        ("a long text", "de", {"equals": "de!"}),
+        ("a long text", "fr", {"equals": "fr!"}),
+        ("t", "en", {"icontains": "en", "equals": "ok"}),
+    ]
+    assert evalset.items[4].inputs["data"] == '{"k":[1,true]}' and evalset.items[6].inputs["list"] == ["a", "b"]
+    assert {i.slice["suite"] for i in evalset.items} == {"main"}
+    assert "assertion 'llm-rubric' is left out: it needs a model as a judge (in 5 items)" in losses(done)
+    assert "option 'provider'" in losses(done)
+    round_trip(evalset)
+
+
+def test_references(project: Path) -> None:
+    write(project, "shared.yaml", {"yes": {"type": "equals", "value": "yes"}})
+    templates = {"no": {"type": "contains", "value": "no"}, "also": {"$ref": "#/assertionTemplates/no"}}
+    tests = [case([{"$ref": "#/assertionTemplates/also"}, {"$ref": "shared.yaml#/yes", "weight": 2}])]
+    done, evalset = imported(
+        write(project, "c.yaml", config(tests=tests, assertionTemplates=templates, providers=None))
+    )
+    assert evalset.items[0].expectations == {"contains": "no", "equals": "yes"} and done.losses == []
+    assert {s.name: s.weight for s in evalset.scorers} == {"equals": 2, "contains": 1}
+    loop = {"a": {"$ref": "#/assertionTemplates/b"}, "b": {"$ref": "#/assertionTemplates/a"}}
+    with pytest.raises(InputError, match="leads back to itself"):
+        imported(write(project, "c.yaml", config(assertionTemplates=loop)))
+    with pytest.raises(InputError, match="an assertion has no 'type'"):
+        imported(write(project, "c.yaml", config(tests=[case([{"$ref": "#/none"}])])))
+
+
+def test_scenarios(project: Path) -> None:
+    scenario = {
+        "description": "d",
+        "config": [{"vars": {"lang": "de", "want": "Hallo"}}, {"vars": {"lang": "fr", "want": "Bonjour"}}],
+        "tests": [
+            {"vars": {"text": "hello"}, "assert": [{"type": "icontains", "value": "{{want}}"}]},
+            {"vars": {"text": "bye"}, "assert": [{"type": "regex", "value": "."}]},
+        ],
+    }
+    write(
+        project, "more.yaml", {"config": [{"vars": {"lang": "it"}}], "tests": [case([{"type": "regex", "value": "x"}])]}
+    )
+    path = write(project, "c.yaml", config(tests=None, scenarios=[scenario, "file://more.yaml", "file://none.yaml"]))
+    done, evalset = imported(path)
+    assert [(i.inputs["lang"], i.inputs["text"]) for i in evalset.items] == [
+        ("de", "hello"), ("de", "bye"), ("fr", "hello"), ("fr", "bye"), ("it", "hi"),
+    ]  # fmt: skip
+    assert evalset.items[2].expectations == {"icontains": "Bonjour"}
+    assert "a scenario: no such file inside the folder" in losses(done)
+
+
+def test_variables_name_each_other_and_text_with_braces_comes_back(project: Path) -> None:
+    tests = [
+        {"vars": {"text": "about {{topic}}", "topic": "cats"}, "assert": [{"type": "equals", "value": "a"}]},
+        {
+            "vars": {"text": "{% raw %}{{ kept }} {% x{% endraw %}", "topic": "file"},
+            "assert": [{"type": "equals", "value": "a"}],
+        },
+    ]
+    _, evalset = imported(write(project, "c.yaml", config(tests=tests)))
+    assert [i.inputs["text"] for i in evalset.items] == ["about cats", "{{ kept }} {% x"]
+    round_trip(evalset)
+
+
+def test_nothing_outside_the_folder_is_read_and_nothing_is_run(project: Path) -> None:
+    write(project, "secret.txt", "secret")
+    inner = project / "inner"
+    inner.mkdir()
+    (inner / "link.txt").symlink_to(project / "secret.txt")
+    tests = [
+        {"vars": {"text": "file://../secret.txt"}, "assert": [{"type": "equals", "value": "a"}]},
+        {"vars": {"text": "file://link.txt"}, "assert": [{"type": "equals", "value": "a"}]},
+        {"vars": {"text": f"file://{project}/secret.txt"}, "assert": [{"type": "equals", "value": "a"}]},
+        {"vars": {"text": "file://gen.py"}, "assert": [{"type": "equals", "value": "a"}]},
+        "file://gen.py:tests",
+        "../tests.csv",
+        "huggingface://datasets/x",
+        {"path": "file://gen.py:f", "config": {}},
+        case([{"type": "equals", "value": "a"}]),
+    ]
+    write(inner, "gen.py", "raise SystemExit('run!')\n")
+    done, evalset = imported(write(inner, "c.yaml", config(tests=tests, prompts=["{{text}}", "file://../secret.txt"])))
+    assert [i.inputs for i in evalset.items] == [{"text": "hi"}]
+    found = losses(done)
+    assert found.count("a test is left out: variable 'text' is") == 4
+    assert "a program, which is not run" in found and "nothing is fetched" in found
+    assert "tests made by a program: not run" in found
+    assert "secret" not in (project / "evalsets/mine/items.jsonl").read_text()
+    assert "prompt 'file://../secret.txt' is left out" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("prompts: [a\ntests: x\n", r"c.yaml:\d: not valid YAML"),
+        ("tests: []\ntests: []\nprompts: []\n", "c.yaml:2: key 'tests' stands here a second time"),
+        ("prompts: [x]\ntests: [3]\n", "c.yaml:2: field .* must be a test"),
+        ("prompts: [x]\ntests: !!python/object:os.system x\n", "not valid YAML"),
+        ("prompts: [x]\ntests: [{vars: {a: !!binary aGk=}}]\n", "JSON has no word for"),
+        ("prompts: [x]\nproviders: []\nscenarios: [{tests: []}]\n", "a scenario needs a list 'config'"),
+        ("prompts: [x]\ndefaultTest: file://none.yaml\ntests: []\n", "c.yaml:2: no such file inside the folder"),
+        ("prompts: [x]\ntests: [{vars: {a: b}, options: 3}]\n", "c.yaml:2: 'options' must be a mapping"),
+    ],
+)
+def test_broken_configs(project: Path, text: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        import_evalset(write(project, "c.yaml", text), "evalsets/x", format="promptfoo")
+
+
+def test_bombs_are_refused(project: Path) -> None:
+    names = "abcdefghij"
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in pairwise(names))
+    with pytest.raises(InputError, match="stand for more than can be read"):
+        import_evalset(write(project, "c.yaml", f"prompts: [x]\n{bomb}tests: []\n"), "evalsets/x", format="promptfoo")
+    many = {"vars": {f"v{n}": ["a", "b"] for n in range(20)}, "assert": [{"type": "equals", "value": "a"}]}
+    with pytest.raises(InputError, match=r"c.yaml:\d+: its variables have more than 10000 combinations"):
+        import_evalset(write(project, "c.yaml", config(tests=[many])), "evalsets/x")
+    refs = {"a": ["x"] * 50} | {new: [{"$ref": f"#/{old}"}] * 50 for old, new in pairwise(names)}
+    with pytest.raises(InputError, match="stand for more than can be read"):
+        import_evalset(write(project, "c.yaml", {**config(), **refs}), "evalsets/x", format="promptfoo")
+
+
+def test_unused_settings_are_losses(project: Path) -> None:
+    tests = [case([{"type": "equals", "value": "a"}], provider="x", options={"transform": "output.trim()"})]
+    path = write(project, "c.yaml", config(tests=tests, evaluateOptions={"repeat": 3}, tags={"a": "b"}))
+    done, _ = imported(path)
+    found = losses(done)
+    for key in ("a test's key 'provider'", "option 'transform'", "'evaluateOptions' (1) is not used", "'tags' (1)"):
+        assert key in found
+
+
+def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
+    secret = "Miller owes 4000"
+    tests = [
+        {"vars": {"text": secret, "d": {"a": 1}}, "assert": [{"type": "similar", "value": secret}]},
+        {"vars": {"text": secret, "d": {"a": 1}}, "assert": [{"type": "equals", "value": "a"}]},
+        {
+            "vars": {"text": f"{{% {secret} %}}", "d": {}},
+            "assert": [{"type": "equals", "value": f"{{{{ {secret} }}}}"}],
+        },
+    ]
+    prompts = ["{{ d[text] }}", "{{ text.missing }}", "{{text}}"]
+    done, _ = imported(write(project, "c.yaml", config(tests=tests, prompts=prompts)))
+    assert len(done.losses) >= 5
+    assert secret not in losses(done) and "Miller" not in losses(done)
+
+
+# Sniffing, sensitivity, ids
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sure"),
+    [
+        ("a.csv", "question,answer\na,b\n", False),
+        ("a.csv", "question,my__expected\na,b\n", False),
+        ("a.csv", 'x,"__expected"\na,b\n', True),
+        ("a.jsonl", '{"input": "a", "target": "b"}\n', False),
+        ("a.jsonl", '{"vars": {}, "assert": []}\n', True),
+        ("a.jsonl", '{"vars": {"x": "' + "y" * 20_000 + '"}}\n', True),
+        ("a.json", '{\n "prompts": ["a"],\n "tests": []\n}', True),
+        ("a.yaml", "schema: 1\nname: x\n", False),
+        ("a.yaml", "task: x\ndataset_path: json\ndoc_to_text: y\n", False),
+        ("a.yaml", "providers: [a]\nprompts: [b]\n", True),
+        ("a.bin", "\x00\x01\x02", False),
+    ],
+)
+def test_sniffing(project: Path, name: str, content: str, sure: bool) -> None:
+    from workbench.formats import FORMATS
+
+    assert (FORMATS.find("promptfoo").sniff(write(project, name, content)) > 0.3) is sure
+
+
+def test_ids_clusters_and_sensitivity_are_the_items(project: Path) -> None:
+    metadata = [
+        {"id": "x", "cluster": "c1", "sensitivity": "public"},
+        {"id": "x", "sensitivity": "top secret"},
+        {"id": 7, "note": "n" * 101},
+    ]
+    tests = [case([{"type": "equals", "value": "a"}], metadata=each) for each in metadata]
+    done, evalset = imported(write(project, "t.yaml", tests), sensitivity="internal")
+    assert [(i.id, i.cluster, i.sensitivity, i.slice) for i in evalset.items] == [
+        ("x", "c1", "public", {}),
+        ("x-2", None, "restricted", {}),
+        ("7", None, "internal", {}),
+    ]
+    assert "a text of more than 100 characters" in losses(done)
+    assert "'sensitivity' is none of public, internal, restricted: taken as restricted" in losses(done)
+
+
+# Exports of our own
+
+
+def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> None:
+    items = [
+        item("a", sensitivity="public", slice={"topic": "x", "id": "hidden"}, cluster="c"),
+        item("b", thing="{{ odd }} file://x", label="blue"),
+        item("c", thing="file://secret"),
+    ]
+    items[1]["expectations"]["label"] = ["blue", "green"]
+    items[1]["inputs"]["list"] = ["p", "q"]
+    items[2]["inputs"]["none"] = None
+    folder = write_evalset(
+        project, "colors", items, train=[item("t")], rules={"rules": []} if False else None,
+        limits={"min_score": 0.5}, generation={"temperature": 0, "max_tokens": 4},
+    )  # fmt: skip
+    evalset = load_evalset(folder)
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    done, again = imported(Path("out.yaml"))
+    for before, after in zip(evalset.items, again.items, strict=True):
+        assert (after.id, after.cluster, after.sensitivity) == (before.id, before.cluster, before.sensitivity)
+        assert {**before.inputs, "none": ""} == {**after.inputs, "none": ""}
+        assert after.expectations == {"label": before.expectations["label"], "equals": before.expectations["label"]}
+    assert again.items[0].slice == {"topic": "x"}
+    assert again.spec.variants == evalset.spec.variants and again.spec.accept == evalset.spec.accept
+    assert score(again, "green", 1) == 1 and score(again, "red", 1) == 0
+    for what in (
+        "output.labels", "scorer 'label' is written as 'equals'", "generation", "limits", "train.jsonl: 1 items",
+        "slice 'id'", "input 'none' is null",
+    ):  # fmt: skip
+        assert what in left
+    assert "license" not in left and done.losses == []
+    assert COLORS[0] in Path("out.yaml").read_text()
+
+
+def test_a_text_set_comes_back_whole(project: Path) -> None:
+    scorers = [
+        {"type": "exact", "name": "main", "key": "answer", "weight": 2},
+        {"type": "contains", "want": "none", "key": "banned", "optional": True},
+        {"type": "rouge", "key": "answer", "weight": 0},
+        {"type": "numeric", "key": "number", "weight": 0, "optional": True},
+        {"type": "exact", "name": "loose", "key": "answer", "ignore": ["case"], "weight": 0},
+    ]
+    rows = [
+        {
+            "id": "1",
+            "inputs": {"q": "1e3 or yes?"},
+            "expectations": {"answer": "1e3", "banned": ["x", "y"], "number": 3},
+        },
+        {"id": "2", "inputs": {"q": "null"}, "expectations": {"answer": ["012", "0x1F"]}},
+    ]
+    variants = {
+        "a": {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "{{ inputs.q }}"}]},
+        "b": {"messages": [{"role": "user", "content": "{% for x in [1] %}{{ inputs.q }}{% endfor %}"}]},
+        "c": {"messages": [{"role": "user", "content": "{{ inputs.q }}"}], "examples": 1},
+    }
+    folder = write_evalset(
+        project, "texts", rows, output={"text": True}, scorers=scorers, variants=variants,
+        train=[{**rows[0], "id": "t"}],
+    )  # fmt: skip
+    evalset = load_evalset(folder)
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    _, again = imported(Path("out.yaml"))
+    assert [i.inputs for i in again.items] == [i.inputs for i in evalset.items]
+    assert again.items[1].expectations["equals"] == ["012", "0x1F"]
+    assert again.items[0].expectations["answer"] == "1e3" and again.items[0].expectations["number"] == 3
+    assert again.items[0].expectations["not_icontains"] == ["x", "y"]
+    assert list(again.spec.variants) == ["a", "c"]
+    assert [turn["content"] for turn in render(again, "a", again.items[0]).messages] == ["S", "1e3 or yes?"]
+    for what in (
+        "variant 'b' is left out", "variant 'c': its 1 examples", "scorer 'numeric' has no assertion",
+        "scorer 'loose': case count", "scorer 'rouge': several references",
+    ):  # fmt: skip
+        assert what in left, what
+
+
+def test_a_json_set_keeps_schema_and_expectations(project: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"queue": {"type": "string", "enum": ["a", "b"]}, "due": {"type": ["string", "null"]}},
+        "required": ["queue", "due"],
+    }
+    rows = [
+        {"id": "1", "inputs": {"t": "x"}, "expectations": {"queue": ["a", "b"], "due": "2026-01-01", "other": "kept"}},
+        {"id": "2", "inputs": {"t": "y"}, "expectations": {"queue": "b", "due": None}},
+    ]
+    scorers = [{"type": "json_fields", "fields": {"queue": "label", "due": "date"}}]
+    variants = {"default": {"messages": [{"role": "user", "content": "{{ inputs.t }}"}]}}
+    folder = project / "evalsets" / "json"
+    folder.mkdir(parents=True)
+    (folder / "schema.json").write_text(json.dumps(schema))
+    write_evalset(
+        project, "json", rows, output={"json_schema": "schema.json"}, scorers=scorers, variants=variants,
+        accept={"min_score": 0.8},
+    )  # fmt: skip
+    evalset = load_evalset(folder)
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    _, again = imported(Path("out.yaml"))
+    assert again.output_schema == schema and again.spec.accept == evalset.spec.accept
+    assert [i.expectations for i in again.items] == [i.expectations for i in evalset.items]
+    assert score(again, '{"queue": "b", "due": "2026-01-01"}') == 1
+    assert "how due, queue are compared" in left
+    assert "gives credit by field" in left and "output.json_schema: keeping to it" in left
+
+
+def test_an_export_is_whole_or_not_at_all(project: Path) -> None:
+    evalset = load_evalset(write_evalset(project, "colors", [item("a")]))
+    (project / "out.yaml").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        export_evalset(evalset, "promptfoo", "out.yaml")
+    assert not list(project.glob(".out*"))
+
+
+def test_names_that_no_disk_can_hold(project: Path) -> None:
+    (project / "a.txt").symlink_to(project / "b.txt")
+    (project / "b.txt").symlink_to(project / "a.txt")
+    odd = ["file://" + "x" * 280 + ".txt", "file://a.txt", "file://a\0b.txt", "file://[.txt", "file:///**/x"]
+    tests: list[Any] = [{"vars": {"text": name}, "assert": [{"type": "equals", "value": "a"}]} for name in odd]
+    tests += ["x" * 290 + ".csv", case([{"type": "equals", "value": "a"}])]
+    prompts = ["x" * 290 + ".txt", "{{text}}"]
+    done, evalset = imported(write(project, "c.yaml", json.dumps(config(tests=tests, prompts=prompts))))
+    assert len(evalset.items) == 1 and losses(done).count("is left out: variable 'text'") >= 4

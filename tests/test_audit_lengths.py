@@ -15,6 +15,7 @@ from conftest import write_models
 from recording_server import RecordingServer
 
 from workbench.audit import Audit, audit
+from workbench.audit import lengths as lengths_room
 from workbench.catalog import load_models
 from workbench.cli import main
 from workbench.client import Client
@@ -87,14 +88,12 @@ def _told(error: str) -> int:
     return int(error.partition("request (")[2].partition(" tokens")[0])
 
 
-def test_the_last_token_that_fits_is_no_finding(project: Path, smollm2: Path) -> None:
-    """The context is set to just what the longest prompt takes with its answer, then to one token less."""
-    evalset = colors(project, planted(lambda items, train: says(items[2], "leaf " * 200)))
-    longest = max(lengths(project, evalset, smollm=local(smollm2, context=1024)).tokens["smollm"])
-    assert longest > 256
-    assert of_context(lengths(project, evalset, smollm=local(smollm2, context=longest + MAX_TOKENS))) == []
-    short = lengths(project, evalset, smollm=local(smollm2, context=longest + MAX_TOKENS - 1))
-    assert of_context(short) == [("context", "error", (evalset.items[2].id,))]
+@pytest.mark.parametrize(("context", "items"), [(104, ()), (103, ("c-003",)), (24, ("c-002", "c-003")), (1, ...)])
+def test_the_last_token_that_fits_is_no_finding(project: Path, context: int, items: Any) -> None:
+    evalset = colors(project, planted(lambda items, train: items.__delitem__(slice(3, None))))
+    counted = lengths_room._Counted(context, longest=[20, 21, 100], answers=[MAX_TOKENS] * 3)
+    named = [finding.items for finding in lengths_room._findings(evalset, "m", counted)]
+    assert named == ([] if items == () else [("c-001", "c-002", "c-003")] if items is ... else [items])
 
 
 def test_an_expected_answer_that_max_tokens_would_cut_is_found(project: Path, smollm2: Path) -> None:
@@ -107,16 +106,8 @@ def test_an_expected_answer_that_max_tokens_would_cut_is_found(project: Path, sm
     evalset = colors(project, planted(plant), **output)
     report = lengths(project, evalset, smollm=local(smollm2))
     assert of_context(report) == [("context", "error", (evalset.items[1].id,))]
-    (said,) = re.findall(r"more than max_tokens \(4\): up to (\d+)\. Raise generation\.max_tokens\.", str(report))
+    (said,) = re.findall(r"takes smollm up to (\d+) tokens, more than max_tokens \(4\): c-002\. Raise", str(report))
     assert 8 <= int(said) <= 13  # ten words
-
-
-def test_only_the_variants_that_a_model_is_asked_are_counted(project: Path, smollm2: Path) -> None:
-    evalset = colors(project, few)
-    models = {"bare": local(smollm2, variants=["default"]), "other": local(smollm2, variants=["elsewhere"])}
-    report = lengths(project, evalset, **models, whole=local(smollm2))
-    assert list(report.tokens) == ["bare", "whole"]
-    assert max(report.tokens["bare"]) + 30 < max(report.tokens["whole"])  # the other variant has examples
 
 
 def hosted(server: RecordingServer, **more: Any) -> dict[str, Any]:
@@ -161,21 +152,31 @@ def test_a_private_server_is_asked_for_restricted_items_too(
 ) -> None:
     counting(server, monkeypatch, lambda body: {"count": pairs(body), "max_model_len": 50})
     bare = {"default": {"messages": [{"role": "user", "content": "Color of {{ inputs.thing }}?"}]}}
-    evalset = colors(project, variants=bare)
+    evalset = colors(project, few, variants=bare)
     report = lengths(project, evalset, near=private(server), far=hosted(server))
     assert report.tokens["near"] == [
         pairs({"messages": render(evalset, "default", entry).messages}) for entry in evalset.items
     ]
     assert of_context(report) == [("context", "error", ("c-021", "c-022"))]  # over 46
-    assert "jane.roe@example.com" in json.dumps(server.requests) and len(server.requests) == 1 + 2 * 60
+    assert "jane.roe@example.com" in json.dumps(server.requests) and len(server.requests) == 1 + 2 * 9
+
+
+def test_only_the_variants_that_a_model_is_asked_are_counted(
+    project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting(server, monkeypatch, lambda body: {"count": pairs(body), "max_model_len": 5000})
+    models = {"bare": private(server, variants=["default"]), "other": private(server, variants=["elsewhere"])}
+    report = lengths(project, colors(project, few), **models, whole=private(server))
+    assert list(report.tokens) == ["bare", "whole"] and report.not_checked[0].startswith("hardness")
+    assert all(one + 30 < other for one, other in zip(*report.tokens.values(), strict=True))  # three examples more
 
 
 def test_a_context_that_is_written_down_counts_before_the_servers(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting(server, monkeypatch, lambda body: {"count": pairs(body), "max_model_len": 10})
-    report = lengths(project, colors(project), near=private(server, context=5000))
-    assert of_context(report) == []
+    report = lengths(project, colors(project, few), near=private(server, context=5000))
+    assert of_context(report) == [] and len(report.tokens["near"]) == 9
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_a_context_that_is_written_down_counts_before_the_servers(
         ),
         (lambda body: {"error": "no such thing"}, "its server offers no count, or fails"),
         (  # in mid-audit: half a count is none
-            lambda body: {"count": 7, "max_model_len": 99} if "rubies" not in str(body) else {},
+            lambda body: {"count": 7, "max_model_len": 99} if "clear sky" not in str(body) else {},
             "its server offers no count, or fails",
         ),
     ],
@@ -196,9 +197,9 @@ def test_a_server_that_does_not_count_is_said_to_be_unchecked(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch, reply: Any, why: str
 ) -> None:
     counting(server, monkeypatch, reply)
-    report = lengths(project, colors(project), near=private(server))
+    report = lengths(project, colors(project, few), near=private(server))
     assert report.not_checked[0] == f"prompts against near's context length: {why}"
-    assert report.tokens == {} and found(report) == []
+    assert report.tokens == {} and of_context(report) == []
 
 
 def test_an_engine_or_address_that_will_not_do_is_said_to_be_unchecked(project: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from conftest import COLORS, REPOSITORY, item, write_evalset
+from conftest import REPOSITORY, item, write_evalset
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, check_variants, load_evalset, load_evalsets, save_evalset
@@ -21,13 +21,19 @@ from workbench.evalset.model import _MOST_STRATA
 from workbench.privacy import class_of
 from workbench.prompts import render
 from workbench.scorers.base import SCORERS
+from workbench.scorers.label import LabelScorer
 
 CURATED = ["data_extraction", "legal_reasoning", "meeting_summaries", "support_triage"]
 
 
 @pytest.fixture(scope="module")
-def triage() -> EvalSet:
-    return load_evalset(REPOSITORY / "evalsets" / "support_triage")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
+    """160 items in six strata of 8 to 56."""
+    labels = ["red"] * 4 + ["green"] * 3 + ["blue"]
+    rows = [
+        item(f"i{n}", label=labels[n % 8], sensitivity="restricted" if n % 10 < 3 else "internal") for n in range(160)
+    ]
+    return load_evalset(write_evalset(tmp_path_factory.mktemp("uneven"), "uneven", items=rows))
 
 
 @pytest.mark.parametrize("name", CURATED)
@@ -91,22 +97,22 @@ def stratum(evalset: EvalSet, entry: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("n", [10, 24, 40, 79, 159])
-def test_a_sample_keeps_the_shares_of_classes_and_labels(triage: EvalSet, n: int) -> None:
-    sample = triage.sample(n)
-    whole, part = (Counter(stratum(triage, entry) for entry in items) for items in (triage.items, sample.items))
+def test_a_sample_keeps_the_shares_of_classes_and_labels(uneven: EvalSet, n: int) -> None:
+    sample = uneven.sample(n)
+    whole, part = (Counter(stratum(uneven, entry) for entry in items) for items in (uneven.items, sample.items))
     assert len(sample.items) == n
-    assert len(whole) > 8  # queues, in both classes
-    assert sample.total == whole.total() == triage.total
+    assert len(whole) == 6
+    assert sample.total == whole.total() == uneven.total
     for key, count in whole.items():
         assert abs(part[key] - count * n / whole.total()) <= 1
 
 
-def test_a_sample_is_the_same_every_time_and_hangs_on_ids_alone(triage: EvalSet) -> None:
-    turned = replace(triage, items=tuple(reversed(triage.items)))
-    ids = [entry.id for entry in triage.sample(24).items]
-    assert ids == [entry.id for entry in triage.sample(24).items]
+def test_a_sample_is_the_same_every_time_and_hangs_on_ids_alone(uneven: EvalSet) -> None:
+    turned = replace(uneven, items=tuple(reversed(uneven.items)))
+    ids = [entry.id for entry in uneven.sample(24).items]
+    assert ids == [entry.id for entry in uneven.sample(24).items]
     assert sorted(ids) == sorted(entry.id for entry in turned.sample(24).items)
-    assert ids == [entry.id for entry in triage.items if entry.id in ids]  # in the file's order
+    assert ids == [entry.id for entry in uneven.items if entry.id in ids]  # in the file's order
 
 
 def as_it_was_first_written(evalset: EvalSet, n: int) -> list[str]:
@@ -122,8 +128,8 @@ def as_it_was_first_written(evalset: EvalSet, n: int) -> list[str]:
 
 
 @pytest.mark.parametrize("n", [1, 7, 12, 20, 24, 25, 40, 100, 159])
-def test_a_sample_has_the_same_ids_as_in_earlier_versions(triage: EvalSet, n: int) -> None:
-    assert [entry.id for entry in triage.sample(n).items] == as_it_was_first_written(triage, n)
+def test_a_sample_has_the_same_ids_as_in_earlier_versions(uneven: EvalSet, n: int) -> None:
+    assert [entry.id for entry in uneven.sample(n).items] == as_it_was_first_written(uneven, n)
 
 
 def test_a_sample_keeps_no_more_strata_than_can_part_the_items(project: Path) -> None:
@@ -135,54 +141,79 @@ def test_a_sample_keeps_no_more_strata_than_can_part_the_items(project: Path) ->
     assert len({stratum(evalset, entry) for entry in evalset.items}) > _MOST_STRATA
     sample = evalset.sample(40)
     assert Counter(class_of(entry.sensitivity) for entry in sample.items) == {"open": 30, "restricted": 10}
-    one_label = load_evalset(
-        write_evalset(
-            project, "mini", items=[{**r, "expectations": {"label": "x"}} for r in rows], output={"text": True}
-        )
-    )
+    alike = [{**row, "expectations": {"label": "x"}} for row in rows]
+    one_label = load_evalset(write_evalset(project, "mini", items=alike, output={"text": True}))
     assert [entry.id for entry in sample.items] == as_it_was_first_written(one_label, 40)
 
 
 @pytest.mark.parametrize(("small", "large"), [(8, 16), (16, 40), (24, 48), (40, 60), (60, 120)])
-def test_a_larger_sample_keeps_nearly_all_of_a_smaller_one(triage: EvalSet, small: int, large: int) -> None:
-    few = {entry.id for entry in triage.sample(small).items}
-    many = {entry.id for entry in triage.sample(large).items}
+def test_a_larger_sample_keeps_nearly_all_of_a_smaller_one(uneven: EvalSet, small: int, large: int) -> None:
+    few = {entry.id for entry in uneven.sample(small).items}
+    many = {entry.id for entry in uneven.sample(large).items}
     assert len(few & many) >= small - 1
 
 
 @pytest.mark.parametrize("more", [None, 0, 1000])
-def test_a_sample_of_everything_is_the_eval_set(triage: EvalSet, more: int | None) -> None:
-    assert triage.sample(None if more is None else len(triage.items) + more) is triage
+def test_a_sample_of_everything_is_the_eval_set(uneven: EvalSet, more: int | None) -> None:
+    assert uneven.sample(None if more is None else len(uneven.items) + more) is uneven
 
 
-def test_a_sample_of_nothing_is_refused(triage: EvalSet) -> None:
+def test_a_sample_of_nothing_is_refused(uneven: EvalSet) -> None:
     with pytest.raises(InputError, match="at least 1 item, not 0"):
-        triage.sample(0)
+        uneven.sample(0)
 
 
-SCHEMA = {"type": "object", "properties": {"color": {"enum": COLORS}}, "required": ["color"]}
-
-
-def whole_set(project: Path, **changes: Any) -> Path:
-    """An eval set with every file that one may have; its answers are JSON."""
-    rows = [{**item(name), "expectations": {"color": "red"}} for name in ("a", "b", "c")]
-    train = [{**item(name), "expectations": {"color": "green"}} for name in ("t1", "t2")]
-    fields: dict[str, Any] = {
-        "output": {"json_schema": "schema.json"},
-        "scorers": [{"type": "label", "field": "color"}],
-        "rules": {"fields": {"color": {"rules": [{"pattern": "blood", "answer": "red"}]}}},
-        **changes,
-    }
-    folder = write_evalset(project, "mini", items=rows, train=train, **fields)
-    (folder / "schema.json").write_text(json.dumps(SCHEMA, indent=1))
-    return folder
+WHOLE = {
+    "evalset.yaml": """\
+schema: 1
+name: mini
+description: The color of a thing.
+sensitivity: internal
+variants:
+  default:
+    messages:
+      - {role: system, content: One of three.}
+      - {role: user, content: "Color of {{ inputs.thing }}?"}
+  few_shot:
+    messages:
+      - {role: user, content: "{{ inputs.thing }}"}
+    examples: 2
+generation: {temperature: 0, max_tokens: 4}
+output:
+  json_schema: schema.json
+scorers:
+  - type: label
+    field: color
+accept: {min_score: 1}
+rules: rules.yaml
+""",
+    "schema.json": """\
+{
+  "type": "object",
+  "properties": {
+    "color": {"enum": ["red", "green", "blue"]}
+  }
+}
+""",
+    "rules.yaml": """\
+schema: 1
+text: [thing]
+rules:
+  - {pattern: blood, answer: {color: red}}
+""",
+    "items.jsonl": "".join(json.dumps({**item(name), "expectations": {"color": "red"}}) + "\n" for name in "abc"),
+    "train.jsonl": "".join(json.dumps({**item(name), "expectations": {"color": "blue"}}) + "\n" for name in "xyz"),
+}
 
 
 @pytest.fixture
 def whole(project: Path) -> Path:
-    (project / "evalsets" / "mini").mkdir(parents=True)
-    (project / "evalsets" / "mini" / "schema.json").write_text("{}")
-    return whole_set(project)
+    """An eval set with every file that one may have."""
+    folder = project / "evalsets" / "mini"
+    folder.mkdir(parents=True)
+    for name, text in WHOLE.items():
+        (folder / name).write_text(text)
+    return folder
 
 
 @pytest.mark.parametrize("name", ["evalset.yaml", "items.jsonl", "train.jsonl", "schema.json", "rules.yaml"])
@@ -214,7 +245,8 @@ def test_eval_sets_are_equal_where_all_of_them_is(whole: Path) -> None:
 
 def test_saving_leaves_nothing_of_what_was_there(project: Path, whole: Path) -> None:
     evalset = load_evalset(whole)
-    save_evalset(replace(evalset, train=(), items=evalset.items[:1]), whole)
+    spec = evalset.spec.model_copy(update={"variants": {"default": evalset.spec.variants["default"]}})
+    save_evalset(replace(evalset, spec=spec, train=(), items=evalset.items[:1]), whole)
     again = load_evalset(whole)
     assert (again.train, again.items) == ((), evalset.items[:1])
 
@@ -228,8 +260,8 @@ def test_a_set_is_not_saved_under_a_name_that_would_not_load(project: Path, whol
 
 def test_an_unknown_variant_is_named(whole: Path) -> None:
     evalset = load_evalset(whole)
-    check_variants({"t": evalset}, ["default"])
-    with pytest.raises(InputError, match=r"no eval set has a variant 'nope'\. There are: default\."):
+    check_variants({"t": evalset}, ["default", "few_shot"])
+    with pytest.raises(InputError, match=r"no eval set has a variant 'nope'\. There are: default, few_shot\."):
         check_variants({"t": evalset}, ["default", "nope"])
 
 
@@ -264,203 +296,218 @@ def test_a_schema_behind_a_link_out_of_the_folder_is_refused(project: Path) -> N
 
 
 Break = Callable[[Path], object]
-SPEC = "evalset.yaml"
 
 
-def edit(change: Callable[[dict[str, Any]], object]) -> Break:
-    """A change to evalset.yaml."""
-
-    def broken(folder: Path) -> None:
-        spec = yaml.safe_load((folder / SPEC).read_text())
-        change(spec)
-        (folder / SPEC).write_text(yaml.safe_dump(spec, sort_keys=False))
-
-    return broken
+def swap(name: str, old: str, new: str | bytes) -> Break:
+    """Another text in place of one that stands once in a file."""
+    assert WHOLE[name].count(old) == 1
+    written = new if isinstance(new, bytes) else new.encode()
+    return lambda folder: (folder / name).write_bytes(WHOLE[name].encode().replace(old.encode(), written))
 
 
-def prompt(content: str, **more: Any) -> Break:
-    return edit(
-        lambda spec: spec.update(variants={"default": {"messages": [{"role": "user", "content": content}], **more}})
-    )
-
-
-def add(name: str, text: str | dict[str, Any]) -> Break:
+def add(name: str, line: str | dict[str, Any]) -> Break:
     """A further line at the end of a file."""
-    line = text if isinstance(text, str) else json.dumps(text)
-
-    def broken(folder: Path) -> None:
-        with (folder / name).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    return broken
+    text = line if isinstance(line, str) else json.dumps(line)
+    return lambda folder: (folder / name).write_text(f"{WHOLE[name]}{text}\n")
 
 
-def put(name: str, content: str | bytes) -> Break:
-    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def linked(name: str) -> Break:
-    """A file as a link out of the folder."""
+def instead(name: str, make: Break) -> Break:
+    """Something else in place of a file."""
 
     def broken(folder: Path) -> None:
         (folder / name).rename(folder.parent / name)
-        (folder / name).symlink_to(folder.parent / name)
+        make(folder / name)
 
     return broken
+
+
+def linked(path: Path) -> None:
+    path.symlink_to(path.parent.parent / path.name)
 
 
 def row(name: str, **changes: Any) -> dict[str, Any]:
     return {**item(name), "expectations": {"color": "red"}, **changes}
 
 
+def content(template: str) -> Break:
+    return swap("evalset.yaml", "Color of {{ inputs.thing }}?", template)
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 KEYS = "schema, name, description, license, sensitivity, variants, generation, output, scorers, accept, limits, rules"
-TEMPLATE = "field 'variants.default.messages.0.content': template: "
+TEMPLATE = "evalset.yaml:9: field 'variants.default.messages.1.content': template: "
 CAN_USE = "It can use: inputs.<name> (item a)."
-# The kind of a defect: how to make it, and all that is said of it after the folder's name.
+PATTERN = "rules.yaml:4: field 'rules.0.pattern': "
+NOT_JSON = "items.jsonl:4: not valid JSON: "
+ONE_A_LINE = "Each line holds one JSON object."
+# The kind of a defect: how to make it, and all that is said of it.
 DEFECTS: dict[str, tuple[Break, str]] = {
-    "no evalset.yaml": (lambda folder: (folder / SPEC).unlink(), "evalset.yaml: there is no such file."),
-    "no items": (put("items.jsonl", "\n"), "items.jsonl: has no items. Add one JSON object a line."),
+    "no evalset.yaml": (instead("evalset.yaml", lambda path: None), "evalset.yaml: there is no such file."),
+    "no items": (
+        swap("items.jsonl", WHOLE["items.jsonl"], "\n"),
+        "items.jsonl: has no items. Add one JSON object a line.",
+    ),
     "a folder for a file": (
-        lambda folder: [(folder / "train.jsonl").unlink(), (folder / "train.jsonl").mkdir()],
+        instead("train.jsonl", Path.mkdir),
         "train.jsonl: must be a file, and is a folder or a device.",
     ),
     "a pipe for a file": (
-        lambda folder: [(folder / "items.jsonl").unlink(), os.mkfifo(folder / "items.jsonl")],
+        instead("items.jsonl", os.mkfifo),
         "items.jsonl: must be a file, and is a folder or a device.",
     ),
     "items that are a link": (
-        linked("items.jsonl"),
+        instead("items.jsonl", linked),
         "items.jsonl: is a link that leads out of the folder. Copy the file.",
     ),
     "a schema that is a link": (
-        linked("schema.json"),
-        "evalset.yaml:11: field 'output.json_schema': must be a file inside the eval set's folder.",
+        instead("schema.json", linked),
+        "evalset.yaml:16: field 'output.json_schema': must be a file inside the eval set's folder.",
     ),
-    "a schema that is not there": (
-        edit(lambda spec: spec["output"].update(json_schema="gone.json")),
-        "evalset.yaml:15: field 'output.json_schema': there is no file 'gone.json' in the eval set's folder.",
+    "rules that are not there": (
+        swap("evalset.yaml", "rules.yaml", "gone.yaml"),
+        "evalset.yaml:21: field 'rules': there is no file 'gone.yaml' in the eval set's folder.",
     ),
-    "not UTF-8": (
-        lambda folder: put(SPEC, (folder / SPEC).read_bytes().replace(b"The color", b"\xe9"))(folder),
-        "evalset.yaml:3: not UTF-8 text. Save it as UTF-8.",
-    ),
+    "not UTF-8": (swap("evalset.yaml", "color of", b"\xe9"), "evalset.yaml:3: not UTF-8 text. Save it as UTF-8."),
     "broken YAML": (
-        add(SPEC, "limits: {margin: 0.1"),
-        "evalset.yaml:30: not valid YAML: expected ',' or '}', but got '<stream end>'. Check indent and quotes.",
+        swap("evalset.yaml", "min_score: 1}", "min_score: 1"),
+        "evalset.yaml:21: not valid YAML: expected ',' or '}', but got ':'. Check indent and quotes.",
     ),
     "a key twice": (
-        add(SPEC, "name: mini"),
-        "evalset.yaml:29: key 'name' stands here a second time. Keep one of them.",
+        add("evalset.yaml", "name: mini"),
+        "evalset.yaml:22: key 'name' stands here a second time. Keep one of them.",
     ),
     "a key that is no text": (
-        add(SPEC, "on: 1"),
-        "evalset.yaml:29: 'on' as a key must be text, but YAML reads it as bool. Quote it.",
+        add("evalset.yaml", "on: 1"),
+        "evalset.yaml:22: 'on' as a key must be text, but YAML reads it as bool. Quote it.",
     ),
     "an alias bomb": (
-        add(SPEC, BOMB),
-        "evalset.yaml:29: over 50000 values, those behind an alias counted each time. Write fewer.",
+        add("evalset.yaml", BOMB),
+        "evalset.yaml:22: over 50000 values, those behind an alias counted each time. Write fewer.",
     ),
     "code in a tag": (
-        add(SPEC, "license: !!python/object/apply:os.system [ls]"),
-        "evalset.yaml:29: not valid YAML: could not determine a constructor for the tag "
+        add("evalset.yaml", "license: !!python/object/apply:os.system [ls]"),
+        "evalset.yaml:22: not valid YAML: could not determine a constructor for the tag "
         "'tag:yaml.org,2002:python/object/apply:os.system'. Check indent and quotes.",
     ),
     "a key that is missing": (
-        edit(lambda spec: spec.pop("accept")),
+        swap("evalset.yaml", "accept: {min_score: 1}\n", ""),
         "evalset.yaml:1: field 'accept': is missing. Add it.",
     ),
     "an unknown key": (
-        edit(lambda spec: spec.update(acept=1)),
-        f"evalset.yaml:27: field 'acept': unknown key. Remove it, or see which keys there are: {KEYS}.",
+        swap("evalset.yaml", "accept:", "acept:"),
+        f"evalset.yaml:20: field 'acept': unknown key. Remove it, or see which keys there are: {KEYS}.",
     ),
-    "a number as text": (
-        edit(lambda spec: spec["generation"].update(max_tokens="4")),
-        "evalset.yaml:12: field 'generation.max_tokens': input should be a valid integer (it says '4').",
+    "text for a number": (
+        swap("evalset.yaml", "max_tokens: 4", 'max_tokens: "4"'),
+        "evalset.yaml:14: field 'generation.max_tokens': input should be a valid integer (it says '4').",
+    ),
+    "a list for a mapping": (
+        swap("evalset.yaml", "accept: {min_score: 1}", "accept: [1]"),
+        "evalset.yaml:20: field 'accept': must be a mapping of keys to values.",
+    ),
+    "a score that is out of range": (
+        swap("evalset.yaml", "min_score: 1", "min_score: 85"),
+        "evalset.yaml:20: field 'accept.min_score': input should be less than or equal to 1 (it says 85).",
     ),
     "a label that YAML reads as a boolean": (
-        edit(lambda spec: spec.update(output={"labels": ["yes", False]})),
-        "evalset.yaml:17: field 'output.labels.1': must be text, but YAML reads false (also yes, no, on, off) "
+        swap("evalset.yaml", "json_schema: schema.json", "labels: [red, no]"),
+        "evalset.yaml:16: field 'output.labels.1': must be text, but YAML reads false (also yes, no, on, off) "
         "as a boolean. Quote it.",
     ),
     "a label twice": (
-        edit(lambda spec: spec.update(output={"labels": ["red", "red"]})),
-        "evalset.yaml:15: field 'output.labels': label 'red' stands here twice. Keep one of them.",
+        swap("evalset.yaml", "json_schema: schema.json", "labels: [red, red]"),
+        "evalset.yaml:16: field 'output.labels': label 'red' stands here twice. Keep one of them.",
+    ),
+    "no kind of output": (
+        swap("evalset.yaml", "json_schema: schema.json", "format_retries: 1"),
+        "evalset.yaml:15: field 'output': name exactly one of json_schema, labels, text.",
     ),
     "a variant's name": (
-        edit(lambda spec: spec["variants"].update({"a#b": spec["variants"]["default"]})),
-        "evalset.yaml:5: field 'variants': 'a#b' is no name for a variant. Use up to 100 letters, digits, '_', '-', '.'.",
+        swap("evalset.yaml", "few_shot", "few#shot"),
+        "evalset.yaml:5: field 'variants': 'few#shot' is no name for a variant. "
+        "Use up to 100 letters, digits, '_', '-', '.'.",
+    ),
+    "a last message that is not the user's": (
+        swap("evalset.yaml", '{role: user, content: "Color', '{role: system, content: "Color'),
+        "evalset.yaml:6: field 'variants.default': the last message must have role: user, "
+        "it is what the model answers.",
     ),
     "another name than the folder's": (
-        edit(lambda spec: spec.update(name="maxi")),
+        swap("evalset.yaml", "name: mini", "name: maxi"),
         "evalset.yaml:2: field 'name': must be the folder's name, 'mini' (letters, digits, '_', '-').",
     ),
     "an unknown scorer": (
-        edit(lambda spec: spec.update(scorers=[{"type": "vibes"}])),
-        f"evalset.yaml:17: field 'scorers.0.type': there is no scorer 'vibes'. There are: {', '.join(SCORERS.names())}.",
+        swap("evalset.yaml", "type: label", "type: vibes"),
+        "evalset.yaml:18: field 'scorers.0.type': there is no scorer 'vibes'. There are: "
+        f"{', '.join(SCORERS.names())}.",
     ),
     "an unknown setting of a scorer": (
-        edit(lambda spec: spec.update(scorers=[{"type": "json_schema", "strict": True}])),
-        "evalset.yaml:18: field 'scorers.0.strict': extra inputs are not permitted. Scorer 'json_schema' has the keys: "
+        swap("evalset.yaml", "type: label\n    field: color", "type: json_schema\n    strict: true"),
+        "evalset.yaml:19: field 'scorers.0.strict': extra inputs are not permitted. Scorer 'json_schema' has the keys: "
         "type, name, weight, optional.",
     ),
+    "a date as a setting of a scorer": (
+        swap("evalset.yaml", "field: color", "field: 2026-01-02"),
+        "evalset.yaml:18: field 'scorers.0': 2026-01-02 is a date to YAML. Quote it.",
+    ),
     "a schema that is no JSON": (
-        put("schema.json", '{\n "type": "object",\n}'),
-        "schema.json:3: not valid JSON: Expecting property name enclosed in double quotes at column 1.",
+        swap("schema.json", '"blue"]}', '"blue"]},'),
+        "schema.json:5: not valid JSON: Expecting property name enclosed in double quotes at column 3.",
     ),
     "a schema that is none": (
-        put("schema.json", '{"type": "object", "properties": {"color": {"enum": "red"}}}'),
+        swap("schema.json", '["red", "green", "blue"]', '"red"'),
         "schema.json: not a JSON schema: 'red' is not of type 'array' (at properties.color.enum).",
     ),
+    "a schema of another thing": (
+        swap("schema.json", '"type": "object"', '"type": "array"'),
+        'schema.json: the top must be an object: {"type": "object", …}.',
+    ),
     "a reference that leads nowhere": (
-        put("schema.json", '{"type": "object", "properties": {"color": {"$ref": "#/$defs/color"}}}'),
+        swap("schema.json", '"enum": ["red", "green", "blue"]', '"$ref": "#/$defs/color"'),
         "schema.json: $ref '#/$defs/color' is not in this file.",
     ),
     "a rule's pattern": (
-        lambda folder: put("rules.yaml", (folder / "rules.yaml").read_text().replace("blood", "(blood"))(folder),
-        "rules.yaml:5: field 'fields.color.rules.0.pattern': not a regular expression: missing ) at position 6.",
+        swap("rules.yaml", "blood", "(blood"),
+        f"{PATTERN}not a regular expression: missing ) at position 6.",
     ),
     "a rule's pattern that takes gigabytes": (
-        lambda folder: put("rules.yaml", (folder / "rules.yaml").read_text().replace("blood", "(a{1000}){1000}"))(
-            folder
-        ),
-        "rules.yaml:5: field 'fields.color.rules.0.pattern': a regular expression that is too large, or repeats too much.",
+        swap("rules.yaml", "{pattern: blood", '{pattern: "(a{1000}){1000}"'),
+        f"{PATTERN}a regular expression that is too large, or repeats too much.",
     ),
     "a rule's answer with a date": (
-        put("rules.yaml", "schema: 1\ntext: [thing]\nrules:\n- {pattern: x, answer: {color: 2026-01-02}}\n"),
+        swap("rules.yaml", "color: red", "color: 2026-01-02"),
         "rules.yaml:4: field 'rules.0.answer': 2026-01-02 is a date to YAML. Quote it.",
     ),
     "more examples than train items": (
-        prompt("x", examples=3),
-        "evalset.yaml:11: field 'variants.default.examples': wants 3 items of train.jsonl, which has 2.",
+        swap("evalset.yaml", "examples: 2", "examples: 4"),
+        "evalset.yaml:13: field 'variants.few_shot.examples': wants 4 items of train.jsonl, which has 3.",
     ),
     "a template that does not parse": (
-        prompt("{{ inputs.thing"),
-        f"evalset.yaml:9: {TEMPLATE}unexpected end of template, expected 'end of print statement'. {CAN_USE}",
+        content("{{ inputs.thing"),
+        f"{TEMPLATE}unexpected end of template, expected 'end of print statement'. {CAN_USE}",
     ),
     "an input that is not there": (
-        prompt("{{ inputs.colour }}"),
-        f"evalset.yaml:9: {TEMPLATE}'dict object' has no attribute 'colour'. {CAN_USE}",
+        content("{{ inputs.colour }}"),
+        f"{TEMPLATE}'dict object' has no attribute 'colour'. {CAN_USE}",
     ),
     "a template that reaches for Python": (
-        prompt("{{ inputs.__class__ }}"),
-        f"evalset.yaml:9: {TEMPLATE}access to attribute '__class__' of 'dict' object is unsafe. {CAN_USE}",
+        content("{{ inputs.__class__ }}"),
+        f"{TEMPLATE}access to attribute '__class__' of 'dict' object is unsafe. {CAN_USE}",
     ),
     "a template that would not end": (
-        prompt("{{ 'x' * 10 ** 10 }}"),
-        f"evalset.yaml:9: {TEMPLATE}it loops, repeats or pads so much that it would not end soon. {CAN_USE}",
+        content("{{ 'x' * 10 ** 10 }}"),
+        f"{TEMPLATE}it loops, repeats or pads so much that it would not end soon. {CAN_USE}",
     ),
     "turns that are none": (
-        edit(lambda spec: spec.update(variants={"default": {"messages": [{"turns": "chat"}]}})),
-        "evalset.yaml:8: field 'variants.default.messages.0.content': inputs.chat must be a list such as "
+        swap("evalset.yaml", '{role: user, content: "Color of {{ inputs.thing }}?"}', "{turns: chat}"),
+        "evalset.yaml:9: field 'variants.default.messages.1.content': inputs.chat must be a list such as "
         '[{"role": "user", "content": "…"}] (item a).',
     ),
     "a line that is no JSON": (
         add("items.jsonl", '{"id": "d",}'),
-        "items.jsonl:4: not valid JSON: Expecting property name enclosed in double quotes at column 12. "
-        "Each line holds one JSON object.",
+        f"{NOT_JSON}Expecting property name enclosed in double quotes at column 12. {ONE_A_LINE}",
     ),
     "a line that is no object": (
         add("items.jsonl", "[1]"),
@@ -468,16 +515,15 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "a key of an item twice": (
         add("items.jsonl", '{"id": "d", "sensitivity": "restricted", "sensitivity": "public"}'),
-        "items.jsonl:4: not valid JSON: key 'sensitivity' stands there twice. Each line holds one JSON object.",
+        f"{NOT_JSON}key 'sensitivity' stands there twice. {ONE_A_LINE}",
     ),
     "a number that is none": (
         add("items.jsonl", '{"id": "d", "inputs": {"thing": NaN}}'),
-        "items.jsonl:4: not valid JSON: NaN is no number in JSON. Each line holds one JSON object.",
+        f"{NOT_JSON}NaN is no number in JSON. {ONE_A_LINE}",
     ),
     "half a character": (
         add("items.jsonl", row("d", inputs={"thing": ["\ud83d"]})),
-        "items.jsonl:4: not valid JSON: half a character (a lone surrogate), which no file can hold. "
-        "Each line holds one JSON object.",
+        f"{NOT_JSON}half a character (a lone surrogate), which no file can hold. {ONE_A_LINE}",
     ),
     "an item without inputs": (
         add("items.jsonl", {"id": "d", "expectations": {"color": "red"}}),
@@ -485,7 +531,7 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "a sensitivity that is none": (
         add("train.jsonl", row("d", sensitivity="secret")),
-        "train.jsonl:3: field 'sensitivity': input should be 'public', 'internal' or 'restricted'.",
+        "train.jsonl:4: field 'sensitivity': input should be 'public', 'internal' or 'restricted'.",
     ),
     "an expectation that is missing": (
         add("items.jsonl", row("d", expectations={"colour": "red"})),
@@ -493,7 +539,7 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "an expectation that is no label": (
         add("train.jsonl", row("d", expectations={"color": "CANARY"})),
-        "train.jsonl:3: field 'expectations': expectations.color is not among the labels (red, green, blue). "
+        "train.jsonl:4: field 'expectations': expectations.color is not among the labels (red, green, blue). "
         "Mend one of them (item d).",
     ),
     "an id twice": (
@@ -502,7 +548,7 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "an id in both files": (
         add("train.jsonl", row("b")),
-        "train.jsonl:3: id 'b' is already at evalsets/mini/items.jsonl:2. Give each item its own id.",
+        "train.jsonl:4: id 'b' is already at evalsets/mini/items.jsonl:2. Give each item its own id.",
     ),
 }
 
@@ -518,5 +564,18 @@ def test_a_defect_is_named_with_file_line_field_and_mend(whole: Path, kind: str)
 
 
 def test_every_kind_of_defect_has_a_message_of_its_own() -> None:
-    messages = [message.partition(": ")[2] for _, message in DEFECTS.values()]
-    assert len(set(messages) - {"must be a file, and is a folder or a device."}) == len(messages) - 2 >= 15
+    said = {re.sub(r":\d+", "", message) for _, message in DEFECTS.values()}
+    assert len(said) == len(DEFECTS) >= 15
+
+
+def test_a_teams_own_scorer_that_fails_is_no_traceback(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OverflowError("CANARY")
+
+    monkeypatch.setattr(LabelScorer, "check", fails)
+    with pytest.raises(InputError) as caught:
+        load_evalset(whole)
+    assert str(caught.value) == (
+        "evalsets/mini/train.jsonl:1: field 'expectations': a scorer cannot read them (OverflowError). "
+        "Mend them (item x)."
+    )

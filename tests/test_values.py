@@ -76,6 +76,8 @@ def test_a_number_is_read(value: Any, expected: float) -> None:
         "NaN",
         "1e400",
         "²",
+        "\U00016130",
+        "5e\U00016130",
         "1/2",
         "3-5",
         "3 or 5",

@@ -92,7 +92,8 @@ class Document:
         # A union reports every member's errors: the longest path, and the fewest errors, are of the one that was meant.
         problems = failure.errors(include_url=False, include_input=True)
         around = Counter(problem["loc"][:-1] for problem in problems)
-        first = max(problems, key=lambda p: (len(p["loc"]), -around[p["loc"][:-1]], p["type"] == "extra_forbidden"))
+        order = {"extra_forbidden": 2, "value_error": 1}
+        first = max(problems, key=lambda p: (len(p["loc"]), -around[p["loc"][:-1]], order.get(p["type"], 0)))
         here = self._field(first["loc"], missing=first["type"] == "missing")
         return self.error(here, _mend(first, model, here, show=not self.private))
 

@@ -82,9 +82,9 @@ def _findings(evalset: EvalSet, model: str, counted: _Counted) -> list[Finding]:
         found.append(Finding("context", "error", what, mend, long))
     cut = tuple(item.id for item, count in zip(evalset.items, counted.answers, strict=True) if count > allowed)
     if cut:
+        most = max(counted.answers)
         what = (
-            f"{count_of(cut)} whose expected answer takes {model} more than max_tokens ({allowed}): "
-            f"up to {max(counted.answers)}"
+            f"{count_of(cut)} whose expected answer takes {model} up to {most} tokens, more than max_tokens ({allowed})"
         )
         found.append(Finding("context", "error", what, "Raise generation.max_tokens", cut))
     return found

@@ -163,13 +163,12 @@ def _variants(plan: Plan, task: EvalSet, model: Model, wanted: list[str] | None)
     """The variants of a task that a model is asked; the rules have no prompt, so they have one."""
     if model.engine == "rules":
         return ["default"] if task.rules is not None else []
-    named = wanted or model.variants
-    found = [name for name in task.spec.variants if named is None or name in named]
+    allowed = [name for name in task.spec.variants if model.variants is None or name in model.variants]
+    found = [name for name in allowed if wanted is None or name in wanted]
     if not found:
-        asked = ", ".join(named or [])
-        plan.notes.append(
-            f"note: {model.id} is asked only as {asked}, which {task.name} does not have: not asked there"
-        )
+        own = f" (its entry allows {', '.join(model.variants)})" if model.variants is not None else ""
+        asked = f"as {', '.join(wanted)}" if wanted else "so"
+        plan.notes.append(f"note: {task.name} has no variant to ask {model.id} {asked}{own}: not asked there")
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -46,7 +46,7 @@ _FIGURE = regex.compile(
         |\d+(?:[.,]\d+)*
         |(?<!\w)\.\d+
     )
-    (?:[eE](?P<exponent>[-+]?\d{1,3})(?!\w))?
+    (?:[eE](?P<exponent>[-+]?[0-9]{1,3})(?!\w))?
     (?:(?P<scale>[kK](?![\w²])|\s?(?i:thousand|million|billion|tsd|mio|mrd|bn)(?!\p{L})))?
     (?:\s?(?P<percent>%|percent\b|per\scent\b))?
     (?:\s?(?P<after>(?<!\p{L})\L<currencies>(?!\p{L})|\$))?
@@ -88,7 +88,10 @@ class Figure:
         digits = _digits(self.written, point_groups)
         if digits is None or len(digits) > _LONGEST:
             return None
-        return self.sign * Decimal(digits).scaleb(self.power)
+        try:
+            return self.sign * Decimal(digits).scaleb(self.power)
+        except InvalidOperation:  # digits of a script that this Python does not know
+            return None
 
 
 def _digits(written: str, point_groups: bool) -> str | None:

@@ -28,19 +28,19 @@ _NOTATION = re.compile(
     re.DOTALL,
 )
 _LISTS = ("contains-all", "contains-any", "icontains-all", "icontains-any")
-_SCRIPTS = re.compile(r"(?:javascript|fn|eval):|file://.*\.(?:js|ts|mjs|cjs)(?::|$)", re.DOTALL)
-_PYTHON = re.compile(r"python:|file://.*\.py(?::|$)", re.DOTALL)
+_PROGRAMS = {
+    "javascript": re.compile(r"(?:javascript|fn|eval):|file://.*\.(?:js|ts|mjs|cjs)(?::|$)", re.DOTALL),
+    "python": re.compile(r"python:|file://.*\.py(?::|$)", re.DOTALL),
+    "llm-rubric": re.compile(r"grade:"),
+}
 
 
 def assertion_from(text: str) -> dict[str, Any]:
     """An assertion in short notation; a text without a known type is what the answer must equal."""
     text = text.strip()
-    if _SCRIPTS.match(text):
-        return {"type": "javascript", "value": text}
-    if _PYTHON.match(text):
-        return {"type": "python", "value": text}
-    if text.startswith("grade:"):
-        return {"type": "llm-rubric", "value": text[6:]}
+    for kind, pattern in _PROGRAMS.items():
+        if pattern.match(text):
+            return {"type": kind, "value": text}
     match = _NOTATION.fullmatch(text)
     if match is None:
         return {"type": "equals", "value": text}
@@ -48,9 +48,7 @@ def assertion_from(text: str) -> dict[str, Any]:
     assertion: dict[str, Any] = {"type": f"{negated or ''}{kind}"}
     if value is not None and value.strip():
         assertion["value"] = separated(value) if kind in _LISTS else value.strip()
-    if threshold is not None:
-        assertion["threshold"] = float(threshold)
-    return assertion
+    return assertion | ({"threshold": float(threshold)} if threshold is not None else {})
 
 
 def separated(text: str) -> list[str]:
@@ -67,53 +65,19 @@ def from_row(row: dict[str, str], place: str) -> tuple[dict[str, Any], list[str]
 
     What nothing reads stands in the test under its column's name.
     """
-    test: dict[str, Any] = {"vars": {}, "assert": [], "options": {}, "metadata": {}}
+    test: dict[str, Any] = {"vars": {}, "assert": [], "metadata": {}}
     places: list[str] = []
-    settings: dict[int, float] = {}
-    metric = row.get("__metric", "").strip()
     for column, cell in row.items():
-        if column.startswith("__expected"):
-            if cell.strip():
-                test["assert"].append(assertion_from(cell))
-                places.append(f"{place} {column.partition('#')[0]}")
-        elif column in ("__prefix", "__suffix"):
-            test["options"][column[2:]] = cell
-        elif column.startswith("__metadata:"):
-            _metadata(test["metadata"], column.removeprefix("__metadata:"), cell)
-        elif column.startswith("__config:"):
-            _setting(test, settings, column, cell)
-        elif column in ("__threshold", "__metric"):
-            test |= {"threshold": cell.strip()} if column == "__threshold" and cell.strip() else {}
-        elif column.startswith("__"):
-            test |= {f"column {column}": cell} if cell.strip() else {}
-        else:
+        if not column.startswith("__"):
             test["vars"][column] = cell
-    for index, assertion in enumerate(test["assert"]):
-        assertion.update({"metric": metric} if metric else {})
-        assertion.update({"threshold": settings.pop(index)} if index in settings else {})
-    for index in settings:
-        test[f"column __config of __expected{index + 1}"] = "no such assertion"
+        elif not cell.strip():
+            continue
+        elif column.startswith("__expected"):
+            test["assert"].append(assertion_from(cell))
+            places.append(f"{place} {column.partition('#')[0]}")
+        elif column.startswith("__metadata:"):
+            name = column.removeprefix("__metadata:")
+            test["metadata"][name.removesuffix("[]")] = [cell] if name.endswith("[]") else cell
+        else:
+            test["threshold" if column == "__threshold" else f"column {column}"] = cell.strip()
     return test, places
-
-
-def _metadata(metadata: dict[str, Any], name: str, cell: str) -> None:
-    if not cell.strip():
-        return
-    if name.endswith("[]"):
-        parts = re.split(r"(?<!\\),", cell)
-        metadata[name[:-2]] = [part.strip().replace("\\,", ",") for part in parts]
-    else:
-        metadata[name] = cell
-
-
-def _setting(test: dict[str, Any], settings: dict[int, float], column: str, cell: str) -> None:
-    """A column such as `__config:__expected2:threshold`."""
-    match = re.fullmatch(r"__config:__expected(\d*):threshold", column)
-    if not cell.strip():
-        return
-    try:
-        if match is None:
-            raise ValueError
-        settings[int(match.group(1) or 1) - 1] = float(cell)
-    except ValueError:
-        test[f"column {column}"] = cell

@@ -15,6 +15,10 @@ _EACH_AT_MOST = 1000  # lines of a kind; after that they are counted
 _PLACES_SHOWN = 3
 
 
+class Unusable(Exception):
+    """A row, a turn or a template that cannot be carried over; the message says why, and repeats no contents."""
+
+
 class Ledger:
     """What a reader could not carry over, in the order in which it met it."""
 

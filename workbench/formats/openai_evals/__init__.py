@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.files import read_yaml
-from workbench.formats import _openai_export
-from workbench.formats._answers import AnswerForm, answer_form
-from workbench.formats._ledger import Ledger
-from workbench.formats._metadata import item_fields
-from workbench.formats._openai_export import CLASSES, FUZZY, OURS, strict
-from workbench.formats._prompt import turns_problem
-from workbench.formats._rows import Rows, first_row
-from workbench.formats._sources import refuse_mapping
-from workbench.formats._values import Values, is_empty
+from workbench.formats.openai_evals import export
+from workbench.formats.table.answers import AnswerForm, answer_form
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.metadata import item_fields
+from workbench.formats.openai_evals.export import CLASSES, FUZZY, OURS, strict
+from workbench.formats.table.prompt import turns_problem
+from workbench.formats.shared.rows import Rows, first_row
+from workbench.formats.shared.files import refuse_mapping
+from workbench.formats.table.values import Values, is_empty
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, check_readable, json_lines, where
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class OpenAIEvals(Format):
         return _Samples(samples, chosen, found).read(sink)
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
-        return _openai_export.write(evalset, target)
+        return export.write(evalset, target)
 
 
 FORMATS.add("openai_evals", OpenAIEvals())

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.formats._answers import UNREAD
-from workbench.formats._values import SHORT, Values
+from workbench.formats.table.answers import UNREAD
+from workbench.formats.table.values import SHORT, Values
 from workbench.formats.base import Options, cell_value, identifier
 from workbench.scorers.values import plain
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from workbench.formats._ledger import Ledger
-from workbench.formats._lm_eval_task import Task
-from workbench.formats._sources import Function
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.lm_eval.task import Task
+from workbench.formats.shared.files import Function
 from workbench.scorers.regexes import PATTERN_TIMEOUT_S, checked_pattern, compiled
 from workbench.scorers.values import number
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError, meta
 
+from workbench.formats.shared.ledger import Unusable
 from workbench.templates import ENVIRONMENT, compiled, filled
 
 _NAME = r"[A-Za-z_]\w*"
@@ -21,10 +22,6 @@ _SIMPLE = re.compile(rf"\{{\{{(-?)\s*({_NAME})((?:\.{_NAME})*)\s*(-?)\}}\}}")
 _KEY = rf"(?:\.{_NAME}|\[\"{_NAME}\"\])"
 _OURS = re.compile(rf"\{{\{{(-?)\s*inputs({_KEY}+)(?:\s*\|\s*default\(''\))?\s*(-?)\}}\}}")
 _SET = re.compile(rf"\{{% set ({_NAME}) = inputs(?:{_KEY}(?: \| default\(''\))?|\.get\(\"{_NAME}\", ''\)) %\}}")
-
-
-class TemplateFailure(Exception):
-    """A template cannot be compiled or rendered; the message does not repeat what it is rendered with."""
 
 
 def is_template(text: str) -> bool:
@@ -36,20 +33,20 @@ def bare_names(template: str) -> set[str]:
     """The names that a template takes from outside.
 
     Raises:
-        TemplateFailure: it does not compile.
+        Unusable: it does not compile.
     """
     try:
         compiled(template)
         return meta.find_undeclared_variables(ENVIRONMENT.parse(template))
     except (TemplateError, RecursionError) as failure:
-        raise TemplateFailure(_brief(failure)) from None
+        raise Unusable(_brief(failure)) from None
 
 
 def rendered(template: str, values: Mapping[str, Any]) -> str:
     """A template over bare names, filled in.
 
     Raises:
-        TemplateFailure: it does not compile, names a value that is not there, or does too much.
+        Unusable: it does not compile, names a value that is not there, or does too much.
     """
     ours = _ours(template)
     try:
@@ -58,8 +55,8 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
         said = _brief(failure)
         quoted = [one or two for one, two in re.findall(r"'([^']*)'|\"([^\"]*)\"", said)]
         if isinstance(failure, TemplateError) and all(part in ours or part.endswith("object") for part in quoted):
-            raise TemplateFailure(said) from None
-        raise TemplateFailure(f"it cannot be rendered ({type(failure).__name__})") from None
+            raise Unusable(said) from None
+        raise Unusable(f"it cannot be rendered ({type(failure).__name__})") from None
 
 
 @lru_cache(maxsize=512)
@@ -90,7 +87,7 @@ def over_inputs(template: str, missing: Collection[str] = ()) -> str:
         missing: names that some items do not have: they are empty there.
 
     Raises:
-        TemplateFailure: it does not compile.
+        Unusable: it does not compile.
     """
     names = bare_names(template)
 
@@ -120,7 +117,7 @@ def _or_empty(name: str, missing: bool) -> str:
 def _reads_only_inputs(template: str) -> bool:
     try:
         return bare_names(template) <= {"inputs"}
-    except TemplateFailure:
+    except Unusable:
         return False
 
 
@@ -136,7 +133,7 @@ def over_bare_names(template: str) -> str | None:
         if "inputs" not in bare_names(template):
             return template  # it fills in nothing
         return found if "{%" not in found and "inputs" not in bare_names(_OURS.sub("", template)) else None
-    except TemplateFailure:
+    except Unusable:
         return None
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.formats._values import Values, is_empty
+from workbench.formats.table.values import Values, is_empty
 from workbench.formats.base import cell_value
 from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
 from workbench.scorers.values import number, plain

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.formats import _promptfoo_export
-from workbench.formats._ledger import Ledger
-from workbench.formats._metadata import item_fields
-from workbench.formats._promptfoo_asserts import GRADED, JSON_KINDS, KINDS, Claim, Lost, claims, expected, merged
-from workbench.formats._promptfoo_cases import CONFIGS, Case, Suite
-from workbench.formats._promptfoo_prompts import Prompt, is_usable, plain_prompt, read_prompts
-from workbench.formats._shapes import Shape
-from workbench.formats._sources import head, refuse_mapping
+from workbench.formats.promptfoo import export
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.metadata import item_fields
+from workbench.formats.promptfoo.asserts import GRADED, JSON_KINDS, KINDS, Claim, Lost, claims, expected, merged
+from workbench.formats.promptfoo.cases import CONFIGS, Case, Suite
+from workbench.formats.promptfoo.prompts import Prompt, is_usable, plain_prompt, read_prompts
+from workbench.formats.promptfoo.shapes import Shape
+from workbench.formats.shared.files import head, refuse_mapping
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, check_readable, where
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Promptfoo(Format):
         return Found(spec, _schema(plan), ledger.losses(), notes)
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
-        return _promptfoo_export.write(evalset, target)
+        return export.write(evalset, target)
 
 
 def _sniffed_object(first: str, start: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from workbench.evalset import EvalSet, Limits
 from workbench.evalset.spec import Generation
-from workbench.formats._ledger import Ledger
+from workbench.formats.shared.ledger import Ledger
 from workbench.formats.base import where
 
 

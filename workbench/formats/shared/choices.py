@@ -9,8 +9,8 @@ from __future__ import annotations
 import string
 from typing import Any
 
-from workbench.formats._metadata import scalar_text
-from workbench.formats._templates import reference
+from workbench.formats.shared.metadata import scalar_text
+from workbench.formats.shared.templates import reference
 from workbench.templates import filled
 
 LETTERS = string.ascii_uppercase

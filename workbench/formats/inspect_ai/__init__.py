@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.formats import _inspect_export
-from workbench.formats._choices import choice_texts, labels_for, letter_of, shown
-from workbench.formats._inspect_export import CHOICES, PLAIN, TURNS
-from workbench.formats._ledger import Ledger
-from workbench.formats._metadata import item_fields, scalar_text
-from workbench.formats._rows import Rows, first_row, open_rows
-from workbench.formats._sources import head, refuse_mapping
+from workbench.formats.inspect_ai import export
+from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, shown
+from workbench.formats.inspect_ai.export import CHOICES, PLAIN, TURNS
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.metadata import item_fields, scalar_text
+from workbench.formats.shared.rows import Rows, first_row, open_rows
+from workbench.formats.shared.files import head, refuse_mapping
 from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Loss, Options, Sink, cell_value
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class InspectAi(Format):
         return Found(spec, None, [*rows.losses, *ledger.losses()], [*rows.notes, *_notes(plan, options)])
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
-        return _inspect_export.write(evalset, target)
+        return export.write(evalset, target)
 
 
 def _long_row(source: Path) -> dict[str, Any] | None:

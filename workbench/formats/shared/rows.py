@@ -202,7 +202,7 @@ def _open_csv(source: Path) -> Rows:
 
 def _is_header(first: list[str], rest: list[list[str]]) -> bool:
     """Whether a CSV's first row names the columns; data that follow look like it where it is data itself."""
-    from workbench.formats._columns import known_name
+    from workbench.formats.table.columns import known_name
 
     if any(known_name(name) for name in first):
         return True

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.formats import _lm_eval_export
-from workbench.formats._ledger import Ledger
-from workbench.formats._lm_eval_docs import Docs, Unusable
-from workbench.formats._lm_eval_scoring import Scoring
-from workbench.formats._lm_eval_task import Task
-from workbench.formats._sources import Function, head, refuse_mapping
-from workbench.formats._templates import TemplateFailure, over_inputs
+from workbench.formats.lm_eval import export
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.lm_eval.docs import Docs, Unusable
+from workbench.formats.lm_eval.scoring import Scoring
+from workbench.formats.lm_eval.task import Task
+from workbench.formats.shared.files import Function, head, refuse_mapping
+from workbench.formats.shared.templates import TemplateFailure, over_inputs
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, check_readable, where
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LmEval(Format):
         return _Reader(Task(source), options).read(sink)
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
-        return _lm_eval_export.write(evalset, target)
+        return export.write(evalset, target)
 
 
 class _Reader:

@@ -15,7 +15,7 @@ import yaml
 from workbench.errors import InputError
 from workbench.evalset.spec import Generation
 from workbench.files import write_atomic
-from workbench.formats._metadata import metadata_of
+from workbench.formats.shared.metadata import metadata_of
 from workbench.formats.base import Loss, where
 from workbench.formats.table import spec_losses, write_objects
 from workbench.scorers import FieldScorer, Scorer

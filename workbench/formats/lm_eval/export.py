@@ -13,13 +13,13 @@ from typing import Any
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, Item, Message
 from workbench.files import write_atomic
-from workbench.formats._choices import LETTERS, choice_texts, labels_for, lettered
-from workbench.formats._exports import note_unwritten
-from workbench.formats._ledger import Ledger
-from workbench.formats._lm_eval_scoring import SHOWN
-from workbench.formats._metadata import RESERVED, hidden_slices, metadata_of, scalar_text
-from workbench.formats._sources import dump_yaml, write_lines
-from workbench.formats._templates import over_bare_names
+from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered
+from workbench.formats.shared.unwritten import note_unwritten
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.lm_eval.scoring import SHOWN
+from workbench.formats.shared.metadata import RESERVED, hidden_slices, metadata_of, scalar_text
+from workbench.formats.shared.files import dump_yaml, write_lines
+from workbench.formats.shared.templates import over_bare_names
 from workbench.formats.base import Loss, where
 from workbench.prompts import reference_answer, render
 from workbench.scorers import FieldScorer, Scorer

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.files import write_lines
-from workbench.formats._answers import AnswerForm, answer_form
-from workbench.formats._columns import Columns, Keys, Plan, cut, dig, make_plan, unused, values_at
-from workbench.formats._exports import note_unwritten
-from workbench.formats._ledger import Ledger
-from workbench.formats._prompt import holds_turns, made_variants, turns_problem
-from workbench.formats._rows import Rows, csv_lines, first_row, kind_of, open_rows
-from workbench.formats._values import Values, is_empty, reads_as_number
+from workbench.formats.table.answers import AnswerForm, answer_form
+from workbench.formats.table.columns import Columns, Keys, Plan, cut, dig, make_plan, unused, values_at
+from workbench.formats.shared.unwritten import note_unwritten
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.table.prompt import holds_turns, made_variants, turns_problem
+from workbench.formats.shared.rows import Rows, csv_lines, first_row, kind_of, open_rows
+from workbench.formats.table.values import Values, is_empty, reads_as_number
 from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Loss, Options, Sink, cell_value, where
 
 if TYPE_CHECKING:

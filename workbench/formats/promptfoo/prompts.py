@@ -15,10 +15,10 @@ from typing import Any
 
 from workbench.evalset import EvalSet, Message, Variant
 from workbench.files import read_text
-from workbench.formats._ledger import Ledger
-from workbench.formats._promptfoo_cases import Case, Suite
-from workbench.formats._sources import inside, read_structured
-from workbench.formats._templates import (
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.promptfoo.cases import Case, Suite
+from workbench.formats.shared.files import inside, read_structured
+from workbench.formats.shared.templates import (
     TemplateFailure,
     bare_names,
     over_bare_names,

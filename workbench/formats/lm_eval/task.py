@@ -13,9 +13,9 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.files import read_json
-from workbench.formats._ledger import Ledger
-from workbench.formats._rows import Rows, open_rows
-from workbench.formats._sources import Function, folder_inside, inside, read_structured
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.rows import Rows, open_rows
+from workbench.formats.shared.files import Function, folder_inside, inside, read_structured
 from workbench.formats.base import csv_rows, where
 
 _LOADERS = ("json", "csv", "parquet")

@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any
 
-from workbench.formats._answers import AnswerForm
-from workbench.formats._values import Values
+from workbench.formats.table.answers import AnswerForm
+from workbench.formats.table.values import Values
 
 _TEMPLATE = re.compile(r"\{[{%#]")
 _NAME = re.compile(r"[^\W\d]\w*")

@@ -11,14 +11,14 @@ import ast
 import json
 from typing import Any
 
-from workbench.formats._choices import LETTERS, choice_texts, labels_for, lettered
-from workbench.formats._ledger import Ledger
-from workbench.formats._lm_eval_export import OWN, TARGET, fixed
-from workbench.formats._lm_eval_scoring import SHOWN, Scoring
-from workbench.formats._lm_eval_task import Task
-from workbench.formats._metadata import item_fields, scalar_text
-from workbench.formats._sources import Function
-from workbench.formats._templates import TemplateFailure, bare_names, is_template, over_inputs, reference, rendered
+from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.lm_eval.export import OWN, TARGET, fixed
+from workbench.formats.lm_eval.scoring import SHOWN, Scoring
+from workbench.formats.lm_eval.task import Task
+from workbench.formats.shared.metadata import item_fields, scalar_text
+from workbench.formats.shared.files import Function
+from workbench.formats.shared.templates import TemplateFailure, bare_names, is_template, over_inputs, reference, rendered
 from workbench.scorers.values import number
 
 _LABELS_AT_MOST = 100

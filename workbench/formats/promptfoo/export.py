@@ -12,14 +12,14 @@ from typing import Any
 
 from workbench.evalset import EvalSet, Item
 from workbench.files import write_atomic
-from workbench.formats._exports import note_unwritten
-from workbench.formats._ledger import Ledger
-from workbench.formats._metadata import hidden_slices, metadata_of, scalar_text
-from workbench.formats._promptfoo_asserts import GRADED, JSON_KINDS, KINDS
-from workbench.formats._promptfoo_prompts import write_prompt
-from workbench.formats._shapes import Shape
-from workbench.formats._sources import dump_yaml
-from workbench.formats._templates import is_template
+from workbench.formats.shared.unwritten import note_unwritten
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.metadata import hidden_slices, metadata_of, scalar_text
+from workbench.formats.promptfoo.asserts import GRADED, JSON_KINDS, KINDS
+from workbench.formats.promptfoo.prompts import write_prompt
+from workbench.formats.promptfoo.shapes import Shape
+from workbench.formats.shared.files import dump_yaml
+from workbench.formats.shared.templates import is_template
 from workbench.formats.base import Loss, where
 from workbench.scorers import FieldScorer, Scorer
 from workbench.scorers.contains import ContainsScorer

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.evalset import EvalSet, Item, Variant
-from workbench.formats._choices import choice_texts, labels_for, lettered, shown
-from workbench.formats._exports import note_unwritten
-from workbench.formats._ledger import Ledger
-from workbench.formats._metadata import hidden_slices, metadata_of, scalar_text
-from workbench.formats._sources import write_lines
+from workbench.formats.shared.choices import choice_texts, labels_for, lettered, shown
+from workbench.formats.shared.unwritten import note_unwritten
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.metadata import hidden_slices, metadata_of, scalar_text
+from workbench.formats.shared.files import write_lines
 from workbench.formats.base import Loss, where
 from workbench.prompts import reference_answer, render
 from workbench.scorers import FieldScorer

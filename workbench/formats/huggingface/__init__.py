@@ -21,8 +21,8 @@ import yaml
 from workbench import project
 from workbench.errors import InputError
 from workbench.files import read_json, read_text
-from workbench.formats._features import Feature, class_names, decoded, of_info, of_metadata, of_readme
-from workbench.formats._rows import Numbered, Rows, file_metadata, kind_of, open_rows
+from workbench.formats.huggingface.features import Feature, class_names, decoded, of_info, of_metadata, of_readme
+from workbench.formats.shared.rows import Numbered, Rows, file_metadata, kind_of, open_rows
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, where
 from workbench.formats.table import Part, chosen_splits, import_parts, item_row, spec_losses, write_objects
 

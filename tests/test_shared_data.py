@@ -11,7 +11,7 @@ from workbench.evalset import EvalSet, load_evalset
 from workbench.formats import Import, export_evalset, import_evalset
 
 SHARED = REPOSITORY.parent / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no {SHARED}")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the public data is not here (../shared/data)")
 
 
 # Public sets as plain tables: no mapping, no hand work.

@@ -85,6 +85,8 @@ def test_a_repeated_item_is_found(project: Path, plant: Plant, expected: tuple[s
     "plant",
     [
         lambda items, train: items.append(item("x", "the Golden Gate Hotel in Reno", "red")),
+        lambda items, train: items.append(item("x", "a Golden Gate Bridge from far off")),
+        lambda items, train: items.append(item("x", LAWN.format("July and August"), "green")),
         lambda items, train: items.append(item("x", LAWN.format("July"), "green", cluster="lawn")),
         lambda items, train: train.append(item("x", "the planet Venus")),
         lambda items, train: [
@@ -138,6 +140,17 @@ def test_answers_are_the_same_where_their_scorers_say_so(project: Path, changed:
         items.append({**items[0], "id": "x", "expectations": {**items[0]["expectations"], **changed}})
 
     assert found(audit(tickets(project, plant))) == [("duplicates", level, ("k-01", "x"))]
+
+
+def test_an_instruction_before_every_question_does_not_make_them_alike(project: Path) -> None:
+    """The one that is nearly the same is still found."""
+
+    def plant(items: Rows, train: Rows) -> None:
+        items.append(item("x", "a Golden Gate Bridge from afar"))
+        for row in items:
+            row["inputs"]["thing"] = f"{LAWN} Think of {row['inputs']['thing']}. Do not explain. {LAWN.upper()}"
+
+    assert found(audit(colors(project, plant))) == [("near duplicates", "warning", ("c-009", "x"))]
 
 
 def test_texts_without_words_are_no_reason_to_fail(project: Path) -> None:

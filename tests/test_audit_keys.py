@@ -74,6 +74,21 @@ def test_a_balance_that_will_do_is_no_finding(project: Path, plant: Plant, chang
     assert found(audit(colors(project, plant, **changes))) == []
 
 
+@pytest.mark.parametrize(("names", "checks"), [("A B C D", set()), ("a b c d", {"labels"}), ("B C D E", {"labels"})])
+def test_letters_of_choices_may_be_rare(project: Path, names: str, checks: set[str]) -> None:
+    """A choice's letter means something else in each item."""
+    choices = names.split()
+
+    def plant(items: Rows, train: Rows) -> None:
+        for number, row in enumerate([*items, *train]):
+            row["expectations"]["label"] = choices[0] if number % 3 else choices[1] if number > 3 else choices[2]
+        train[2:] = []
+
+    ask = {"messages": [{"role": "user", "content": "Color of {{ inputs.thing }}?"}], "examples": 1}
+    evalset = colors(project, plant, output={"labels": choices}, variants={"default": ask})
+    assert {finding.check for finding in audit(evalset).findings} == checks
+
+
 def test_every_label_field_of_a_json_answer_is_counted(project: Path) -> None:
     def plant(items: Rows, train: Rows) -> None:
         for row in items:
@@ -278,6 +293,18 @@ def test_an_input_that_tells_little_or_is_not_shown_is_no_leak(
     project: Path, plant: Plant, changes: dict[str, Any]
 ) -> None:
     assert found(audit(colors(project, plant, **changes))) == []
+
+
+def test_an_input_that_is_the_same_for_all_gives_nothing_away(project: Path) -> None:
+    """It is right as often as the most frequent label is."""
+
+    def plant(items: Rows, train: Rows) -> None:
+        labels(items, "blue", 0)
+        labels(items, "green", 4)
+        tell(items, 1.0, "red")
+
+    evalset = colors(project, plant, variants=SHOWN, output={"labels": ["red", "green"]}, train=[])
+    assert {finding.check for finding in audit(evalset).findings} == {"labels"}
 
 
 def test_a_flag_that_is_the_answer_is_found(project: Path) -> None:

@@ -440,8 +440,7 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "an unknown scorer": (
         swap("evalset.yaml", "type: label", "type: vibes"),
-        "evalset.yaml:18: field 'scorers.0.type': there is no scorer 'vibes'. There are: "
-        f"{', '.join(SCORERS.names())}.",
+        "evalset.yaml:18: field 'scorers.0.type': there is no scorer 'vibes'. There are: {scorers}.",
     ),
     "an unknown setting of a scorer": (
         swap("evalset.yaml", "type: label\n    field: color", "type: json_schema\n    strict: true"),
@@ -560,7 +559,8 @@ def test_a_defect_is_named_with_file_line_field_and_mend(whole: Path, kind: str)
     broken(whole)
     with pytest.raises(InputError) as caught:
         load_evalset(whole)
-    assert str(caught.value) == f"evalsets/mini/{message}"
+    known = ", ".join(SCORERS.names())  # other tests may have registered some
+    assert str(caught.value) == f"evalsets/mini/{message.replace('{scorers}', known)}"
 
 
 def test_every_kind_of_defect_has_a_message_of_its_own() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +166,10 @@ def served_rules(key: str) -> Iterator[str]:
     """The curated rules behind the OpenAI protocol on loopback, as 'workbench serve rules' serves them."""
     rules = load_evalset(REPOSITORY / "evalsets" / "support_triage").rules
     assert rules is not None
+    queue = rules.spec.fields["queue"].model_copy(update={"default": None})
+    abstaining = replace(rules, spec=rules.spec.model_copy(update={"fields": {**rules.spec.fields, "queue": queue}}))
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(application({"support_triage": rules}, key))
+    runner = web.AppRunner(application({"support_triage": rules, "abstaining": abstaining}, key))
 
     async def start() -> int:
         await runner.setup()
@@ -204,14 +208,14 @@ def test_the_exported_rules_route_is_answered_by_the_real_rules_through_litellm(
         messages = [{"role": "user", "content": "Please refund the second charge on our card."}]
         answers = _probe(python, export.path, [("support_triage", messages)])
     assert answers["results"][0]["ok"], answers
-    assert answers["results"][0]["text"] == "billing"
+    assert json.loads(answers["results"][0]["text"])["queue"] == "billing"
 
 
 @pytest.mark.parametrize(
     ("key", "model", "text", "status"),
     [
         ("k", "rules/support_triage", "I forgot my password", 200),
-        ("k", "rules/support_triage", "zzz", 422),
+        ("k", "rules/abstaining", "zzz", 422),
         ("k", "rules/other", "x", 404),
         ("wrong", "rules/support_triage", "x", 401),
     ],

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import write_evalset
+from format_files import lost
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -25,10 +26,6 @@ INFO = {"features": {"text": {"dtype": "string", "_type": "Value"}, "label": {"n
 def bring(source: Path | str, **more: Any) -> tuple[Import, EvalSet]:
     done = import_evalset(source, "evalsets/mine", options=Options(**more), replace=True)
     return done, load_evalset("evalsets/mine")
-
-
-def lost(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
 
 
 def rows(count: int, start: int = 0) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from conftest import COLORS, item, write_evalset
+from format_files import lost, score
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
 from workbench.formats import FORMATS, Import, Options, detect, export_evalset, import_evalset
 from workbench.prompts import render
-from workbench.scorers import total
 
 
 def write(project: Path, name: str, content: Any) -> Path:
@@ -28,14 +28,6 @@ def imported(path: Path, name: str = "mine", **options: Any) -> tuple[Import, Ev
     done = import_evalset(path, Path("evalsets") / name, options=Options(**options), replace=True)
     assert done.format == "inspect_ai"
     return done, load_evalset(Path("evalsets") / name)
-
-
-def losses(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
-
-
-def score(evalset: EvalSet, text: str, index: int = 0) -> float:
-    return total(evalset.scorers, evalset.parse(text), evalset.items[index].expectations).value
 
 
 def asked(evalset: EvalSet, index: int = 0) -> str:
@@ -71,9 +63,9 @@ def test_plain_samples_as_jsonl(project: Path) -> None:
     assert asked(evalset) == "Say hi"
     assert score(evalset, "well, HI!") == 1 and score(evalset, "ciao", 1) == 1 and score(evalset, "no") == 0
     assert evalset.spec.accept.min_score == 1
-    assert losses(done) == "samples.jsonl:1: metadata 'tags' is a list"
+    assert lost(done) == "samples.jsonl:1: metadata 'tags' is a list"
     assert any("includes()" in note for note in done.notes)
-    assert any("short texts, numbers and true/false are slices" in note for note in done.notes)
+    assert any("short texts, numbers, true/false are slices" in note for note in done.notes)
     assert round_trip(evalset) == []
 
 
@@ -141,7 +133,7 @@ def test_choices_that_do_not_fit_are_left_out(project: Path) -> None:
     ]
     done, evalset = imported(write(project, "mcq.jsonl", rows))
     assert len(evalset.items) == 2
-    found = losses(done)
+    found = lost(done)
     assert "mcq.jsonl:2, 3: a sample is left out: its target is no letter of its choices (2 times)" in found
     assert "mcq.jsonl:4, 5: a sample is left out: its choices are no list of at most 26 texts (2 times)" in found
     assert "mcq.jsonl:6: a sample is left out: it has no choices, most have some" in found
@@ -152,7 +144,7 @@ def test_a_few_with_choices_among_plain_ones_are_left_out(project: Path) -> None
     rows = [plain, plain, {**plain, "choices": ["a", "b"]}]
     done, evalset = imported(write(project, "s.jsonl", rows))
     assert len(evalset.items) == 2 and evalset.spec.output.text
-    assert losses(done) == (
+    assert lost(done) == (
         "s.jsonl:3: a sample is left out: it has choices, most have none, and an eval set asks in one way"
     )
 
@@ -181,13 +173,13 @@ def test_chats(project: Path) -> None:
     done, evalset = imported(write(project, "s.jsonl", rows))
     assert [asked(evalset, n) for n in range(3)] == ["Part 1\npart 2", "S\nQ\nA\nR", "plain"]
     assert len(evalset.items) == 3
-    found = losses(done)
+    found = lost(done)
     for what in (
-        "s.jsonl:2: 'source' of a message",
-        "s.jsonl:4: a sample is left out: a message of its input is no text (image)",
-        "s.jsonl:5: a sample is left out: a message of its input has another role",
-        "s.jsonl:6: a sample is left out: the last message of its input is not the user's",
-        "s.jsonl:7, 8: a sample is left out: its input is no text and no list of messages (2 times)",
+        "s.jsonl:2: key 'source' of a chat turn is left out",
+        "s.jsonl:4: a sample is left out: a chat turn whose content is no text",
+        "s.jsonl:5: a sample is left out: a chat turn with another role",
+        "s.jsonl:6: a sample is left out: chat turns that do not end with the user's",
+        "s.jsonl:7, 8: a sample is left out: no list of chat turns (2 times)",
         "s.jsonl:9: a sample is left out: its input is empty",
     ):
         assert what in found
@@ -213,8 +205,8 @@ def test_samples_without_a_target_are_left_out(project: Path) -> None:
     rows = [{"input": "a", "target": "x"}, {"input": "b", "target": ""}, {"input": "c"}, {"input": "d", "target": {}}]
     done, evalset = imported(write(project, "s.jsonl", rows))
     assert len(evalset.items) == 1
-    assert "s.jsonl:2, 3: a sample is left out: it has no target, so nothing could score it (2 times)" in losses(done)
-    assert "s.jsonl:4: a sample is left out: its target is no text" in losses(done)
+    assert "s.jsonl:2, 3: a sample is left out: it has no target, so nothing could score it (2 times)" in lost(done)
+    assert "s.jsonl:4: a sample is left out: its target is no text" in lost(done)
     with pytest.raises(InputError, match=r"holds no items that can be carried over. First: t.jsonl:1"):
         import_evalset(write(project, "t.jsonl", [{"input": "b", "target": ""}]), "evalsets/x")
 
@@ -231,7 +223,7 @@ def test_json_lists_ids_and_own_metadata(project: Path) -> None:
         ("one-2", None, "restricted", {}),
         ("three", None, "internal", {}),
     ]
-    found = losses(done)
+    found = lost(done)
     for what in (
         "metadata 'id'",
         "'long' is a text of more than",
@@ -305,7 +297,7 @@ def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
         {"input": "x", "target": secret, "choices": [secret + "!"]},
     ]
     done, _ = imported(write(project, "s.jsonl", rows))
-    assert len(done.losses) == 3 and secret not in losses(done)
+    assert len(done.losses) == 3 and secret not in lost(done)
 
 
 # Exports of our own

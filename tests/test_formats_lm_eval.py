@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import COLORS, item, write_evalset
+from format_files import lost, score, told
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -52,18 +53,6 @@ def imported(path: Path, name: str = "mine", **options: Any) -> tuple[Import, Ev
     return done, load_evalset(Path("evalsets") / name)
 
 
-def losses(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
-
-
-def notes(done: Import) -> str:
-    return "\n".join(done.notes)
-
-
-def score(evalset: EvalSet, text: str, index: int = 0) -> float:
-    return total(evalset.scorers, evalset.parse(text), evalset.items[index].expectations).value
-
-
 def asked(evalset: EvalSet, index: int = 0) -> list[str]:
     return [turn["content"] for turn in render(evalset, "default", evalset.items[index]).messages]
 
@@ -90,8 +79,8 @@ def test_a_task_with_generated_answers(project: Path) -> None:
     assert score(evalset, "2") == 1 and score(evalset, "4") == 0
     assert evalset.spec.generation.stop == ["\n"] and evalset.spec.accept.min_score == 1
     assert done.losses == []
-    assert "task 'sums'" in notes(done) and "all columns are inputs" in notes(done)
-    assert "the description is the system message" in notes(done)
+    assert "task 'sums'" in told(done) and "all columns are inputs" in told(done)
+    assert "the description is the system message" in told(done)
     round_trip(evalset)
 
 
@@ -142,8 +131,8 @@ def test_multiple_choice_becomes_letters(project: Path) -> None:
     assert [i.expectations for i in evalset.items] == [{"label": "B"}, {"label": "A"}]
     assert evalset.items[0].inputs == {**rows[0], "choices": ["x", "y"]}
     assert score(evalset, "B") == 1 and score(evalset, "A) x") == 0
-    assert "compares the choices' likelihoods; here the model is asked" in notes(done)
-    assert "listed with letters" in notes(done) and done.losses == []
+    assert "compares the choices' likelihoods; here the model is asked" in told(done)
+    assert "listed with letters" in told(done) and done.losses == []
     round_trip(evalset)
 
 
@@ -171,7 +160,7 @@ def test_choices_that_the_task_itself_says_are_labels(project: Path, given: Any)
     assert evalset.spec.output.labels == ["negative", "positive"]
     assert [i.expectations["label"] for i in evalset.items] == ["negative", "positive"]
     assert asked(evalset) == ["bad\n\nAnswer with one of: negative, positive."]
-    assert "the task's choices are the labels" in notes(done)
+    assert "the task's choices are the labels" in told(done)
     round_trip(evalset)
 
 
@@ -209,7 +198,7 @@ def test_rows_whose_choices_do_not_fit(project: Path) -> None:
     path = choices(project, rows, doc_to_text="{{q}}", doc_to_choice="options", doc_to_target="gold")
     done, evalset = imported(path)
     assert len(evalset.items) == 1
-    assert losses(done).splitlines() == [
+    assert lost(done).splitlines() == [
         "test.jsonl:2: a row is left out: doc_to_target names none of its choices",
         "test.jsonl:3, 4, 5: a row is left out: its choices are no list of 2 to 26 texts (3 times)",
         "test.jsonl:6: a row is left out: it has no column 'options'",
@@ -234,16 +223,10 @@ def test_generated_answers_may_be_positions_in_choices(project: Path) -> None:
     assert evalset.items[0].expectations == {"answer": "yes"}
 
 
-def test_likelihoods(project: Path) -> None:
-    done, evalset = imported(
-        task(project, output_type="loglikelihood", metric_list=[{"metric": "perplexity"}, {"metric": "acc"}])
-    )
-    assert score(evalset, "2 it is") == 1 and score(evalset, "it is 2") == 0
-    assert "an answer must begin with it" in notes(done)
-    assert "metric 'perplexity' is left out: it needs likelihoods" in losses(done)
-    round_trip(evalset)
+@pytest.mark.parametrize("kind", ["loglikelihood", "loglikelihood_rolling"])
+def test_likelihoods_ask_no_question(project: Path, kind: str) -> None:
     with pytest.raises(InputError, match="only likelihoods are measured"):
-        import_evalset(task(project, output_type="loglikelihood_rolling"), "evalsets/x")
+        import_evalset(task(project, output_type=kind), "evalsets/x")
 
 
 # Metrics and filters
@@ -268,12 +251,12 @@ def test_patterns_to_ignore_and_numbers(project: Path) -> None:
     done, evalset = imported(task(project, rows, metric_list=[metric]))
     assert [i.expectations["answer"] for i in evalset.items] == ["1001", "7"]
     assert score(evalset, "$1,001") == 1 and score(evalset, "1002") == 0
-    assert "compared as numbers" in notes(done) and done.losses == []
+    assert "compared as numbers" in told(done) and done.losses == []
     round_trip(evalset)
     rows[1]["answer"] = "#### seven"
     done, evalset = imported(task(project, rows, metric_list=[metric]))
     assert [s.type for s in evalset.scorers] == ["exact"]
-    assert "regexes_to_ignore (3): taken out of the references, but not out of answers" in losses(done)
+    assert "regexes_to_ignore (3): taken out of the references, but not out of answers" in lost(done)
 
 
 def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
@@ -296,7 +279,7 @@ def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
     assert score(evalset, "3 or #### 2") == 1 and score(evalset, "it is 2") == 0
     figures = total(evalset.scorers, evalset.parse("3 or 2"), evalset.items[0].expectations).metrics
     assert figures == {"strict_match": 0, "flexible": 1}
-    assert "the first makes the score" in notes(done) and done.losses == []
+    assert "the first makes the score" in told(done) and done.losses == []
 
 
 @pytest.mark.parametrize(
@@ -313,7 +296,7 @@ def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
 )
 def test_filters_without_a_counterpart(project: Path, step: Any, why: str) -> None:
     done, evalset = imported(task(project, filter_list=[{"name": "f", "filter": [step]}]))
-    assert why in losses(done) and len(done.losses) == 1
+    assert why in lost(done) and len(done.losses) == 1
     assert evalset.scorers[0].name == "f"
 
 
@@ -330,10 +313,10 @@ def test_filters_without_a_counterpart(project: Path, step: Any, why: str) -> No
 )
 def test_metrics_without_a_counterpart(project: Path, metric: dict[str, Any], why: str) -> None:
     done, evalset = imported(task(project, metric_list=[metric]))
-    assert why in losses(done) and len(done.losses) == 1
+    assert why in lost(done) and len(done.losses) == 1
     assert [s.type for s in evalset.scorers] == ["exact"]
     if metric["metric"] != "exact_match":
-        assert "none of its metrics has a scorer here: exact_match stands for them" in notes(done)
+        assert "none of its metrics has a scorer here: exact_match stands for them" in told(done)
 
 
 def test_several_metrics(project: Path) -> None:
@@ -358,9 +341,6 @@ def test_metrics_of_choices(project: Path) -> None:
         "metric 'f1' is left out: a figure of the set",
         "metric 'mine' is left out: no scorer does this",
     ]
-    path.write_text(yaml.safe_dump({**text, "metric_list": [{"metric": "acc_norm"}]}))
-    done, _ = imported(path)
-    assert done.losses == [] and "acc_norm compares likelihoods by the choices' lengths" in notes(done)
 
 
 def test_generation_settings(project: Path) -> None:
@@ -376,7 +356,7 @@ def test_generation_settings(project: Path) -> None:
     assert evalset.spec.generation.model_dump() == {
         "temperature": 0.7, "max_tokens": 9, "top_p": 0.9, "seed": None, "stop": ["Q:", "</s>"],
     }  # fmt: skip
-    assert losses(done) == "task.yaml:11: 'top_k' of generation_kwargs"
+    assert lost(done) == "task.yaml:11: 'top_k' of generation_kwargs"
     round_trip(evalset)
     for given, temperature in (
         ({"do_sample": False, "temperature": 0.9}, 0),
@@ -386,7 +366,7 @@ def test_generation_settings(project: Path) -> None:
         _, evalset = imported(task(project, generation_kwargs=given))
         assert evalset.spec.generation.temperature == temperature
     done, _ = imported(task(project, generation_kwargs=None))
-    assert "no 'until': the harness would end an answer at a blank line" in notes(done)
+    assert "no 'until': the harness would end an answer at a blank line" in told(done)
 
 
 # Examples
@@ -399,10 +379,10 @@ def test_examples_come_from_the_training_split(project: Path) -> None:
     done, evalset = imported(path)
     assert [i.expectations["answer"] for i in evalset.train] == ["0", "1", "2", "3", "4"]
     assert asked(evalset) == ["Q: 0?\nA:", "0", "Q: 1?\nA:", "1", "Q: 1+1?\nA:"]
-    assert "shows the first 2 examples; the harness draws some for each item" in notes(done) and done.losses == []
+    assert "shows the first 2 examples; the harness draws for each item" in told(done) and done.losses == []
     round_trip(evalset)
     done, evalset = imported(task(project, dataset_kwargs={"data_files": files}, training_split="train"))
-    assert evalset.train == () and losses(done) == "task.yaml:19: training_split 'train' is not read"
+    assert evalset.train == () and lost(done) == "task.yaml:19: training_split 'train' is not read"
     path = task(
         project,
         dataset_kwargs={"data_files": files},
@@ -411,8 +391,8 @@ def test_examples_come_from_the_training_split(project: Path) -> None:
         fewshot_config={"sampler": "first_n"},
     )
     done, evalset = imported(path)
-    assert evalset.spec.variants["default"].examples == 5 and "9 examples; there are 5" in losses(done)
-    assert "draws some" not in notes(done)
+    assert evalset.spec.variants["default"].examples == 5 and "9 examples; there are 5" in lost(done)
+    assert "draws some" not in told(done)
 
 
 def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
@@ -430,7 +410,7 @@ def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
     assert evalset.items[0].expectations == {"answer": "2"}
     assert evalset.train[0].expectations == {"shown": "Two and two.\n#### 4"}
     assert score(evalset, "It is\n#### 2") == 1 and score(evalset, "2") == 0
-    assert "examples show their targets as they are written" in notes(done) and done.losses == []
+    assert "examples show their targets as they are written" in told(done) and done.losses == []
     round_trip(evalset)
 
 
@@ -442,25 +422,17 @@ def test_an_example_that_would_not_fit_is_left_out(project: Path) -> None:
         task(project, dataset_kwargs={"data_files": files}, fewshot_split="train", metric_list=[metric])
     )
     assert len(evalset.train) == 1 and evalset.scorers[0].type == "numeric"
-    assert "train.jsonl:2: a row for examples is left out: its target is no number" in losses(done)
-
-
-def test_many_examples_are_cut_and_counted(project: Path) -> None:
-    write(project, "train.jsonl", [{"question": f"{n}?", "answer": str(n)} for n in range(1003)] + [{"question": "x"}])
-    files = {"test": "test.jsonl", "train": "train.jsonl"}
-    done, evalset = imported(task(project, dataset_kwargs={"data_files": files}, fewshot_split="train"))
-    assert len(evalset.train) == 1000
-    assert "a row for examples, beyond 1000 (4 times)" in losses(done)
+    assert "train.jsonl:2: a row for examples is left out: its target is no number" in lost(done)
 
 
 def test_examples_that_are_the_items_or_written_out(project: Path) -> None:
     done, evalset = imported(task(project, fewshot_split="test", num_fewshot=3))
-    assert evalset.train == () and "3 examples out of the items that are asked" in losses(done)
+    assert evalset.train == () and "3 examples out of the items that are asked" in lost(done)
     samples = [{"question": "0+0?", "answer": "0"}]
     done, evalset = imported(task(project, num_fewshot=1, fewshot_config={"sampler": "first_n", "samples": samples}))
     assert asked(evalset)[:2] == ["Q: 0+0?\nA:", "0"]
     done, _ = imported(task(project, validation_split="test", num_fewshot=0))
-    assert "validation_split" in losses(done)
+    assert "validation_split" in lost(done)
 
 
 # Data
@@ -471,8 +443,8 @@ def test_data_as_csv_with_odd_cells(project: Path) -> None:
     path = task(project, dataset_path="csv", dataset_kwargs={"data_files": ["d/t.csv"]}, test_split="train")
     done, evalset = imported(path)
     assert [i.inputs["question"] for i in evalset.items] == ["a;\nb", "ü🎉"]
-    assert "d/t.csv:5: a row is left out: doc_to_target gives no text" in losses(done)
-    assert "d/t.csv:6: a row is left out: doc_to_target cannot be filled in" in losses(done)
+    assert "d/t.csv:5: a row is left out: doc_to_target gives no text" in lost(done)
+    assert "d/t.csv:6: a row is left out: doc_to_target cannot be filled in" in lost(done)
 
 
 def test_data_as_parquet_json_and_a_folder(project: Path) -> None:
@@ -494,12 +466,9 @@ def test_data_as_parquet_json_and_a_folder(project: Path) -> None:
     )
     done, evalset = imported(path)
     assert evalset.items[0].inputs == {"question": "z", "answer": "w"} and done.losses == []
-    write(project, "f.json", json.dumps({"rows": ROWS}, indent=1))
-    _, evalset = imported(task(project, dataset_kwargs={"data_files": {"test": "f.json"}, "field": "rows"}))
-    assert [i.inputs for i in evalset.items] == ROWS
-    write(project, "g/test.json", json.dumps(ROWS, indent=1))
-    done, evalset = imported(task(project, dataset_kwargs={"data_dir": "g", "trust_remote_code": True}))
-    assert [i.inputs for i in evalset.items] == ROWS and "'trust_remote_code' of dataset_kwargs" in losses(done)
+    settings = {"data_files": {"test": "d/*.parquet"}, "trust_remote_code": True}
+    done, _ = imported(task(project, dataset_path="parquet", dataset_kwargs=settings))
+    assert "'trust_remote_code' of dataset_kwargs" in lost(done)
 
 
 def test_includes(project: Path) -> None:
@@ -508,8 +477,8 @@ def test_includes(project: Path) -> None:
     path = task(project, include="base/_default_yaml", doc_to_text=None, doc_to_target=None)
     done, evalset = imported(path)
     assert asked(evalset) == ["1+1?!"]
-    assert "base/_default_yaml:2: 'tag' is not used" in losses(done)
-    assert "base/more.yaml:3: 'task_alias' is not used" in losses(done)
+    assert "base/_default_yaml:2: 'tag' is not used" in lost(done)
+    assert "base/more.yaml:3: 'task_alias' is not used" in lost(done)
     write(project, "base/more.yaml", "include: _default_yaml\n")
     with pytest.raises(InputError, match="include each other"):
         imported(path)
@@ -528,8 +497,8 @@ def test_functions_are_never_imported(project: Path, key: str) -> None:
     path.write_text(text.replace("KEY", "question" if key == "doc_to_text" else "answer"))
     done, evalset = imported(path)
     assert len(evalset.items) == 2
-    assert "'process_docs' is a Python function (utils.run), which is never imported" in losses(done)
-    assert "metric of a Python function (utils.run), which is never imported, is left out" in losses(done)
+    assert "'process_docs' is a Python function (utils.run), which is never imported" in lost(done)
+    assert "metric of a Python function (utils.run), which is never imported, is left out" in lost(done)
     path.write_text(text.replace("KEY", "!function utils.run"))
     with pytest.raises(InputError, match=rf"holds no items.* '{key}' is a Python function \(utils.run\)"):
         imported(path)
@@ -597,7 +566,7 @@ def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
         {"question": "Miller owes", "answer": "{{ Miller }}"},
     ]
     done, _ = imported(task(project, rows, doc_to_text="{{ {'1+1?': 1, '2+2?': 2}[question] }}"))
-    assert len(done.losses) == 1 and "(2 times)" in losses(done) and "Miller" not in losses(done)
+    assert len(done.losses) == 1 and "(2 times)" in lost(done) and "Miller" not in lost(done)
 
 
 def test_a_scorer_of_the_users_choice(project: Path) -> None:
@@ -698,7 +667,3 @@ def test_an_export_needs_its_own_column(project: Path) -> None:
     evalset = load_evalset(write_evalset(project, "colors", rows))
     with pytest.raises(InputError, match="an input is called 'workbench'"):
         export_evalset(evalset, "lm_eval", "t.yaml")
-    (project / "u.jsonl").mkdir()
-    with pytest.raises(InputError, match="is a folder"):
-        export_evalset(load_evalset(write_evalset(project, "more", [item("a")])), "lm_eval", "u.yaml")
-    assert not list(project.glob(".u*")) and not Path("u.yaml").exists()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import write_evalset
+from format_files import jsonl, lost
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -35,18 +36,9 @@ RECORDS: list[dict[str, Any]] = [
 ]
 
 
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    return path
-
-
 def bring(source: Path | str, format: str | None = None, **more: Any) -> tuple[Import, EvalSet]:
     done = import_evalset(source, "evalsets/mine", options=Options(**more), replace=True, format=format)
     return done, load_evalset("evalsets/mine")
-
-
-def lost(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
 
 
 def written(project: Path, kind: str) -> Path:
@@ -235,6 +227,7 @@ def test_only_jsonl_and_json_are_written(project: Path) -> None:
         export_evalset(ours(project), "mlflow_records", "o.csv")
 
 
+@pytest.mark.slow
 def test_mlflow_takes_the_records_and_gives_them_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a real store: what merge_records makes of an export is read again."""
     import mlflow

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import write_evalset
+from format_files import jsonl, lost, score
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -18,19 +19,9 @@ from workbench.prompts import render
 BASIC = "evals.elsuite.basic"
 
 
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    return path
-
-
 def bring(source: Path | str, **more: Any) -> tuple[Import, EvalSet]:
     done = import_evalset(source, "evalsets/mine", replace=True, **more)
     return done, load_evalset("evalsets/mine")
-
-
-def lost(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
 
 
 def samples(*ideals: Any) -> list[dict[str, Any]]:
@@ -51,10 +42,6 @@ def registry(
     }
     path.write_text(yaml.safe_dump(entries, sort_keys=False))
     return path
-
-
-def score(evalset: EvalSet, text: str, item: int = 0) -> float:
-    return evalset.scorers[0].score(evalset.parse(text), evalset.items[item].expectations).value
 
 
 def test_samples_alone_are_taken_as_match(project: Path) -> None:
@@ -217,7 +204,7 @@ def test_samples_that_cannot_be_carried_are_counted(project: Path) -> None:
     assert len(evalset.items) == 5
     assert evalset.items[1].expectations == {"answer": "4"}
     assert evalset.items[2].inputs == {"messages": [{"role": "user", "content": "Answer: 3+3"}]}
-    assert evalset.items[2].expectations == {"answer": ["6"]}
+    assert evalset.items[2].expectations == {"answer": "6"}
     assert evalset.items[3].inputs["messages"][0]["content"] == "a\nb"
     assert evalset.items[4].inputs["messages"][0]["role"] == "system"
     assert set(lost(done).splitlines()) == {
@@ -348,7 +335,7 @@ def test_labels_of_ours_keep_what_a_sample_can_hold(project: Path) -> None:
     for what in (
         "scorer 'label' becomes Match",
         "the output format (labels) is not written",
-        "variant 'few' is not written: a sample has one prompt, that of 'default'",
+        "variant 'few' is not written: there is one prompt, that of 'default'",
         "variant 'default': its template is not written",
         "1 items for few-shot examples",
     ):
@@ -363,13 +350,13 @@ def test_labels_of_ours_keep_what_a_sample_can_hold(project: Path) -> None:
             [{"type": "contains", "key": "words"}],
             {"words": ["x", "y"]},
             "Includes",
-            "scorer 'contains' (want: all) becomes",
+            "scorer 'contains' becomes Includes: one phrase is enough",
         ),
         (
             [{"type": "exact", "ignore": ["case"]}],
             {"answer": "x"},
             "FuzzyMatch",
-            "becomes FuzzyMatch, which ignores more",
+            "becomes FuzzyMatch: it ignores more",
         ),
         ([{"type": "exact"}], {"answer": "x"}, "Match", "scorer 'exact' becomes Match"),
         ([{"type": "numeric"}], {"answer": 3.5}, "Match", "scorer 'numeric' becomes Match"),
@@ -398,7 +385,7 @@ def test_json_answers_of_ours_become_json_match(project: Path) -> None:
     expected = {"expect0": {"a": ["2026-01-02", "2026-01-03"]}, "expect1": {"a": None}}
     evalset = ours(project, scorers=fields, output={"json_schema": "schema.json"}, **expected)
     losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
-    assert "scorer 'json_fields' becomes JsonMatch, where every value must be equal" in losses
+    assert "scorer 'json_fields' becomes JsonMatch: every value must be equal" in losses
     assert "of 1 lists of accepted values only the first is written" in losses
     _, again = bring("o.jsonl")
     assert [item.expectations for item in again.items] == [{"a": "2026-01-02"}, {"a": None}]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import write_evalset
+from format_files import jsonl, lost, told
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -21,11 +22,6 @@ from workbench.formats import FORMATS, Import, Options, export_evalset, import_e
 from workbench.prompts import render
 
 COLORS = ["red", "green", "blue"]
-
-
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    return path
 
 
 def table(path: Path, rows: list[list[str]], delimiter: str = ",") -> Path:
@@ -38,14 +34,6 @@ def bring(source: Path | str, mapping: dict[str, str] | None = None, **more: Any
     """Import a file as the eval set `mine`, over what was there."""
     done = import_evalset(source, "evalsets/mine", options=Options(mapping=mapping or {}, **more), replace=True)
     return done, load_evalset("evalsets/mine")
-
-
-def lost(done: Import) -> str:
-    return "\n".join(map(str, done.losses))
-
-
-def told(done: Import) -> str:
-    return "\n".join(done.notes)
 
 
 def asked(answers: list[Any], name: str = "answer") -> list[dict[str, Any]]:
@@ -174,10 +162,17 @@ def test_several_mapped_answers_make_a_json_answer_with_numbers_out_of_cells(pro
 
 
 @pytest.mark.parametrize(
-    "question", ["input", "question", "prompt", "text", "query", "document", "ticket", "User Input"]
-)
-@pytest.mark.parametrize(
-    "answer", ["output", "answer", "label", "target", "expected", "ideal", "reference", "groundTruth"]
+    ("question", "answer"),
+    [
+        ("input", "output"),
+        ("question", "answer"),
+        ("prompt", "label"),
+        ("text", "target"),
+        ("query", "expected"),
+        ("document", "ideal"),
+        ("ticket", "reference"),
+        ("User Input", "groundTruth"),
+    ],
 )
 def test_columns_are_known_by_their_names(project: Path, question: str, answer: str) -> None:
     rows = [{"nr": n, answer: COLORS[n % 3], question: f"the color of {n}"} for n in range(9)]
@@ -582,9 +577,15 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize(("delimiter", "name"), [(",", "t.csv"), (";", "t.csv"), ("\t", "t.tsv"), ("|", "t.txt")])
-@pytest.mark.parametrize("bom", [False, True])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("delimiter", "name", "bom", "newline"),
+    [
+        (",", "t.csv", False, "\n"),
+        (";", "t.csv", True, "\r\n"),
+        ("\t", "t.tsv", True, "\n"),
+        ("|", "t.txt", False, "\r\n"),
+    ],
+)
 def test_every_csv_there_is(project: Path, delimiter: str, name: str, bom: bool, newline: str) -> None:
     with (project / name).open("w", encoding="utf-8-sig" if bom else "utf-8", newline="") as file:
         csv.writer(file, delimiter=delimiter, lineterminator=newline).writerows(PLAIN)
@@ -593,7 +594,7 @@ def test_every_csv_there_is(project: Path, delimiter: str, name: str, bom: bool,
     assert evalset.items[4].inputs == {"text": 'Ünïcode, "4"; with marks\nand lines'}
 
 
-@pytest.mark.parametrize("name", ["t.jsonl", "t.ndjson", "t.json", "t"])
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t"])
 def test_jsonl_with_a_bom_blank_lines_and_crlf(project: Path, name: str) -> None:
     lines = [json.dumps({"id": f"ü{n}", "text": f"t {n}", "label": "ja/nein?"}, ensure_ascii=False) for n in range(3)]
     (project / name).write_bytes(("\ufeff" + "\r\n\r\n".join(lines) + "\r\n  \r\n").encode())
@@ -731,8 +732,14 @@ def test_broken_files_are_refused_with_place_and_mend(project: Path, name: str, 
     assert not (project / "evalsets" / "mine").exists()
 
 
-@pytest.mark.parametrize("format", ["table", "mlflow_records", "openai_evals", "huggingface"])
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "arrow", "yaml"])
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [
+        *(("table", suffix) for suffix in ("csv", "jsonl", "json", "parquet")),
+        *(("mlflow_records", "jsonl"), ("openai_evals", "yaml"), ("huggingface", "arrow"), ("promptfoo", "yaml")),
+        *(("inspect_ai", "csv"), ("lm_eval", "yaml")),
+    ],
+)
 def test_noise_is_refused_and_nothing_else_happens(project: Path, format: str, suffix: str) -> None:
     noise = random.Random(f"{format} {suffix}")
     for alphabet in (bytes(range(256)), b'{}[]",:;\n\\ anul01.-', b'"a";\n,x\t'):
@@ -780,7 +787,7 @@ def test_a_table_is_the_last_resort(project: Path) -> None:
 def test_a_large_file_is_read_in_bounded_memory(project: Path) -> None:
     line = json.dumps({"text": "word " * 2000, "label": "yes"}) + "\n"
     with (project / "t.jsonl").open("w") as file:
-        for _ in range(2000):
+        for _ in range(500):
             file.write(line)
     taken = 0
 
@@ -792,7 +799,7 @@ def test_a_large_file_is_read_in_bounded_memory(project: Path) -> None:
     FORMATS.find("table").read(project / "t.jsonl", Options(), sink)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert taken == 2000 and peak < 2 << 20 < (project / "t.jsonl").stat().st_size
+    assert taken == 500 and peak < 2 << 20 < (project / "t.jsonl").stat().st_size
 
 
 # Written and read again.
@@ -831,9 +838,9 @@ ROUNDS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("rows", ROUNDS.values(), ids=ROUNDS)
-@pytest.mark.parametrize("name", ["out.jsonl", "out.json"])
-def test_what_was_read_is_written_and_read_again(project: Path, rows: list[dict[str, Any]], name: str) -> None:
+@pytest.mark.parametrize("case", ROUNDS)
+def test_what_was_read_is_written_and_read_again(project: Path, case: str) -> None:
+    rows, name = ROUNDS[case], "out.json" if case == "labels" else "out.jsonl"
     _, first = bring(jsonl(project / "t.jsonl", rows))
     losses = export_evalset(first, "table", name)
     assert {str(loss).split(": ", 1)[1].split(" (")[0] for loss in losses} == {
@@ -846,8 +853,9 @@ def test_what_was_read_is_written_and_read_again(project: Path, rows: list[dict[
     assert same(first, second) and done.format == "table"
 
 
-@pytest.mark.parametrize("case", ["labels", "yes", "several", "split"])
-@pytest.mark.parametrize("name", ["out.csv", "out.tsv"])
+@pytest.mark.parametrize(
+    ("case", "name"), [("labels", "o.csv"), ("yes", "o.tsv"), ("several", "o.csv"), ("split", "o.csv")]
+)
 def test_the_same_through_a_csv(project: Path, case: str, name: str) -> None:
     _, first = bring(jsonl(project / "t.jsonl", ROUNDS[case]))
     export_evalset(first, "table", name)

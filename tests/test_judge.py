@@ -110,18 +110,18 @@ def model(server: RecordingServer, **changes: Any) -> Model:
 def test_a_planted_judge_is_recovered_within_its_intervals(
     n: int, prevalence: float, sensitivity: float, specificity: float
 ) -> None:
-    """400 calibrations: at least 92 % of the 95 % intervals hold what was planted (3 standard errors below)."""
+    """250 calibrations: at least 92 % of the 95 % intervals hold what was planted (2 standard errors below)."""
     rng = np.random.default_rng(1)
     agree = prevalence * sensitivity + (1 - prevalence) * specificity
     passed = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
     by_chance = prevalence * passed + (1 - prevalence) * (1 - passed)
     planted_values = (sensitivity, specificity, agree, (agree - by_chance) / (1 - by_chance))
     held = np.zeros(4)
-    for _ in range(400):
+    for _ in range(250):
         found = calibrate(*judged(rng, n, sensitivity, specificity, prevalence)[:2])
         rates = (found.sensitivity, found.specificity, found.agreement, found.kappa)
         held += [covers(rate, value) for rate, value in zip(rates, planted_values, strict=True)]
-    assert (held / 400 >= 0.92).all(), held / 400
+    assert (held / 250 >= 0.92).all(), held / 250
 
 
 @pytest.mark.parametrize("n", [20, 200])
@@ -349,18 +349,18 @@ def test_clusters_and_repeats_add_no_certainty() -> None:
 
 
 def test_the_interval_of_clustered_answers_holds_the_true_rate() -> None:
-    """150 tables of 40 clusters of 5 answers, whose clusters differ in their rates."""
+    """100 tables of 40 clusters of 5 answers, whose clusters differ in their rates."""
     rng = np.random.default_rng(9)
     calibration, held = good(), 0
     clusters = [f"c{n // 5}" for n in range(200)]
-    for _ in range(150):
+    for _ in range(100):
         truth = rng.random(200) < rng.beta(1.4, 0.6, 40).repeat(5)  # 0.7 on the mean
         sensitivity, specificity = calibration.sensitivity.value, calibration.specificity.value
         passed = rng.random(200) < np.where(truth, sensitivity, 1 - specificity)
         table = planted.outcomes({"candidate-0": passed.astype(float).tolist()}, cluster=clusters)
         row = corrected_rates(table.assign(**{"metric.fine": table["score"]}), "fine", calibration).iloc[0]
         held += row["lo"] <= 0.7 <= row["hi"]
-    assert held / 150 >= 0.92
+    assert held / 100 >= 0.92
 
 
 # As a gate, and as a file.
@@ -381,8 +381,9 @@ def test_the_bound_of_kappa_counts_and_not_its_estimate() -> None:
 
 
 def test_a_calibration_is_the_same_after_saving(project: Path) -> None:
-    path = good().save("evalsets/colors/judge_fine.json")
-    assert load_calibration(path) == good() and path.is_file()
+    found = good()
+    path = found.save("evalsets/colors/judge_fine.json")
+    assert load_calibration(path) == found and path == project / "evalsets/colors/judge_fine.json"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import WEIGHTS, item, write_evalset, write_models
+from conftest import WEIGHTS, eventually, item, write_evalset, write_models
 from recording_server import RecordingServer
 from test_judge import ANSWER, ATTEMPT_USD, PRICE, Planted, judged, labeled, user_turn, write_labels
 from test_redaction import files, is_private, text_of
@@ -291,6 +292,7 @@ def test_an_interrupted_run_keeps_what_was_answered_and_goes_on(project: Path, s
 
     server.answer = interrupts
     run = go("good")
+    assert eventually(lambda: not any(thread.name == "workbench-run" for thread in threading.enumerate()))
     table = run.outcomes
     assert run.status == "interrupted" and len(table) == 30 and table["output"].notna().all()
     assert table["score"].isna().all() and not table["accepted"].any()

@@ -310,3 +310,33 @@ def test_a_gigabyte_is_read_in_bounded_memory(project: Path) -> None:
     assert said["peak"] - said["floor"] < 120, said  # 20 bytes an item, and twice as many while ids are sorted
     assert said["peak"] < 250, said
     assert count / said["load_s"] > 4000, said  # some 25,000 on two cores of 2020
+
+
+IMPORT = """
+import resource, sys
+from workbench.cli import main
+import jsonschema, workbench.evalset
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
+
+floor = peak()
+status = main(["evalset", "import", sys.argv[1], "--to", "evalsets/large", "--sensitivity", "internal", "--yes"])
+print(status, peak() - floor)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_file_is_imported_in_bounded_memory(project: Path) -> None:
+    source = project / "large.jsonl"
+    body = "It was a thing of some color, though nobody could say which. " * 15
+    with source.open("w") as file:
+        for n in range(200_000):
+            file.write(json.dumps({"question": f"{n} {body}", "answer": ("red", "green")[n % 2]}) + "\n")
+    command = [sys.executable, "-c", IMPORT, str(source)]
+    done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    status, grown = done.stdout.splitlines()[-1].split()
+    assert status == "0", done.stdout + done.stderr
+    assert float(grown) < 60  # MB, of 190
+    assert len(load_evalset(project / "evalsets" / "large").items) == 200_000

@@ -206,7 +206,8 @@ def test_corrupt_weights_are_told_in_the_engines_own_words(tmp_path: Path) -> No
     path = tmp_path / "zeros.gguf"
     path.write_bytes(bytes(1 << 16))
     message = fails(launch(path))
-    assert "ended while loading" in message and "GGUF" in message
+    # llama.cpp writes its log from a thread of its own, which does not always get to its last lines.
+    assert "ended while loading" in message and ("GGUF" in message or "Failed to init server" in message)
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,15 @@ def test_legalbench_is_yes_or_no(name: str) -> None:
 
 
 @needs_shared
-@pytest.mark.parametrize("name", ["banking77", "sroie", "qmsum_specific", "legalbench_hearsay", "legalbench_proa"])
 @pytest.mark.parametrize(
-    ("format", "file"), [("table", "o.jsonl"), ("mlflow_records", "o.jsonl"), ("huggingface", "o")]
+    ("name", "format", "file"),
+    [
+        ("banking77", "table", "o.jsonl"),
+        ("sroie", "mlflow_records", "o.jsonl"),
+        ("qmsum_specific", "huggingface", "o"),
+        ("legalbench_hearsay", "huggingface", "o"),
+        ("legalbench_proa", "mlflow_records", "o.jsonl"),
+    ],
 )
 def test_public_sets_are_the_same_after_a_round(name: str, format: str, file: str, project: Path) -> None:
     _, first = _table(name)

@@ -6,6 +6,7 @@ answer = run_in_thread(coroutine())
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -30,16 +31,21 @@ def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
             error.append(failure)
         finally:
             loop.close()
+            ended.set()
 
-    thread = threading.Thread(target=body, name="workbench-loop")
-    thread.start()
-    while thread.is_alive():
+    ended = threading.Event()
+    threading.Thread(target=body, name="workbench-loop").start()
+    interrupt: KeyboardInterrupt | None = None
+    # Not Thread.join: interrupted, it may take a thread for ended that still runs (Python up to 3.12).
+    while not ended.is_set():
         try:
-            thread.join(0.2)
-        except KeyboardInterrupt:
-            loop.call_soon_threadsafe(task.cancel)
-            thread.join()
-            raise
+            ended.wait(0.2)
+        except KeyboardInterrupt as failure:
+            interrupt = failure
+            with contextlib.suppress(RuntimeError):  # it is just done
+                loop.call_soon_threadsafe(task.cancel)
+    if interrupt is not None:
+        raise interrupt
     if error:
         raise error[0]
     return result[0]

@@ -26,6 +26,7 @@ from jinja2.visitor import NodeTransformer
 _ALLOWANCE = 2_000_000  # characters or entries that a template may take and make, whatever its inputs
 _SHARE = 16  # and as often as that all that is in its inputs
 _STEP = 20  # what a loop's turn or a call costs by itself
+_HOLDER = 10  # what a list or a mapping counts besides its entries
 _LISTS = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 # A prompt is the same every time; the last two take time by the square, or repeat an argument for every link.
 _REMOVED_FILTERS = ("random", "striptags", "urlize")
@@ -88,12 +89,13 @@ def _size(value: Any, limit: int | None = None) -> int:
         elif isinstance(part, int):
             total += part.bit_length() >> 2
         elif isinstance(part, Mapping):
-            total += len(part)
+            total += _HOLDER + len(part)
             parts += [*part.keys(), *part.values()]
         elif isinstance(part, _LISTS):
-            total += len(part)
+            total += _HOLDER + len(part)
             parts += part
         elif isinstance(part, Namespace):
+            total += _HOLDER
             parts.append(object.__getattribute__(part, "_Namespace__attrs"))
     return total
 

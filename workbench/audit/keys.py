@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from workbench.audit.inputs import fingerprint
@@ -61,6 +62,8 @@ def balance(evalset: EvalSet) -> Iterator[Finding]:
         unseen = [label for label, count in counts.items() if count == 0]
         rare = [f"{label} ({count})" for label, count in counts.items() if 0 < count < RARE]
         n = sum(counts.values())
+        if _are_choices(list(counts)):
+            unseen, rare = [], []
         if unseen:
             what = f"{name}: no item has {shortened(unseen, at_most=_LABELS_LISTED)}"
             yield Finding("labels", "warning", what, "Add items, or take the label out of the list")
@@ -74,13 +77,18 @@ def balance(evalset: EvalSet) -> Iterator[Finding]:
     yield from _unseen_in_train(evalset)
 
 
+def _are_choices(labels: list[str]) -> bool:
+    """Whether labels are A, B, C and so on: they stand for another answer in every item, and no more."""
+    return labels == [chr(ord("A") + number) for number in range(len(labels))]
+
+
 def _unseen_in_train(evalset: EvalSet) -> Iterator[Finding]:
     examples = max(variant.examples for variant in evalset.spec.variants.values())
     tested, trained = ({evalset.stratum(item).casefold() for item in part} for part in (evalset.items, evalset.train))
     # Only labels of a list: any other answer may be restricted text.
     known = dict.fromkeys(label for classes, _ in label_fields(evalset).values() for label in classes)
     missing = [label for label in known if label.casefold() in tested - trained]
-    if examples and missing and len(tested) <= len(evalset.train):
+    if examples and missing and not _are_choices(list(known)) and len(tested) <= len(evalset.train):
         what = f"train.jsonl has no item for {shortened(missing, at_most=_LABELS_LISTED)}"
         yield Finding("labels", "warning", what, "Add one of each to train.jsonl: examples and tuning never show it")
 
@@ -89,7 +97,7 @@ def key_scores_itself(evalset: EvalSet) -> Iterator[Finding]:
     """Items whose own reference answer does not get the full score, so that no answer can."""
     broken: list[str] = []
     unreadable: list[str] = []
-    for item in (*evalset.items, *evalset.train):
+    for item in chain(evalset.items, evalset.train):
         if not _has_reference(evalset, item):
             continue
         answer = evalset.parse(reference_answer(evalset, item))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Literal
 
 from workbench.audit.inputs import fingerprint, shown, strings_in
@@ -117,7 +118,7 @@ def unmarked(evalset: EvalSet, detector: Detector = "auto") -> Iterator[Finding]
     use_presidio = detector == "presidio" or (detector == "auto" and presidio_installed())
     by_kind: dict[str, list[str]] = defaultdict(list)
     flagged: dict[str, None] = {}
-    for item in (*evalset.items, *evalset.train):
+    for item in chain(evalset.items, evalset.train):
         if item.sensitivity == "restricted":
             continue
         for kind in _kinds_of(item, use_presidio):
@@ -153,13 +154,13 @@ def twins_of_restricted(evalset: EvalSet) -> Iterator[Finding]:
     """Items that may reach a hosted model, with the inputs of one that may not."""
     show = shown(evalset)
     kept_back = {
-        fingerprint(show(item)) for item in (*evalset.items, *evalset.train) if item.sensitivity == "restricted"
+        fingerprint(show(item)) for item in chain(evalset.items, evalset.train) if item.sensitivity == "restricted"
     }
     if not kept_back:
         return
     twins = tuple(
         item.id
-        for item in (*evalset.items, *evalset.train)
+        for item in chain(evalset.items, evalset.train)
         if item.sensitivity != "restricted" and fingerprint(show(item)) in kept_back
     )
     if twins:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 NEAR = 0.9
 COMPARED_AT_MOST = 50_000  # near duplicates take time by the square of the items
+_SHARED, _MANY = 0.9, 20  # the share of texts that is nearly all of them, where there are so many
 _CELLS = 10_000_000  # of a block of comparisons
 _AT_ONCE = 200_000  # pairs that are compared in full at once
 
@@ -74,7 +76,7 @@ def contamination(evalset: EvalSet) -> Iterator[Finding]:
 def near_duplicates(evalset: EvalSet) -> Iterator[Finding]:
     """Items that are nearly the same, within the test items and between them and the training items."""
     show = shown(evalset)
-    prints = [fingerprint(show(item)) for item in (*evalset.items, *evalset.train)]
+    prints = [fingerprint(show(item)) for item in chain(evalset.items, evalset.train)]
     # Equal ones are told apart, by the other checks.
     test, train = _first_of_each(prints[: len(evalset.items)]), _first_of_each(prints[len(evalset.items) :])
     known = {prints[index] for index in test}
@@ -110,13 +112,18 @@ def _clusters(items: Sequence[Item]) -> Indices:
 
 
 def _weights(texts: Sequence[str]) -> csr_matrix | None:
-    """A row of weights of length 1 a text; None where there is nothing to weigh."""
+    """A row of weights of length 1 a text; None where there is nothing to weigh.
+
+    What nearly all texts share, such as an instruction before each question, does not make them alike.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(5, 5), sublinear_tf=True)
-    if len(texts) < 2 or not any(texts):
+    shared = _SHARED if len(texts) >= _MANY else 1.0
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(5, 5), sublinear_tf=True, max_df=shared)
+    try:
+        weights: csr_matrix = vectorizer.fit_transform(texts)
+    except ValueError:  # there are no texts, or no words in them that some have and some have not
         return None
-    weights: csr_matrix = vectorizer.fit_transform(texts)
     return weights
 
 

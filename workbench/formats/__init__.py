@@ -8,8 +8,6 @@ An import writes a folder whole or not at all, drops nothing in silence, and run
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -17,14 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Literal
-
-import yaml
 
 from workbench import project
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, check_readable, where
+from workbench.formats.folder import fill
 
 __all__ = ["FORMATS", "Format", "Found", "Import", "Loss", "Options", "detect", "export_evalset", "import_evalset"]
 
@@ -32,7 +28,6 @@ _OURS = ("huggingface", "inspect_ai", "lm_eval", "mlflow_records", "openai_evals
 for _module in _OURS:
     import_module(f"workbench.formats.{_module}")  # each registers itself
 
-_SHORT = 60
 _HUB_NAME = re.compile(r"(?!.*\.(csv|tsv|jsonl?|parquet|arrow|ya?ml|txt|py)$)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -111,7 +106,7 @@ def import_evalset(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-") as scratch:
         folder = Path(scratch) / target.name
         folder.mkdir()
-        count, found = _fill(folder, reader, path, options)
+        count, found = fill(folder, reader, path, options)
         load_evalset(folder)  # an import that would not load is no import
         if confirm is not None and found.notes and not confirm(found.notes):
             raise InputError("not imported. Say where columns go with --map, or name a --format or --scorer.")
@@ -120,95 +115,6 @@ def import_evalset(
         folder.chmod(0o755)
         folder.rename(target)
     return Import(reader.name, target, count, found.losses, found.notes)
-
-
-def _fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
-    with _ItemWriter(folder) as writer:
-        found = reader.read(source, options, writer.take)
-    if not writer.count:
-        raise InputError(f"{where(source)}: holds no items that can be carried over.{_first_loss(found)}")
-    found.notes += writer.notes()
-    spec: dict[str, Any] = {"schema": 1, "name": folder.name, "description": f"Imported from {source.name}."}
-    if options.sensitivity:
-        spec["sensitivity"] = options.sensitivity
-    else:
-        found.notes.append("no sensitivity is stated, so every item without one counts as restricted (--sensitivity)")
-    spec |= found.spec
-    if options.scorer and [each.get("type") for each in spec.get("scorers", [])] != [options.scorer]:
-        spec["scorers"] = [{"type": options.scorer}]
-    if found.schema is not None:
-        (folder / "schema.json").write_text(json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        spec["output"] = {"json_schema": "schema.json", **spec.get("output", {})}
-    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
-    (folder / "evalset.yaml").write_text(text, "utf-8")
-    (folder / "README.md").write_text(_readme(folder.name, reader, source, writer.count, found), "utf-8")
-    return writer.count, found
-
-
-def _first_loss(found: Found) -> str:
-    return f" First: {found.losses[0]}" if found.losses else ""
-
-
-class _ItemWriter:
-    """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
-
-    def __init__(self, folder: Path) -> None:
-        self.count = 0
-        self._folder = folder
-        self._files: dict[str, IO[str]] = {}
-        self._seen: set[bytes] = set()
-        self._written = 0
-        self._renamed = 0
-
-    def __enter__(self) -> _ItemWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None:
-        self._written += 1
-        self.count += split == "test"
-        wanted = str(item.get("id") or f"{self._written:04d}")
-        name = base = wanted[:200]
-        again = 1
-        while (key := hashlib.blake2b(name.encode(), digest_size=12).digest()) in self._seen:
-            again += 1
-            name = f"{base[:180]}-{again}"
-        self._seen.add(key)
-        self._renamed += name != wanted
-        line = json.dumps({**item, "id": name}, ensure_ascii=False, allow_nan=False)
-        self._file(split).write(line + "\n")
-
-    def _file(self, split: str) -> IO[str]:
-        if split not in self._files:
-            name = "train.jsonl" if split == "train" else "items.jsonl"
-            self._files[split] = (self._folder / name).open("w", encoding="utf-8")
-        return self._files[split]
-
-    def notes(self) -> list[str]:
-        """What was done to ids."""
-        if not self._renamed:
-            return []
-        return [f"{self._renamed} ids were there before, or too long; they got new endings (-2, -3, …) or were cut"]
-
-
-def _readme(name: str, reader: Format, source: Path, count: int, found: Found) -> str:
-    lines = [f"# {name}", "", f"{count} items, imported from `{source.name}` as {reader.name} ({reader.about}).", ""]
-    if found.notes:
-        lines += ["Guessed by the import; check it:", "", *(f"- {note}" for note in found.notes), ""]
-    if found.losses:
-        lines += [f"Not carried over ({len(found.losses)}):", "", *(f"- {_brief(loss)}" for loss in found.losses[:50])]
-        lines += ["- …"] if len(found.losses) > 50 else []
-        lines.append("")
-    lines += ["License, origin and review of the items: not stated; fill this in.", ""]
-    return "\n".join(lines)
-
-
-def _brief(loss: Loss) -> str:
-    text = str(loss)
-    return text if len(text) < 4 * _SHORT else text[: 4 * _SHORT] + "…"
 
 
 def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> list[Loss]:

@@ -245,10 +245,3 @@ def identifier(text: str) -> str:
     """A name that a template can use: letters, digits and underscores."""
     name = re.sub(r"\W+", "_", text.strip()).strip("_") or "value"
     return name if not name[0].isdigit() else f"_{name}"
-
-
-def default_prompt(names: list[str]) -> list[dict[str, str]]:
-    """A plain prompt over inputs, where a source brings none."""
-    if len(names) == 1:
-        return [{"role": "user", "content": f"{{{{ inputs.{names[0]} }}}}"}]
-    return [{"role": "user", "content": "\n".join(f"{name}: {{{{ inputs.{name} }}}}" for name in names)}]

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.formats.shared.rows import Numbered, Rows, first_row, kind_of, open_rows
-from workbench.formats.table.values import is_empty
 from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, cell_value, where
-from workbench.formats.table import import_parts, item_rows, spec_losses, write_objects
+from workbench.formats.shared.export import spec_losses
+from workbench.formats.shared.rows import Numbered, Rows, first_row, kind_of, open_rows
+from workbench.formats.table.read import import_parts
+from workbench.formats.table.values import is_empty
+from workbench.formats.table.write import item_rows, write_objects
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet

@@ -174,15 +174,17 @@ class _Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
+        self._ended = threading.Event()
 
     def go(self) -> Run:
         """Run in a thread of its own; a keyboard interrupt stops sending and keeps what is there."""
         thread = threading.Thread(target=self._thread, name="workbench-run")
         thread.start()
         interrupted = False
-        while thread.is_alive():
+        # Not thread.join: interrupted, it may take a thread for ended that still runs (Python up to 3.12).
+        while not self._ended.is_set():
             try:
-                thread.join(0.2)
+                self._ended.wait(0.2)
             except KeyboardInterrupt:
                 interrupted = True
                 if self._loop is not None and self._main is not None:
@@ -202,6 +204,8 @@ class _Execution:
             asyncio.run(main())
         except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
             self._error = failure
+        finally:
+            self._ended.set()
 
     async def _all(self) -> None:
         plan = self.plan

@@ -17,34 +17,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Loss, Options, Sink, cell_value
 from workbench.formats.inspect_ai import export
-from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, shown
 from workbench.formats.inspect_ai.export import CHOICES, PLAIN, TURNS
-from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, shown
+from workbench.formats.shared.files import head, refuse_mapping
+from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, scalar_text
 from workbench.formats.shared.rows import Rows, first_row, open_rows
-from workbench.formats.shared.files import head, refuse_mapping
-from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Loss, Options, Sink, cell_value
+from workbench.formats.shared.turns import read_turns
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 _FIELDS = {"input", "target", "choices", "id", "metadata"}
-_SANDBOX = ("sandbox", "files", "setup")
-_ROLES = ("system", "user", "assistant")
+_SANDBOX = {"sandbox", "files", "setup"}
 _EXPECTED = {"label": "label", "multi_label": "labels", "citation": "citation"}  # a scorer's key; others take `answer`
-
-
-class _Unusable(Exception):
-    """A sample that cannot be carried over; the message says why."""
 
 
 @dataclass
 class _Sample:
     place: str
     id: Any
-    text: str | None
-    turns: list[dict[str, str]] | None
+    given: str | list[dict[str, str]]
     targets: list[str]
     choices: list[str] | None
     metadata: dict[str, Any]
@@ -54,7 +49,7 @@ class _Sample:
 class _Plan:
     """What all samples together decide."""
 
-    plain: int = 0
+    samples: int = 0
     with_choices: int = 0
     longest: int = 0
     chats: int = 0
@@ -63,7 +58,14 @@ class _Plan:
 
     @property
     def chooses(self) -> bool:
-        return self.with_choices > self.plain
+        return 2 * self.with_choices > self.samples
+
+    def observe(self, sample: _Sample) -> None:
+        self.samples += 1
+        self.with_choices += sample.choices is not None
+        self.longest = max(self.longest, len(sample.choices or ()))
+        self.chats += isinstance(sample.given, list)
+        self.metadata += bool(sample.metadata)
 
 
 class InspectAi(Format):
@@ -79,28 +81,28 @@ class InspectAi(Format):
         row = first_row(source) or _long_row(source)
         if row is None or not {"input", "target"} <= set(row):
             return 0.0
-        return 0.8 if set(row) <= {*_FIELDS, *_SANDBOX} else 0.6
+        return 0.8 if set(row) <= _FIELDS | _SANDBOX else 0.6
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         refuse_mapping(source, options, self.name)
         rows, ledger, plan = open_rows(source), Ledger(), _Plan()
         for sample in _samples(rows, Ledger(), plan.guesses):
-            plan.with_choices += sample.choices is not None
-            plan.plain += sample.choices is None
-            plan.longest = max(plan.longest, len(sample.choices or ()))
-            plan.chats += sample.turns is not None
-            plan.metadata += bool(sample.metadata)
+            plan.observe(sample)
         for sample in _samples(rows, ledger, Counter()):
             if (sample.choices is not None) != plan.chooses:
                 have = "has choices, most have none" if sample.choices else "has no choices, most have some"
                 ledger.tally(sample.place, f"a sample is left out: it {have}, and an eval set asks in one way")
-                continue
-            sink(_item(sample, plan, options, ledger))
-        spec = _spec(plan, options)
-        return Found(spec, None, [*rows.losses, *ledger.losses()], [*rows.notes, *_notes(plan, options)])
+            else:
+                sink(_item(sample, plan, options, ledger))
+        return Found(
+            _spec(plan, options), None, [*rows.losses, *ledger.losses()], [*rows.notes, *_notes(plan, options)]
+        )
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
         return export.write(evalset, target)
+
+
+FORMATS.add("inspect_ai", InspectAi())
 
 
 def _long_row(source: Path) -> dict[str, Any] | None:
@@ -121,13 +123,13 @@ def _samples(rows: Rows, ledger: Ledger, guesses: Counter[str]) -> Iterator[_Sam
         for key, value in row.items():
             if key in _SANDBOX and value not in (None, ""):
                 ledger.tally(place, f"'{key}': nothing is run here")
-            elif key not in _FIELDS and key not in _SANDBOX:
+            elif key not in _FIELDS | _SANDBOX:
                 ledger.tally(place, f"column '{key[:60]}' is no field of a sample")
         for key, what in rows.odd.items():
             ledger.tally(place, f"'{key[:60]}' holds {what}")
         try:
             yield _sample(row, place, rows.text_only, ledger, guesses)
-        except _Unusable as failure:
+        except Unusable as failure:
             ledger.tally(place, f"a sample is left out: {failure}")
 
 
@@ -136,52 +138,24 @@ def _sample(row: dict[str, Any], place: str, cells: bool, ledger: Ledger, guesse
     if cells and isinstance(given, str):
         value = cell_value(given)
         given = value if isinstance(value, list) and value and isinstance(value[0], dict) else given
-    text, turns = (given, None) if isinstance(given, str) else (None, _turns(given, place, ledger))
-    if text is not None and not text.strip():
-        raise _Unusable("its input is empty")
+    if not isinstance(given, str):
+        given, changes = read_turns(given)
+        for change in changes:
+            ledger.tally(place, change)
+    elif not given.strip():
+        raise Unusable("its input is empty")
     choices = _choices(row.get("choices"), cells)
     targets = _targets(row.get("target"), cells)
-    if choices is not None:
-        targets = _letters(targets, choices, guesses)
     metadata = row.get("metadata")
-    if isinstance(metadata, str) and metadata.strip():
-        metadata = cell_value(metadata)
+    metadata = cell_value(metadata) if isinstance(metadata, str) else metadata
     if metadata not in (None, "") and not isinstance(metadata, dict):
         ledger.tally(place, "metadata that is no object")
-    return _Sample(place, row.get("id"), text, turns, targets, choices, metadata if isinstance(metadata, dict) else {})
-
-
-def _turns(given: Any, place: str, ledger: Ledger) -> list[dict[str, str]]:
-    if not isinstance(given, list) or not given:
-        raise _Unusable("its input is no text and no list of messages")
-    turns = []
-    for message in given:
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
-            raise _Unusable("a message of its input has another role than system, user, assistant")
-        for key in message:
-            if key not in ("role", "content"):
-                ledger.tally(place, f"'{str(key)[:60]}' of a message")
-        turns.append({"role": message["role"], "content": _content(message.get("content"))})
-    if turns[-1]["role"] != "user":
-        raise _Unusable("the last message of its input is not the user's")
-    return turns
-
-
-def _content(content: Any) -> str:
-    """A message's text; of several parts all of them, if all are text."""
-    if isinstance(content, str):
-        return content
-    texts = []
-    for part in content if isinstance(content, list) and content else [None]:
-        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-            kind = str(part.get("type"))[:20] if isinstance(part, dict) else "no content"
-            raise _Unusable(f"a message of its input is no text ({kind})")
-        texts.append(part["text"])
-    return "\n".join(texts)
+    texts = _letters(targets, choices, guesses) if choices is not None else list(map(str, targets))
+    return _Sample(place, row.get("id"), given, texts, choices, metadata if isinstance(metadata, dict) else {})
 
 
 def _choices(value: Any, cells: bool) -> list[str] | None:
-    if value is None or value == "" or value == []:
+    if value in (None, "", []):
         return None
     if cells and isinstance(value, str):
         listed = cell_value(value)
@@ -190,19 +164,18 @@ def _choices(value: Any, cells: bool) -> list[str] | None:
         value = listed if isinstance(listed, list) else [part.strip() for part in parts]
     texts = choice_texts(value)
     if texts is None:
-        raise _Unusable("its choices are no list of at most 26 texts")
+        raise Unusable("its choices are no list of at most 26 texts")
     return texts
 
 
 def _targets(value: Any, cells: bool) -> list[Any]:
-    if cells and isinstance(value, str):
-        listed = cell_value(value)
-        value = listed if isinstance(listed, list) else value
+    listed = cell_value(value) if cells and isinstance(value, str) else value
+    value = listed if isinstance(listed, list) else value
     found = [each for each in (value if isinstance(value, list) else [value]) if each not in (None, "")]
     if not found:
-        raise _Unusable("it has no target, so nothing could score it")
+        raise Unusable("it has no target, so nothing could score it")
     if any(scalar_text(each) is None for each in found):
-        raise _Unusable("its target is no text")
+        raise Unusable("its target is no text")
     return [each if isinstance(each, int) and not isinstance(each, bool) else str(scalar_text(each)) for each in found]
 
 
@@ -213,12 +186,12 @@ def _letters(targets: list[Any], choices: list[str], guesses: Counter[str]) -> l
         if isinstance(target, str) and letter_of(target, choices) is None:
             parts = target.replace(",", " ").split() or [target]
             parts = list(target) if len(parts) == 1 and target.isalpha() and target.isupper() else parts
-        letters = [letter_of(part, choices) for part in parts]
-        if None in letters:
-            raise _Unusable("its target is no letter of its choices")
+        letters = [letter for part in parts if (letter := letter_of(part, choices)) is not None]
+        if len(letters) < len(parts):
+            raise Unusable("its target is no letter of its choices")
         if [str(part) for part in parts] != letters:
             guesses["targets that are positions (from 0) or the choices themselves became letters"] += 1
-        found += [str(letter) for letter in letters]
+        found += letters
     if len(set(found)) > 1:
         guesses["samples with several right letters: any one of them is accepted (inspect wants all of them)"] += 1
     return list(dict.fromkeys(found))
@@ -234,17 +207,19 @@ def _item(sample: _Sample, plan: _Plan, options: Options, ledger: Ledger) -> dic
         if "id" in fields:
             ledger.tally(sample.place, "metadata 'id': the sample has an id of its own")
         fields["id"] = str(sample.id)
-    given: Any = sample.text
+    given: Any = sample.given
     if plan.chats:
-        given = [dict(turn) for turn in sample.turns or [{"role": "user", "content": sample.text or ""}]]
+        given = given if isinstance(given, list) else [{"role": "user", "content": given}]
         if sample.choices is not None:
             given[-1]["content"] += shown(sample.choices)
     choices = {} if sample.choices is None else {"choices": sample.choices}
-    inputs = {**more.get("inputs", {}), "input": given, **choices}
     key = "label" if plan.chooses else _EXPECTED.get(options.scorer or "", "answer")
-    targets = [str(target) for target in sample.targets]
-    expected = {key: targets[0] if len(targets) == 1 else targets}
-    return {**fields, "inputs": inputs, "expectations": {**more.get("expectations", {}), **expected}}
+    expected = {key: sample.targets[0] if len(sample.targets) == 1 else sample.targets}
+    return {
+        **fields,
+        "inputs": {**more.get("inputs", {}), "input": given, **choices},
+        "expectations": {**more.get("expectations", {}), **expected},
+    }
 
 
 def _spec(plan: _Plan, options: Options) -> dict[str, Any]:
@@ -258,21 +233,12 @@ def _spec(plan: _Plan, options: Options) -> dict[str, Any]:
 
 
 def _notes(plan: _Plan, options: Options) -> list[str]:
+    how = "a file of samples names no scorer: an answer that contains the target is right, as in inspect's includes()"
     if plan.chooses:
         how = "multiple choice: the choices are listed with letters, and the answer is a letter"
-    else:
-        how = (
-            "a file of samples names no scorer: an answer that contains the target is right, as in inspect's includes()"
-        )
-    notes = [how] if not options.scorer else []
+    notes = [] if options.scorer else [how]
     if plan.chats:
         notes.append(f"{plan.chats} inputs are chats, so each item brings its turns: inputs.input")
-    notes += (
-        ["metadata: short texts, numbers and true/false are slices; id, cluster and sensitivity are the item's"]
-        if plan.metadata
-        else []
-    )
+    if plan.metadata:
+        notes.append("metadata: short texts, numbers, true/false are slices; id, cluster, sensitivity the item's own")
     return [*notes, *(f"{what} ({count})" for what, count in plan.guesses.items())]
-
-
-FORMATS.add("inspect_ai", InspectAi())

@@ -11,50 +11,43 @@ import ast
 import json
 from typing import Any
 
-from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered
-from workbench.formats.shared.ledger import Ledger
 from workbench.formats.lm_eval.export import OWN, TARGET, fixed
 from workbench.formats.lm_eval.scoring import SHOWN, Scoring
 from workbench.formats.lm_eval.task import Task
+from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered
+from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, scalar_text
-from workbench.formats.shared.files import Function
-from workbench.formats.shared.templates import TemplateFailure, bare_names, is_template, over_inputs, reference, rendered
+from workbench.formats.shared.structured import Function
+from workbench.formats.shared.templates import bare_names, is_template, over_inputs, reference, rendered
 from workbench.scorers.values import number
 
 _LABELS_AT_MOST = 100
 _LONGEST_LIST = 100_000
 
 
-class Unusable(Exception):
-    """A row that cannot be carried over; the message says why."""
-
-
 class _Choices:
     """The choices of all rows: whether they are the same, and what an input with them can be called."""
 
     def __init__(self) -> None:
-        self.first: list[str] | None = None
+        self.first: list[str] = []
         self.varied = False
         self.longest = 0
         self._columns: dict[str, bool] = {}  # by name, whether it is the choices in every row
 
     def observe(self, choices: list[str], columns: dict[str, Any]) -> None:
-        self.first = choices if self.first is None else self.first
+        self.first = self.first or choices
         self.varied = self.varied or choices != self.first
         self.longest = max(self.longest, len(choices))
         for name, value in columns.items():
             self._columns[name] = self._columns.get(name, True) and value == choices
 
     def are_labels(self) -> bool:
-        labels = [label.strip() for label in self.first or []]
-        distinct = {label.casefold() for label in labels} - {""}
-        return not self.varied and 2 <= len(labels) == len(distinct) <= _LABELS_AT_MOST
+        distinct = {label.strip().casefold() for label in self.first} - {""}
+        return not self.varied and 2 <= len(self.first) == len(distinct) <= _LABELS_AT_MOST
 
     def name(self) -> str:
         """The input that holds an item's choices: a column of its own, or a new one."""
-        same = sorted(
-            (name for name, kept in self._columns.items() if kept), key=lambda name: (name != "choices", name)
-        )
+        same = sorted((name for name, kept in self._columns.items() if kept), key=lambda name: name != "choices")
         return same[0] if same else "choices" if "choices" not in self._columns else "answer_choices"
 
 
@@ -71,17 +64,14 @@ class Docs:
         self._task, self._config, self._scoring = task, task.config, scoring
         self._columns: set[str] = set()
         self._choices_seen = _Choices()
-        self._chooses = scoring.kind == "multiple_choice"
 
     def survey(self, split: str) -> None:
         """Go through all rows once."""
-        first = True
         for _, doc in self._task.docs(split, Ledger()):
-            self._columns |= set(doc) if first else set()
-            first = False
+            self._columns = self._columns or set(doc)
             try:
                 self._try_prompt(doc)
-                if self._chooses:
+                if self._scoring.chooses:
                     choices = self._choices(doc)
                     self._indexes(doc, choices)
                     self._choices_seen.observe(choices, _inputs(doc))
@@ -90,35 +80,26 @@ class Docs:
                     self._scoring.observe(targets, self._references(targets))
             except Unusable:
                 continue
-        self.fixed = self._said_by_task() and self._choices_seen.are_labels()
+        self.fixed = _is_fixed(self._config.get("doc_to_choice")) and self._choices_seen.are_labels()
         self._surveyed = True
-
-    def _said_by_task(self) -> bool:
-        given = self._config.get("doc_to_choice")
-        if isinstance(given, str):
-            return is_template(given) and not bare_names(given)
-        return isinstance(given, list | dict)
 
     def prompt(self) -> str:
         """The prompt's template over inputs, with how to answer where there are choices.
 
         Raises:
-            TemplateFailure: doc_to_text does not compile.
+            Unusable: doc_to_text does not compile.
         """
         given = str(self._config["doc_to_text"])
-        if not is_template(given) and (given in self._columns or not self._columns):
-            text = f"{{{{ {reference(given)} }}}}"
-        else:
-            text = over_inputs(given)
-        if not self._chooses:
+        column = not is_template(given) and (given in self._columns or not self._columns)
+        text = f"{{{{ {reference(given)} }}}}" if column else over_inputs(given)
+        if not self._scoring.chooses:
             return text
         return text + (fixed(self.labels()) if self.fixed else lettered(self._choices_seen.name()))
 
     def labels(self) -> list[str]:
         """The labels of multiple choice."""
-        if self.fixed:
-            return [choice.strip() for choice in self._choices_seen.first or []]
-        return labels_for(self._choices_seen.longest)
+        seen = self._choices_seen
+        return [choice.strip() for choice in seen.first] if self.fixed else labels_for(seen.longest)
 
     def item(self, doc: dict[str, Any], place: str, ledger: Ledger, train: bool = False) -> dict[str, Any]:
         """A row as an item; one for examples (`train`) shows its target as it is written.
@@ -127,21 +108,26 @@ class Docs:
             Unusable: it cannot be one.
         """
         self._try_prompt(doc)
-        inputs = _inputs(doc)
-        if self._chooses:
+        inputs, key, own = _inputs(doc), "label", doc.get(OWN)
+        own = own if isinstance(own, dict) else {}
+        if self._scoring.chooses:
             choices = self._choices(doc)
             names = [each.strip() for each in choices] if self.fixed else list(LETTERS)
             answers = [names[index] for index in self._indexes(doc, choices)]
-            if not self.fixed:
-                inputs[self._choices_seen.name()] = choices
+            inputs |= {} if self.fixed else {self._choices_seen.name(): choices}
         else:
             answers = self._texts(doc)
-            shown = train and (self._scoring.shortens or (isinstance(doc.get(OWN), dict) and SHOWN in doc[OWN]))
+            shown = train and (self._scoring.shortens or SHOWN in own)
             self._scoring.shows = self._scoring.shows or shown
             answers = answers if shown else self._references(answers)
-        key = "label" if self._chooses else SHOWN if train and self._scoring.shows else "answer"
+            key = SHOWN if train and self._scoring.shows else "answer"
+        slices, more = own.get("slice"), own.get("expectations")  # as our export writes them
+        known = {name: own[name] for name in ("id", "cluster", "sensitivity") if name in own}
+        fields, lost = item_fields({**(slices if isinstance(slices, dict) else {}), **known})
+        for name, what in lost.items():
+            ledger.tally(place, f"slice '{name[:60]}' is {what}")
         expected = {key: answers[0] if len(answers) == 1 else answers}
-        fields, more = _own_fields(doc.get(OWN), place, ledger)
+        more = more if isinstance(more, dict) else {}
         return {**fields, "inputs": inputs, "expectations": {**more, **expected}}
 
     def _said(self, key: str, doc: dict[str, Any]) -> Any:
@@ -157,7 +143,7 @@ class Docs:
             raise Unusable(f"it has no column '{given[:60]}'")
         try:
             return rendered(given, doc)
-        except TemplateFailure as failure:
+        except Unusable as failure:
             raise Unusable(f"{key} cannot be filled in ({failure})") from None
 
     def _try_prompt(self, doc: dict[str, Any]) -> None:
@@ -166,34 +152,31 @@ class Docs:
             raise Unusable("doc_to_text gives no text")
         try:
             rendered(str(self._config.get("description") or ""), doc)
-        except TemplateFailure as failure:
+        except Unusable as failure:
             raise Unusable(f"description cannot be filled in ({failure})") from None
 
     def _choices(self, doc: dict[str, Any]) -> list[str]:
         given = self._said("doc_to_choice", doc)
-        if isinstance(given, str):
-            given = _listed(given.strip())
+        given = _listed(given.strip()) if isinstance(given, str) else given
         texts = choice_texts(list(given.values()) if isinstance(given, dict) else given)
         if texts is None or len(texts) < 2:
             raise Unusable(f"its choices are no list of 2 to {len(LETTERS)} texts")
         return texts
 
     def _targets(self, doc: dict[str, Any]) -> list[Any]:
-        target = self._said("doc_to_target", doc)
-        if (
-            isinstance(target, str)
-            and self._config["doc_to_target"] != TARGET
-            and self._config["doc_to_target"] not in doc
-        ):
+        target, given = self._said("doc_to_target", doc), self._config["doc_to_target"]
+        if isinstance(target, str) and given != TARGET and given not in doc:
             target = _listed(target)  # a template that makes a list of accepted answers
         return target if isinstance(target, list) else [target]
 
-    def _by_position(self, doc: dict[str, Any]) -> bool:
-        """Whether digits are the position of a choice before they are its text, as the harness reads them."""
-        return self._config["doc_to_target"] not in doc or self._task.untyped
+    def _found(self, doc: dict[str, Any], choices: list[str]) -> list[tuple[Any, int | None]]:
+        """A row's targets, each with which of the choices it is."""
+        # The harness reads digits as the position of a choice before it reads them as its text.
+        by_position = self._config["doc_to_target"] not in doc or self._task.untyped
+        return [(target, _index(target, choices, by_position)) for target in self._targets(doc)]
 
     def _indexes(self, doc: dict[str, Any], choices: list[str]) -> list[int]:
-        found = [_index(each, choices, self._by_position(doc)) for each in self._targets(doc)]
+        found = [index for _, index in self._found(doc, choices)]
         kept = [index for index in found if index is not None]
         if not kept or len(kept) < len(found):
             raise Unusable("doc_to_target names none of its choices")
@@ -201,11 +184,10 @@ class Docs:
 
     def _texts(self, doc: dict[str, Any]) -> list[str]:
         """A row's targets as texts."""
-        targets = self._targets(doc)
-        if self._config.get("doc_to_choice") is not None and not isinstance(self._config["doc_to_choice"], Function):
+        targets, given = self._targets(doc), self._config.get("doc_to_choice")
+        if given is not None and not isinstance(given, Function):
             choices = self._choices(doc)
-            indexes = [_index(each, choices, self._by_position(doc)) for each in targets]
-            targets = [each if index is None else choices[index] for each, index in zip(targets, indexes, strict=True)]
+            targets = [each if index is None else choices[index] for each, index in self._found(doc, choices)]
         texts = [scalar_text(each) for each in targets]
         found = [text for text in texts if text is not None and text.strip()]
         if not found or len(found) < len(texts):
@@ -214,10 +196,7 @@ class Docs:
 
     def _references(self, targets: list[str]) -> list[str]:
         """Targets as they are compared with answers."""
-        try:
-            found = [self._scoring.reference(text) for text in targets]
-        except TimeoutError:
-            raise Unusable("a pattern of regexes_to_ignore takes too long on its target") from None
+        found = [self._scoring.reference(text) for text in targets]
         if not all(text.strip() for text in found):
             raise Unusable("of its target regexes_to_ignore leaves nothing")
         if self._surveyed and self._scoring.numeric and any(number(text) is None for text in found):
@@ -225,20 +204,16 @@ class Docs:
         return found
 
 
+def _is_fixed(given: Any) -> bool:
+    """Whether a task says its choices itself, the same for all rows."""
+    try:
+        return isinstance(given, list | dict) or (is_template(str(given)) and not bare_names(str(given)))
+    except Unusable:
+        return False
+
+
 def _inputs(doc: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in doc.items() if name != OWN}
-
-
-def _own_fields(own: Any, place: str, ledger: Ledger) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An item's fields, and expectations beside the target, as our export writes them."""
-    if not isinstance(own, dict):
-        return {}, {}
-    slices, more = own.get("slice"), own.get("expectations")
-    known = {key: own[key] for key in ("id", "cluster", "sensitivity") if key in own}
-    fields, lost = item_fields({**(slices if isinstance(slices, dict) else {}), **known})
-    for key, what in lost.items():
-        ledger.tally(place, f"slice '{key[:60]}' is {what}")
-    return fields, more if isinstance(more, dict) else {}
 
 
 def _listed(text: str) -> Any:

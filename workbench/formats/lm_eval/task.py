@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.files import read_json
+from workbench.formats.base import csv_rows, where
+from workbench.formats.shared.files import folder_inside, inside
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import Rows, open_rows
-from workbench.formats.shared.files import Function, folder_inside, inside, read_structured
-from workbench.formats.base import csv_rows, where
+from workbench.formats.shared.structured import Function, read_structured
 
 _LOADERS = ("json", "csv", "parquet")
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _INCLUDED_AT_MOST = 20
+_FILES_AT_MOST = 10_000
 _SPLITS = {
     "train": re.compile(r"(?:^|[/_.-])(?:train|training)(?=[/_.-]|$)"),
     "validation": re.compile(r"(?:^|[/_.-])(?:validation|valid|val|dev)(?=[/_.-]|$)"),
@@ -38,13 +39,11 @@ class Task:
     """
 
     def __init__(self, source: Path) -> None:
-        self.source = source
-        self.root = source.parent
+        self.source, self.root = source, source.parent
         self.uses_name = False
         self._places: dict[str, str] = {}
         self.config = self._load(source, 0)
-        name = self.config.get("task")
-        if isinstance(name, list) or ("group" in self.config and "dataset_path" not in self.config):
+        if isinstance(self.config.get("task"), list) or ("group" in self.config and "dataset_path" not in self.config):
             raise InputError(f"{self.place('task')}: a group of tasks. Import each of its tasks by itself.")
         self.files = self._split_files()
 
@@ -63,23 +62,19 @@ class Task:
         for name in names if isinstance(names, list) else [names]:
             files = inside(self.root, str(name), path.parent)
             if not files:
-                raise InputError(
-                    f"{places['include']}: includes '{str(name)[:60]}', which is not in the folder. Copy it there."
-                )
+                what = f"includes '{str(name)[:60]}', which is not in the folder. Copy it there."
+                raise InputError(f"{places['include']}: {what}")
             if depth >= _INCLUDED_AT_MOST:
                 raise InputError(f"{places['include']}: files include each other. Mend them.")
             found |= self._load(files[0], depth + 1)
         self._places |= places
         return found | own
 
-    # The data
-
     def _split_files(self) -> dict[str, list[Path]]:
         path = self.config.get("dataset_path")
         if not isinstance(path, str) or isinstance(path, Function):
-            raise InputError(
-                f"{self.place('dataset_path')}: there is no dataset_path. Name json, csv, parquet or a folder."
-            )
+            what = "there is no dataset_path. Name json, csv, parquet or a folder."
+            raise InputError(f"{self.place('dataset_path')}: {what}")
         if path in _LOADERS:
             return self._named_files()
         folder = folder_inside(self.root, path)
@@ -96,19 +91,10 @@ class Task:
     def _named_files(self) -> dict[str, list[Path]]:
         kwargs = self.config.get("dataset_kwargs")
         given = kwargs.get("data_files") if isinstance(kwargs, dict) else None
-        base = self.root / str(kwargs["data_dir"]) if isinstance(kwargs, dict) and kwargs.get("data_dir") else self.root
-        if not given and base != self.root:
-            folder = folder_inside(
-                self.root, str(base.relative_to(self.root)) if base.is_relative_to(self.root) else ""
-            )
-            if folder is None:
-                raise InputError(f"{self.place('dataset_kwargs')}: data_dir is no folder inside the task's.")
-            return _splits_of(folder, self.root)
-        by_split = given if isinstance(given, dict) else {"train": given}
         found: dict[str, list[Path]] = {}
-        for split, names in by_split.items():
+        for split, names in (given if isinstance(given, dict) else {"train": given}).items():
             for name in names if isinstance(names, list) else [names]:
-                files = inside(self.root, name, base) if isinstance(name, str) else []
+                files = inside(self.root, name) if isinstance(name, str) else []
                 if not files:
                     raise InputError(
                         f"{self.place('dataset_kwargs')}: '{str(name)[:60]}' is no data file inside the task's folder. "
@@ -125,10 +111,9 @@ class Task:
         """
         name = split.partition("[")[0]
         if name not in self.files:
-            raise InputError(
-                f"{where(self.source)}: there is no data for split '{split[:60]}'. There are: {', '.join(self.files)}."
-            )
-        return [self._table(path) for path in self.files[name]]
+            what = f"there is no data for split '{split[:60]}'. There are: {', '.join(self.files)}."
+            raise InputError(f"{where(self.source)}: {what}")
+        return [_table(path) for path in self.files[name]]
 
     @property
     def untyped(self) -> bool:
@@ -143,24 +128,17 @@ class Task:
                     ledger.tally(rows.place(line), f"column '{column[:60]}' holds {what}")
                 yield rows.place(line), row
 
-    def _table(self, path: Path) -> Rows:
-        kwargs = self.config.get("dataset_kwargs")
-        name = kwargs.get("field") if isinstance(kwargs, dict) else None
-        if path.suffix.lower() in (".csv", ".tsv") or self.config.get("dataset_path") == "csv":
-            return Rows(path, lambda: csv_rows(path), text_only=True)
-        if isinstance(name, str):
-            data = read_json(path)
-            listed = data.get(name) if isinstance(data, dict) else None
-            if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
-                raise InputError(f"{where(path)}: has no list '{name[:60]}' of objects (dataset_kwargs.field).")
-            return Rows(path, lambda: iter(enumerate(listed, 1)), unit=" item ")
-        return open_rows(path)
+
+def _table(path: Path) -> Rows:
+    if path.suffix.lower() in (".csv", ".tsv"):  # to the harness the first line is always a header
+        return Rows(path, lambda: csv_rows(path), text_only=True)
+    return open_rows(path)
 
 
 def _splits_of(folder: Path, root: Path) -> dict[str, list[Path]]:
     """A data folder's files by split, as their names say; all are `train` where none does."""
-    files = [path for path in sorted(folder.rglob("*"))[:10_000] if path.suffix.lower() in _SUFFIXES and path.is_file()]
-    files = [path for path in files if path.resolve().is_relative_to(root.resolve())]
+    paths = [path for path in sorted(folder.rglob("*"))[:_FILES_AT_MOST] if path.suffix.lower() in _SUFFIXES]
+    files = [path for path in paths if path.is_file() and path.resolve().is_relative_to(root.resolve())]
     if not files:
         raise InputError(f"{where(folder)}: has no data (JSONL, JSON, CSV, Parquet).")
     found: dict[str, list[Path]] = {}

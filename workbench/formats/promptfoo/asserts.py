@@ -1,6 +1,6 @@
 """promptfoo's assertions as scorers: what each asks for, and how several of a test keep their meaning.
 
-kept, lost = claims(case, root)          # {'contains': [Claim(…), Claim(…)]}, [Lost(place, type, why)]
+kept, lost = claims(case, suite)         # {'contains': [Claim(…), Claim(…)]}, [Lost(place, type, why)]
 KINDS["contains"].scorer                 # {'type': 'contains', 'ignore': []}
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from workbench.errors import InputError
-from workbench.formats.promptfoo.cases import Case, filled
+from workbench.formats.promptfoo.cases import Case, Suite, filled
 from workbench.formats.promptfoo.notation import assertion_from, separated
-from workbench.formats.shared.files import inside, read_structured
+from workbench.formats.shared.files import inside
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.metadata import scalar_text
 from workbench.scorers.regexes import checked_pattern
@@ -105,7 +104,7 @@ class Lost:
     why: str
 
 
-def claims(case: Case, root: Path) -> tuple[dict[str, list[Claim]], list[Lost]]:
+def claims(case: Case, suite: Suite) -> tuple[dict[str, list[Claim]], list[Lost]]:
     """A test's assertions by kind, and those that are lost.
 
     Raises:
@@ -121,7 +120,7 @@ def claims(case: Case, root: Path) -> tuple[dict[str, list[Claim]], list[Lost]]:
         if not isinstance(assertion, dict) or not isinstance(assertion.get("type"), str):
             raise InputError(f"{place}: an assertion has no 'type'. Write one, such as {{type: contains, value: …}}.")
         try:
-            claim = _claim(assertion, place, case, root)
+            claim = _claim(assertion, place, case, suite)
         except Unusable as failure:
             lost.append(Lost(place, assertion["type"], str(failure)))
             continue
@@ -134,7 +133,7 @@ def claims(case: Case, root: Path) -> tuple[dict[str, list[Claim]], list[Lost]]:
     return kept, lost
 
 
-def _claim(assertion: dict[str, Any], place: str, case: Case, root: Path) -> Claim:
+def _claim(assertion: dict[str, Any], place: str, case: Case, suite: Suite) -> Claim:
     kind = assertion["type"]
     if kind not in _BY_TYPE and kind not in _JSON_TYPES:
         raise Unusable(_reason(kind))
@@ -142,7 +141,7 @@ def _claim(assertion: dict[str, Any], place: str, case: Case, root: Path) -> Cla
     if unknown:
         raise Unusable(f"it has '{unknown[0][:60]}', which nothing here does")
     weight = _real(assertion.get("weight", 1), 1000, "weight")
-    value = _value(assertion.get("value"), case, root)
+    value = _value(assertion.get("value"), case, suite)
     key, values = (SCHEMA, (_schema(value),)) if kind in _JSON_TYPES else _texts(kind, value)
     given = assertion.get("threshold", _GRADED_THRESHOLD)
     threshold = _real(given, 1, "threshold") if key in GRADED else None
@@ -162,12 +161,12 @@ def _reason(kind: str) -> str:
     return "it needs a model as a judge" if base.startswith(_JUDGED) else _REASONS.get(base, "no scorer does this")
 
 
-def _value(value: Any, case: Case, root: Path) -> Any:
+def _value(value: Any, case: Case, suite: Suite) -> Any:
     if isinstance(value, str) and value.startswith("file://"):
-        files = [path for path in inside(root, value) if path.suffix.lower() in (".json", ".yaml", ".yml")]
+        files = [path for path in inside(suite.root, value) if path.suffix.lower() in (".json", ".yaml", ".yml")]
         if not files:
             raise Unusable(f"its value is the file '{value[7:67]}', which is not there or not read")
-        return read_structured(files[0]).data
+        return suite.read(files[0]).data
     try:
         return filled(value, case.vars)
     except Unusable:

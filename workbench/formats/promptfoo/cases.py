@@ -18,10 +18,11 @@ from workbench.errors import InputError
 from workbench.files import Document
 from workbench.formats.base import csv_rows, json_lines, where
 from workbench.formats.promptfoo.notation import from_row
-from workbench.formats.shared.files import head, inside, read_structured
+from workbench.formats.shared.files import head, inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.rows import Rows
+from workbench.formats.shared.structured import read_structured
 from workbench.formats.shared.templates import is_template, rendered
 from workbench.strict import Place
 
@@ -77,7 +78,8 @@ class Suite:
     def __init__(self, source: Path) -> None:
         self.source, self.root = source, source.parent
         self.config: dict[str, Any] = {}
-        self._document = read_structured(source) if kind_of(source) == "structured" else None
+        self._documents: dict[Path, Document] = {}
+        self._document = self.read(source) if kind_of(source) == "structured" else None
         if self._document and isinstance(self._document.data, dict) and set(self._document.data) - _CASE_KEYS:
             self.config = self._document.data
 
@@ -85,11 +87,17 @@ class Suite:
         """A place in the source's own document."""
         return _at(self._document, place) if self._document is not None else where(self.source)
 
+    def read(self, path: Path) -> Document:
+        """A YAML or JSON file, read once."""
+        if path not in self._documents:
+            self._documents[path] = read_structured(path)
+        return self._documents[path]
+
     def cases(self, ledger: Ledger) -> Iterator[Case]:
         """Every test, filled in; one that cannot be is a loss."""
         default = _Raw(where(self.source), {}, [])
         if isinstance(self.config.get("defaultTest"), dict) and self._document is not None:
-            default = _raw(self.config["defaultTest"] | {}, self._document, ("defaultTest",))
+            default = _raw({"vars": {}} | self.config["defaultTest"], self._document, ("defaultTest",))
         elif self.config.get("defaultTest") is not None:
             ledger.add(self.place("defaultTest"), "a defaultTest that is no mapping: not read")
         if self._document is None:
@@ -124,7 +132,7 @@ class Suite:
             if kind_of(path) != "structured":
                 yield from _rows(path)
                 continue
-            document = read_structured(path)
+            document = self.read(path)
             yield from self._listed(document.data, document, (), ledger)
 
 

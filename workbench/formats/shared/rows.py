@@ -6,12 +6,10 @@ for number, row in rows: ...            # the line that a row begins on, and its
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -22,6 +20,8 @@ from typing import Any
 from workbench.errors import InputError
 from workbench.files import read_json
 from workbench.formats.base import Loss, cell_value, check_readable, csv_rows, json_lines, where
+from workbench.formats.shared.files import head_of
+from workbench.formats.shared.names import known_name
 from workbench.scorers.values import number
 
 Row = dict[str, Any]
@@ -121,7 +121,7 @@ def _text(key: Any) -> str:
 def kind_of(source: Path) -> str | None:
     """csv, jsonl, json, parquet or arrow: by a file's name, else by its beginning; None where neither tells."""
     kind = _KINDS.get(source.suffix.lower())
-    head = _head(source)
+    head = head_of(source, _HEAD)
     if kind in ("json", None) and head.lstrip()[:1] == b"{":
         first, _, rest = head.strip().partition(b"\n")
         # Many a .json is JSONL: its first line is whole by itself, and more lines follow.
@@ -153,7 +153,7 @@ def open_rows(source: Path) -> Rows:
 def first_row(source: Path) -> Row | None:
     """The first row of a file, from its first few KB; None where there is none, or it is broken."""
     kind = kind_of(source)
-    head = _head(source).decode("utf-8-sig", errors="replace")
+    head = head_of(source, _HEAD).decode("utf-8-sig", errors="replace")
     try:
         if kind == "jsonl":
             found: Any = json.loads(next(line for line in head.splitlines() if line.strip()))
@@ -168,14 +168,6 @@ def first_row(source: Path) -> Row | None:
     except (StopIteration, ValueError, RecursionError, InputError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _head(source: Path) -> bytes:
-    try:
-        with source.open("rb") as file:
-            return file.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
-    except OSError:
-        return b""
 
 
 def _is_json(text: bytes) -> bool:
@@ -202,8 +194,6 @@ def _open_csv(source: Path) -> Rows:
 
 def _is_header(first: list[str], rest: list[list[str]]) -> bool:
     """Whether a CSV's first row names the columns; data that follow look like it where it is data itself."""
-    from workbench.formats.table.columns import known_name
-
     if any(known_name(name) for name in first):
         return True
     for place, cell in enumerate(first):
@@ -304,11 +294,3 @@ def file_metadata(source: Path) -> dict[bytes, bytes]:
             return dict(pa.ipc.open_stream(file).schema.metadata or {})
     except (pa.ArrowException, OSError, ValueError):
         return {}
-
-
-def csv_lines(rows: Iterable[list[str]], delimiter: str) -> Iterator[str]:
-    """Rows of cells as the lines of a CSV file, without their ends."""
-    for row in rows:
-        out = io.StringIO()
-        csv.writer(out, delimiter=delimiter, lineterminator="").writerow(row)
-        yield out.getvalue()

@@ -6,97 +6,32 @@ plan.inputs, plan.expectations         # {'question': ('question',)}, {'answer':
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.formats.table.answers import UNREAD
-from workbench.formats.table.values import SHORT, Values
 from workbench.formats.base import Options, cell_value, identifier
+from workbench.formats.shared.names import (
+    ANSWERS,
+    CLASSES,
+    CLUSTERS,
+    IDS,
+    INPUTS,
+    METADATA,
+    PLACE,
+    RETRIEVED,
+    SLICES,
+    SPLITS,
+    normal,
+)
+from workbench.formats.table.values import SHORT, Values
 from workbench.scorers.values import plain
 
 Keys = tuple[str, ...]  # the way to a value: a column, and keys inside it
 Columns = dict[str, Values]
 
-_PLACE = re.compile(r"id|cluster|sensitivity|split|(inputs|expectations|slice)(\..+)?", re.DOTALL)
 _MANY_SLICES = 20
 _SHOWN = 60
-
-_ANSWERS = (
-    *(
-        "expected_output",
-        "expected_answer",
-        "expected_response",
-        "expected_result",
-        "expected",
-        "ideal",
-        "ideal_answer",
-    ),
-    *("ground_truth", "groundtruth", "ground_truths", "ground_truth_answer", "reference_answer", "correct_answer"),
-    *("gold", "gold_answer", "golden_answer", "gold_label", "answer_key", "answer", "answers", "target", "targets"),
-    *("label", "labels", "class", "label_text", "intent", "reference", "references", "solution", "summary"),
-    *("highlights", "translation", "output", "outputs", "completion", "response", "expectations"),
-)
-# Where no answer has a name of its own, these are one; otherwise they are slices.
-_CLASSES = (
-    *("sentiment", "emotion", "emotions", "category", "categories", "topic", "topics", "queue", "priority", "rating"),
-    *("stars", "score", "tag", "tags", "type", "verdict", "decision"),
-)
-_INPUTS = (
-    *("input", "inputs", "user_input", "question", "prompt", "text", "query", "document", "documents", "ticket"),
-    *("instruction", "instructions", "context", "contexts", "retrieval_context", "retrieved_contexts", "passage"),
-    *("article", "content", "message", "messages", "conversation", "dialogue", "dialog", "transcript", "email", "mail"),
-    *("body", "title", "subject", "sentence", "sentence1", "sentence2", "premise", "hypothesis", "choices", "options"),
-    *("endings", "paragraph", "story", "review", "comment", "utterance", "clause", "facts", "rule", "contract", "code"),
-    *("problem", "request", "description", "abstract", "post", "tweet", "headline", "claim", "evidence", "statement"),
-    *("user_message", "customer_message", "email_body", "receipt", "invoice", "report", "meeting_transcript"),
-)
-_SLICES = (
-    *(
-        "slice",
-        "category",
-        "categories",
-        "topic",
-        "subject",
-        "domain",
-        "task",
-        "difficulty",
-        "level",
-        "language",
-        "lang",
-    ),
-    *("type", "question_type", "genre", "region", "channel", "dataset", "subset", "subtask", "product", "department"),
-    *("source", "synthesizer_name", "persona_name", "query_style", "query_length", "split"),
-)
-_CLUSTERS = (
-    *("cluster", "cluster_id", "group", "group_id", "doc", "doc_id", "document_id", "meeting", "meeting_id"),
-    *("conversation_id", "dialogue_id", "dialog_id", "thread_id", "session_id", "case_id", "customer_id", "passage_id"),
-    *("context_id", "article_id", "source_file", "source_id", "user_id", "page_id", "story_id"),
-)
-_IDS = (
-    "id",
-    "item_id",
-    "example_id",
-    "sample_id",
-    "qid",
-    "question_id",
-    "test_id",
-    "uid",
-    "uuid",
-    "guid",
-    "idx",
-    "index",
-)
-_RETRIEVED = ("retrieval_context", "retrieved_contexts")
-_METADATA = ("metadata", "additional_metadata", "meta")
-_SPLITS = frozenset(("train", "training", "test", "testing", "eval", "evaluation", "validation", "valid", "val", "dev"))
-_KNOWN = frozenset(
-    (
-        *(*_ANSWERS, *_CLASSES, *_INPUTS, *_SLICES, *_CLUSTERS, *_IDS, *_METADATA, *UNREAD),
-        *("sensitivity", "split", "actual_output", "name", "comments"),
-    )
-)
 
 
 @dataclass
@@ -138,17 +73,6 @@ class Plan:
         return bool(named) or group in self.whole or group in self.single
 
 
-def normal(name: str) -> str:
-    """A column's name without regard to its spelling: 'Expected Output', 'expectedOutput' are expected_output."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
-    return re.sub(r"[\W_]+", "_", name).strip("_").casefold()
-
-
-def known_name(name: str) -> bool:
-    """Whether a cell is what columns are called."""
-    return normal(name) in _KNOWN or (_PLACE.fullmatch(name.strip()) is not None)
-
-
 def dig(row: dict[str, Any], keys: Keys) -> Any:
     """The value at the end of a way; None where it is not there. Text that is JSON is looked into."""
     value: Any = row
@@ -178,7 +102,7 @@ def make_plan(columns: Columns, options: Options) -> Plan:
     for place, keys in _said(columns, options.mapping):
         plan.put(place, keys)
         plan.notes.append(f"{_column(keys)} is {place}, as you say")
-    filled = {name: values for name, values in columns.items() if values.filled or _PLACE.fullmatch(name)}
+    filled = {name: values for name, values in columns.items() if values.filled or PLACE.fullmatch(name)}
     _guess(plan, filled, guided=bool(options.mapping))
     for group, example in (("inputs", "inputs.text"), ("expectations", "expectations.answer")):
         if not plan.has(group):
@@ -198,7 +122,7 @@ def _said(columns: Columns, mapping: dict[str, str]) -> list[tuple[str, Keys]]:
     """A user's mapping as places and ways, whichever of the two came first."""
     said: list[tuple[str, Keys]] = []
     for left, right in mapping.items():
-        is_place = [_PLACE.fullmatch(side) is not None for side in (left, right)]
+        is_place = [PLACE.fullmatch(side) is not None for side in (left, right)]
         if not any(is_place):
             raise InputError(
                 f"--map {left}={right}: neither side is a place of an item. Places: id, inputs.NAME, "
@@ -246,14 +170,14 @@ def _guess(plan: Plan, columns: Columns, guided: bool) -> None:
         open_groups.discard("slice")
     for name in list(free):  # our own files, and MLflow's
         group = name.partition(".")[0]
-        if not _PLACE.fullmatch(name) or (guided and group in ("cluster", "slice")) or plan.has(name):
+        if not PLACE.fullmatch(name) or (guided and group in ("cluster", "slice")) or plan.has(name):
             continue
         is_group = group in ("inputs", "expectations", "slice")
         values = free[name]
         fits = ("." in name or values.objects_only) if is_group else _is_scalar(values)
         if fits and (not is_group or group in open_groups) and (name != "split" or is_split(values)):
             take(name, name, "as its name says")
-    for place, names in (("id", _IDS), ("cluster", () if guided else _CLUSTERS)):
+    for place, names in (("id", IDS), ("cluster", () if guided else CLUSTERS)):
         found = (name for wanted in names for name in free if normal(name) == wanted and _is_scalar(free[name]))
         first = next(found, None)
         if first is not None and not plan.has(place):
@@ -268,7 +192,7 @@ def _guess(plan: Plan, columns: Columns, guided: bool) -> None:
 
 def _guess_answer(plan: Plan, free: Columns, take: Any) -> None:
     names = {normal(name): name for name in reversed(list(free))}
-    found = next((names[name] for name in (*_ANSWERS, *_CLASSES) if name in names), None)
+    found = next((names[name] for name in (*ANSWERS, *CLASSES) if name in names), None)
     why = "by its name"
     if found is None:
         found, why = _answer_by_content(free, plan.has("inputs")), "by its contents"
@@ -277,7 +201,7 @@ def _guess_answer(plan: Plan, free: Columns, take: Any) -> None:
     plan.named = False
     take(f"expectations.{identifier(found)}", found, why)
     for name in list(free):
-        shown = any(normal(other) in _RETRIEVED for other in free)
+        shown = any(normal(other) in RETRIEVED for other in free)
         if normal(name) == "reference_contexts" or (normal(name) == "context" and shown):
             plan.put(f"expectations.{normal(name)}", (name,))
             free.pop(name)
@@ -286,7 +210,7 @@ def _guess_answer(plan: Plan, free: Columns, take: Any) -> None:
 
 def _answer_by_content(free: Columns, has_input: bool) -> str | None:
     """The column with labels; else the last one, if another is left to be the input."""
-    rest = [name for name, values in free.items() if normal(name) not in _INPUTS and _is_scalar(values)]
+    rest = [name for name, values in free.items() if normal(name) not in INPUTS and _is_scalar(values)]
     if len(free) < (1 if has_input else 2) or not rest:
         return None
     return next((name for name in reversed(rest) if _is_label(free[name])), rest[-1])
@@ -294,9 +218,9 @@ def _answer_by_content(free: Columns, has_input: bool) -> str | None:
 
 def _guess_slices(plan: Plan, free: Columns, take: Any) -> None:
     for name, values in list(free.items()):
-        if normal(name) in _SLICES and _is_slice(values):
+        if normal(name) in SLICES and _is_slice(values):
             take(f"slice.{identifier(name)}", name, "by its name")
-        elif normal(name) in _METADATA and values.objects_only:
+        elif normal(name) in METADATA and values.objects_only:
             for key, inner in values.fields.items():
                 if _is_scalar(inner) and inner.spellings is not None:
                     plan.put(f"slice.{key}", (name, key))
@@ -304,7 +228,7 @@ def _guess_slices(plan: Plan, free: Columns, take: Any) -> None:
 
 
 def _guess_inputs(plan: Plan, free: Columns, take: Any) -> None:
-    found = [name for name in free if normal(name) in _INPUTS]
+    found = [name for name in free if normal(name) in INPUTS]
     why = "by its name"
     if not found:
         texts = [name for name, values in free.items() if values.kinds["text"] and _is_scalar(values)]
@@ -334,7 +258,7 @@ def _is_label(values: Values) -> bool:
 
 
 def is_split(values: Values) -> bool:
-    return bool(values.spellings) and {spelling.casefold() for spelling in values.spellings or {}} <= _SPLITS
+    return bool(values.spellings) and {spelling.casefold() for spelling in values.spellings or {}} <= SPLITS
 
 
 def unused(plan: Plan, columns: Columns) -> list[tuple[Keys, Values]]:

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from workbench.formats.table.answers import AnswerForm
+from workbench.formats.table.form import AnswerForm
 from workbench.formats.table.values import Values
 
 _TEMPLATE = re.compile(r"\{[{%#]")
@@ -18,7 +18,6 @@ _CHOICES = ("choices", "options", "endings")
 _TEXTS = {"text", "list_text", "object_text", "empty"}
 _LONG = 200  # characters; a name stands above such an input, not before it
 _WHOLE = ("prompt", "instruction", "messages")  # says itself how to answer
-ROLES = ("system", "user", "assistant")
 
 
 def made_variants(
@@ -62,20 +61,6 @@ def holds_turns(values: Values) -> bool:
         and entries.objects_only
         and set(entries.fields) >= {"role", "content"}
     )
-
-
-def turns_problem(turns: Any) -> str | None:
-    """Why a list of chat turns cannot be sent as it is; None where it can."""
-    if not isinstance(turns, list) or not turns:
-        return "no list of chat turns"
-    for turn in turns:
-        if not isinstance(turn, dict) or set(turn) != {"role", "content"}:
-            return "a chat turn that has more or less than role and content"
-        if turn["role"] not in ROLES:
-            return "a chat turn with another role than system, user, assistant"
-        if not isinstance(turn["content"], str):
-            return "a chat turn whose content is no text"
-    return None if turns[-1]["role"] == "user" else "chat turns that do not end with the user's"
 
 
 def literal(text: str) -> str:

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from workbench.formats.base import cell_value
-from workbench.scorers.values import amount, days, number
+from workbench.scorers.values import amount, days, number, plain
 
 DISTINCT = 400  # spellings that are kept; a set of labels has fewer
 FIELDS = 200  # keys of an object that are kept
@@ -41,26 +41,6 @@ class Values:
         entries: of the lists; `listed` is the number of lists that have any.
         names: the labels, where the source declares them.
     """
-
-    __slots__ = (
-        "_depth",
-        "characters",
-        "entries",
-        "fields",
-        "filled",
-        "first",
-        "integers",
-        "joined",
-        "kinds",
-        "longest",
-        "looks",
-        "marked",
-        "names",
-        "parts",
-        "spellings",
-        "wide",
-        "words",
-    )
 
     def __init__(self, depth: int = 0) -> None:
         self._depth = depth
@@ -149,6 +129,11 @@ class Values:
                 self.fields[key].observe(inner, line)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """By what makes a label, case and spaces aside, its most frequent spelling."""
+        return grouped(self.spellings)
+
+    @property
     def objects_only(self) -> bool:
         """Whether every value is an object, or JSON text of one."""
         return bool(self.fields) and self.filled == self.kinds["object"] + self.kinds["object_text"]
@@ -172,18 +157,24 @@ class Values:
         both = Values()
         for part in (self, self.entries) if self.entries else (self,):
             both.looks &= part.looks
-            both.joined, both.marked = both.joined + part.joined, both.marked + part.marked
-            both.integers += part.integers
             both.longest = max(both.longest, part.longest)
-            both.characters, both.words = both.characters + part.characters, both.words + part.words
-            both.spellings = _merged(both.spellings, part.spellings)
-            both.parts = _merged(both.parts, part.parts)
+            for name in ("joined", "marked", "integers", "characters", "words"):
+                setattr(both, name, getattr(both, name) + getattr(part, name))
+            both.spellings, both.parts = _merged(both.spellings, part.spellings), _merged(both.parts, part.parts)
             for kind, count in part.kinds.items():
                 if count and kind != "empty" and not (part is self and kind in ("list", "list_text")):
                     both.kinds[kind if kind in ("text", "number", "boolean") else "nested"] += count
         both.filled = sum(both.kinds.values())
         both.names = self.names
         return both
+
+
+def grouped(spellings: dict[str, int] | None) -> dict[str, str]:
+    """Spellings that differ only in case and spaces as one: by what they share the most frequent."""
+    found: dict[str, tuple[int, str]] = {}
+    for spelling, count in (spellings or {}).items():
+        found[plain(spelling)] = max(found.get(plain(spelling), (0, "")), (count, spelling))
+    return {key: spelling for key, (_, spelling) in found.items()}
 
 
 def is_empty(value: Any) -> bool:

@@ -1,0 +1,109 @@
+"""The folder that an import makes: items as they come, evalset.yaml, the schema, and a README that says what was lost.
+
+count, found = fill(folder, reader, source, options)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import yaml
+
+from workbench.errors import InputError
+from workbench.formats.base import Format, Found, Options, where
+from workbench.strict import brief
+
+_LOSS_SHOWN = 240
+
+
+def fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
+    """Write all of an eval set; how many items it has, and what else the source holds.
+
+    Raises:
+        InputError: no item can be carried over, or the source is broken.
+    """
+    with _ItemWriter(folder) as writer:
+        found = reader.read(source, options, writer.take)
+    if not writer.count:
+        first = f" First: {found.losses[0]}" if found.losses else ""
+        raise InputError(f"{where(source)}: holds no items that can be carried over.{first}")
+    found.notes += writer.notes()
+    spec: dict[str, Any] = {"schema": 1, "name": folder.name, "description": f"Imported from {source.name}."}
+    if options.sensitivity:
+        spec["sensitivity"] = options.sensitivity
+    else:
+        found.notes.append("no sensitivity is stated, so every item without one counts as restricted (--sensitivity)")
+    spec |= found.spec
+    if options.scorer and [each.get("type") for each in spec.get("scorers", [])] != [options.scorer]:
+        spec["scorers"] = [{"type": options.scorer}]
+    if found.schema is not None:
+        (folder / "schema.json").write_text(json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        spec["output"] = {"json_schema": "schema.json", **spec.get("output", {})}
+    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
+    (folder / "evalset.yaml").write_text(text, "utf-8")
+    (folder / "README.md").write_text(_readme(folder.name, reader, source, writer.count, found), "utf-8")
+    return writer.count, found
+
+
+class _ItemWriter:
+    """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.count = 0
+        self._folder = folder
+        self._files: dict[str, IO[str]] = {}
+        self._seen: set[bytes] = set()
+        self._written = 0
+        self._renamed = 0
+
+    def __enter__(self) -> _ItemWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None:
+        self._written += 1
+        self.count += split == "test"
+        wanted = str(item.get("id") or f"{self._written:04d}")
+        name = base = wanted[:200]
+        again = 1
+        while (key := hashlib.blake2b(name.encode(), digest_size=12).digest()) in self._seen:
+            again += 1
+            name = f"{base[:180]}-{again}"
+        self._seen.add(key)
+        self._renamed += name != wanted
+        line = json.dumps({**item, "id": name}, ensure_ascii=False, allow_nan=False)
+        self._file(split).write(line + "\n")
+
+    def _file(self, split: str) -> IO[str]:
+        if split not in self._files:
+            name = "train.jsonl" if split == "train" else "items.jsonl"
+            self._files[split] = (self._folder / name).open("w", encoding="utf-8")
+        return self._files[split]
+
+    def notes(self) -> list[str]:
+        """What was done to ids."""
+        if not self._renamed:
+            return []
+        return [f"{self._renamed} ids were there before, or too long; they got new endings (-2, -3, …) or were cut"]
+
+
+def _readme(name: str, reader: Format, source: Path, count: int, found: Found) -> str:
+    lines = [f"# {name}", "", f"{count} items, imported from `{source.name}` as {reader.name} ({reader.about}).", ""]
+    if found.notes:
+        lines += ["Guessed by the import; check it:", "", *(f"- {note}" for note in found.notes), ""]
+    if found.losses:
+        lines += [
+            f"Not carried over ({len(found.losses)}):",
+            "",
+            *(f"- {brief(str(loss), _LOSS_SHOWN)}" for loss in found.losses[:50]),
+        ]
+        lines += ["- …"] if len(found.losses) > 50 else []
+        lines.append("")
+    lines += ["License, origin and review of the items: not stated; fill this in.", ""]
+    return "\n".join(lines)

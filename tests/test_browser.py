@@ -36,7 +36,9 @@ def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "models.yaml", root / "models.yaml")
     notebook = root / "notebooks" / "01_quickstart.ipynb"
     notebook.write_text(notebook.read_text().replace("sample: int = 20", "sample: int = 3"))
-    command = [sys.executable, "-m", "workbench.cli", "run", "--sample", "3"]
+    tasks = "support_triage,data_extraction,legal_reasoning"  # those of the demo: meetings take minutes
+    options = ["--sample", "3", "--tasks", tasks, "--variants", "few_shot,terse"]
+    command = [sys.executable, "-m", "workbench.cli", "run", *options]
     run = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]
     return root

@@ -268,6 +268,7 @@ def digest(table: pd.DataFrame, times: bool = True) -> str:
     import hashlib
 
     figures = ("score", "accepted", "cost_usd", "sensitivity", *(("latency_s",) if times else ()))
-    basis = [name for name in (*KEY, *figures) if name in table]
+    metrics = sorted(str(name) for name in table if str(name).startswith("metric."))
+    basis = [name for name in (*KEY, *figures, *metrics) if name in table]
     rows = table.sort_values(KEY)[basis].to_csv(index=False, float_format="%.9g")
     return hashlib.sha256(rows.encode()).hexdigest()

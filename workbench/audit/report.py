@@ -131,7 +131,7 @@ class Audit:
     def facts(self) -> list[str]:
         """The set in figures, a line each."""
         power, kinds = self.power, ", ".join(f"{count} {kind}" for kind, count in self.sensitivities.items())
-        lines = [f"{power.n} items ({kinds})"]
+        lines = [f"{count_of(range(power.n))} ({kinds})" if kinds else count_of(range(power.n))]
         if power.clusters < power.n:
             source = (
                 "if the items of a cluster stand and fall together"

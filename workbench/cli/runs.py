@@ -51,12 +51,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
     from workbench.runner import make_plan, run
+    from workbench.runner.judging import check_judges
 
     tasks = load_evalsets(arguments.evalsets, names(arguments.tasks))
     models = load_models(arguments.models_file).select(names(arguments.models))
     if arguments.plan:
         sampled = {name: task.sample(arguments.sample) for name, task in tasks.items()}
-        print(make_plan(sampled, models, names(arguments.variants), arguments.repeats).describe())
+        plan = make_plan(sampled, models, names(arguments.variants), arguments.repeats)
+        check_judges(plan)
+        print(plan.describe())
         return 0
     done = run(
         tasks,

@@ -102,9 +102,11 @@ class Run:
         parts.append(f"{self.asked} requests sent to models")
         if "error_class" in self.outcomes:
             abstained = self.outcomes["error_class"] == "no_match"
-            failed = self.outcomes["error_class"].notna() & ~abstained
+            unjudged = self.outcomes["error_class"] == "judge"
+            failed = self.outcomes["error_class"].notna() & ~abstained & ~unjudged
             parts += [f"the rules abstained {abstained.sum()} times"] if abstained.any() else []
             parts += [f"{failed.sum()} outcomes without an answer"] if failed.any() else []
+            parts += [f"{unjudged.sum()} outcomes without a verdict"] if unjudged.any() else []
         return ", ".join(parts)
 
 
@@ -315,7 +317,9 @@ class _Execution:
 
     def _explain_errors(self, table: pd.DataFrame) -> None:
         """A line for each model; where one answered nothing, or its engine died, the run is a failed one."""
-        asked = table[table["error_class"].fillna("") != "no_match"]
+        if len(table) and (table["error_class"] == "judge").all():
+            self._failed = True
+        asked = table[~table["error_class"].isin(["no_match", "judge"])]  # a judge's failure is told by the judging
         for model, rows in asked.groupby("model"):
             counts = Counter(rows["error_class"].dropna())
             if not counts:

@@ -123,10 +123,3 @@ def test_mlflow_shows_the_candidates_and_their_scores(project_with_a_run: Path, 
             for name in ("rules", "smollm2-q4#few_shot", "gemma3-q4#few_shot"):
                 tab.get_by_text(name).first.wait_for(state="attached")
             tab.screenshot(path=str(tmp_path / f"mlflow-{link}.png"))
-        # The compare page's own plot opens with the candidate and all three tasks on its axes.
-        tab.goto(noted["links"]["compare"].replace("http://127.0.0.1:5000", base))
-        axes = tab.locator(".axis-title")
-        axes.nth(3).wait_for(state="attached")
-        shown = ["candidate", "candidate_score/legal_reasoning", "candidate_score/support_triage"]
-        assert axes.all_text_contents() == [*shown, "score_by_task/data_extraction"]
-        tab.screenshot(path=str(tmp_path / "mlflow-compare.png"))

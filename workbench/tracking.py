@@ -48,7 +48,6 @@ _FIGURES = [
     ("accepted", "accepted", ""),
     ("format_ok", "format_ok", ""),
 ]
-_TASKS_IN_COMPARE = 3  # the compare page's plot has four axes at most, the candidate's among them
 _UI = "http://127.0.0.1:5000"
 
 
@@ -210,7 +209,7 @@ def _log_children(
             for _, row in rows.iterrows()
             if math.isfinite(row[column])
         ]
-        client.log_batch(child, metrics=metrics, params=_params(run, candidate, board))
+        client.log_batch(child, metrics=metrics, params=_params(run, candidate))
         client.log_batch(child, metrics=[_set_metric(row, at_ms) for row in of_sets if row["candidate"] == candidate])
         client.log_inputs(child, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(child, _STATUS[run.status])
@@ -223,22 +222,12 @@ def _set_metric(row: Mapping[Any, Any], at_ms: int) -> Any:
     return Metric(f"{row['figure']}/{row['task']}.{row['field']}", round(row["value"], 4), at_ms, 0)
 
 
-def _params(run: Run, candidate: str, board: pd.DataFrame) -> list[Any]:
-    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it.
-
-    The compare page opens with the first three params that differ and the first metric, hard-coded: with two or three
-    tasks it shows them all, if the scores of all but the first are params too.
-    """
+def _params(run: Run, candidate: str) -> list[Any]:
+    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it."""
     from mlflow.entities import Param
 
     name, variant = split_candidate(candidate)
     params = {"candidate": candidate, "model": name, "variant": variant}
-    tasks = sorted(map(str, board["task"].unique()))
-    if 2 <= len(tasks) <= _TASKS_IN_COMPARE:
-        scores = board[board["candidate"] == candidate].set_index("task")["score"]
-        # The page draws a missing value above the best one; the text NaN it leaves out.
-        for task in tasks[1:]:
-            params[f"candidate_score/{task}"] = f"{scores.get(task, math.nan):.4f}".replace("nan", "NaN")
     model = run.models.get(name)
     if model is not None:
         params |= {"engine": model.engine, "quantization": model.quantization or "none", "zone": model.zone}

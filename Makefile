@@ -1,7 +1,7 @@
 # What there is to do here. Each target makes what it needs, and is quick when repeated.
 PYTHON ?= python3
 GEMMA ?= 1
-SAMPLE ?= 20
+SAMPLE ?= 12
 BIN := .venv/bin
 ROOT := $(CURDIR)
 

@@ -35,7 +35,7 @@ def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, root / name)
     shutil.copy(REPOSITORY / "models.yaml", root / "models.yaml")
     notebook = root / "notebooks" / "01_quickstart.ipynb"
-    notebook.write_text(notebook.read_text().replace("sample: int = 20", "sample: int = 3"))
+    notebook.write_text(notebook.read_text().replace("sample: int = 12", "sample: int = 3"))
     tasks = "support_triage,data_extraction,legal_reasoning"  # those of the demo: meetings take minutes
     options = ["--sample", "3", "--tasks", tasks, "--variants", "few_shot,terse"]
     command = [sys.executable, "-m", "workbench.cli", "run", *options]

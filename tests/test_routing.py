@@ -257,3 +257,12 @@ def test_a_table_without_test_rows_gives_no_policy() -> None:
     table = planted.outcomes({"a": [1.0]}).assign(split="train")
     with pytest.raises(InputError, match="no test rows"):
         route(table, planted.models(a="local"))
+
+
+@pytest.mark.parametrize(("n", "status"), [(2, "provisional"), (19, "provisional"), (40, "decided")])
+def test_one_candidate_alone_inside_the_limits_is_decided_by_enough_items_only(n: int, status: str) -> None:
+    scores = {"good": [1.0] * n, "bad": [0.0] * n}  # the bad one is outside: none of its answers was accepted
+    found = only(route(planted.outcomes(scores), planted.models(good="local", bad="local"), limits=None))
+    assert found.status == status and [link.model for link in found.chain] == ["good"]
+    if status == "provisional":
+        assert "too few to decide" in found.reason and (found.evidence.items_to_decide or 0) >= 20

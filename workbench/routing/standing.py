@@ -24,6 +24,7 @@ from workbench.outcomes import split_candidate
 from workbench.privacy import SensitivityClass, permitted
 
 P95_ITEMS = 59  # fewer cannot bound a p95 at 95 % confidence
+FEWEST_ITEMS = 20  # under which nothing is decided: who else is inside the limits is chance by then
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,15 @@ def _outside(score: float, p95_s: float, latency_unknown: bool, limit: Limits) -
 def _certainty(score: Estimate, lower: float, p95_bound_s: float, limit: Limits) -> tuple[str | None, float]:
     """Whether the limits are met surely, and about how many items would make it so."""
     why, needed = [], 0.0
+    if score.n < FEWEST_ITEMS:
+        why.append(f"{score.n} items are too few to decide on, whatever they say")
+        needed = FEWEST_ITEMS
     if limit.min_score > 0 and not lower >= limit.min_score:
         why.append(f"its score may be under the minimum of {limit.min_score:g} (it is at least {lower:.2f})")
         gap = score.value - limit.min_score
         z = float(stats.norm.ppf(CONFIDENCE))
-        needed = math.inf if not gap > 0 else math.ceil(z**2 * score.value * (1 - score.value) / gap**2)
+        enough = math.inf if not gap > 0 else math.ceil(z**2 * score.value * (1 - score.value) / gap**2)
+        needed = max(needed, enough)
     if limit.p95_latency_s is not None and not p95_bound_s <= limit.p95_latency_s:
         why.append(f"its p95 latency may be over {limit.p95_latency_s:g} s")
         needed = max(needed, P95_ITEMS)

@@ -111,7 +111,7 @@ def _finish(axis: Axes, title: str, floor: float) -> None:
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, floor / 2), high)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if x <= floor * 1.5 else _dollars(x)))
-    axis.set_xticks([floor, *[t for t in axis.get_xticks() if floor * 5 < t < high]])
+    axis.set_xticks([floor, *[t for t in axis.get_xticks() if floor * 2 < t < high]])
     axis.minorticks_off()
 
 

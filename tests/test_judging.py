@@ -574,7 +574,7 @@ def test_no_restricted_text_of_judging_is_in_any_file_but_the_private_ones(priva
     assert [path for path in searched if not is_private(path, root) and CANARY.encode() in text_of(path)] == []
     assert {"mlflow.db", "outcomes_redacted.parquet", "run.json", "c.json", "page.html"} <= {p.name for p in searched}
     assert any(CANARY.encode() in text_of(path) for path in searched if path.name == "journal.sqlite")
-    said = "colors: judge judge gave no verdict on 4 of 10 answers (2 format, 2 bad_request)."
+    said = "colors: judge judge gave no verdict on 4 of 10 answers (2 bad_request, 2 format)."
     assert run.problems == [said]  # and no word of what the server repeated
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class Format:
+class Format(ABC):
     """One tool's files.
 
     Attributes:
@@ -96,17 +97,17 @@ class Format:
     about: str
     suffix: str = ""
 
+    @abstractmethod
     def sniff(self, source: Path) -> float:
         """How sure it is, from 0 to 1, that a file or folder is of this format."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         """Hand every item to `sink`, and return the rest.
 
         Raises:
             InputError: the source is broken; the message names file, line and mend.
         """
-        raise NotImplementedError
 
     def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
         """Write an eval set as this tool's file.

@@ -5,17 +5,16 @@ verdicts = judge_outputs(model, scorer, shown, machine)         # a Verdict for 
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.catalog import Machine, Model
 from workbench.client import Client
-from workbench.errors import InputError, WorkbenchError
+from workbench.errors import InputError
 from workbench.journal import Attempt, Journal
 from workbench.judge.request import JudgeQuestion, Shown, judge_question
-from workbench.loops import run_in_thread
+from workbench.loops import run_in_thread, together
 from workbench.prices import BusyMeter
 from workbench.runner.ask import ask, attempt_cost, replay, total_cost
 from workbench.scorers.judge import JudgeScorer
@@ -126,15 +125,7 @@ async def _ask_all(
                 found[question.key] = _verdict(question, attempts, model, machine)
                 told(question.key)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(model.concurrency, len(questions))):
-                    group.create_task(worker())
-        except* WorkbenchError as failures:
-            failure = failures.exceptions[0]
-        else:
-            return
-        raise failure
+        await together(worker, min(model.concurrency, len(questions)))
 
 
 def _verdict(question: JudgeQuestion, attempts: list[Attempt], model: Model, machine: Machine) -> Verdict:

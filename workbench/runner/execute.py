@@ -30,6 +30,7 @@ from workbench.errors import WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.files import write_atomic
 from workbench.journal import Journal
+from workbench.loops import together
 from workbench.outcomes import COLUMNS, REQUIRED, RUN_FILE, normalize, write_outcomes
 from workbench.prices import BusyMeter
 from workbench.runner.ask import ask, ask_rules, outcome, replay
@@ -285,15 +286,7 @@ class _Execution:
                     attempts = await ask(question, client, journal, meter, served.dead)
                 self._take(question, model, attempts, progress)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(model.concurrency, len(todo))):
-                    group.create_task(worker())
-        except* WorkbenchError as failures:
-            failure = failures.exceptions[0]
-        else:
-            return
-        raise failure
+        await together(worker, min(model.concurrency, len(todo)))
 
     def _take(self, question: Question, model: Model, attempts: list[Any], progress: Progress) -> None:
         row = outcome(question, model, attempts, self.plan.models.machine)

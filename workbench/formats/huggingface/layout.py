@@ -145,7 +145,7 @@ def _repository(folder: Path) -> Layout:
     for split, pattern in patterns:
         try:
             matched = sorted(set(folder.glob(pattern)) & set(files))
-        except (ValueError, NotImplementedError, OSError):
+        except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
             matched = []
         if not matched:
             raise InputError(f"{card}: no data file matches '{pattern[:60]}' of split '{split[:60]}'.")

@@ -48,7 +48,7 @@ def inside(root: Path, name: str, base: Path | None = None) -> list[Path]:
     for folder in dict.fromkeys([base or root, root]):
         try:
             found = sorted(folder.glob(name)) if any(mark in name for mark in "*?[") else [folder / name]
-        except (ValueError, NotImplementedError, OSError):
+        except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
             return []
         kept = [path for path in found[:_FILES_AT_MOST] if _is_kept(path, root)]
         if kept:

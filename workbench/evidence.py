@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from workbench.economics import cost_per_accepted, quantile
 from workbench.errors import InputError
 from workbench.intervals import CONFIDENCE, Floats, mean_interval, paired_difference
-from workbench.outcomes import candidate_id, normalize
+from workbench.outcomes import candidate_id
+from workbench.outcomes.table import normalize
 from workbench.privacy import class_of
 
 MIN_COVERAGE = 0.9

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
-
-from workbench.errors import WorkbenchError
 
 T = TypeVar("T")
 
@@ -51,20 +49,3 @@ def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
     if error:
         raise error[0]
     return result[0]
-
-
-async def together(worker: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
-    """Run a worker several times at once, until all have ended.
-
-    Raises:
-        WorkbenchError: the first that a worker raised; the others are canceled.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(worker())
-    except* WorkbenchError as failures:
-        failure = failures.exceptions[0]
-    else:
-        return
-    raise failure

@@ -72,6 +72,9 @@ def token_cost(
     return float(listed.total_price)
 
 
+BATCH_SHARE = 0.5  # of the usual price, at the hosted batch APIs that there are
+
+
 def machine_cost(usd_per_hour: float | None, busy_s: float | None) -> float | None:
     """The cost of a share of the machine's busy time, in USD; None where either is unknown."""
     if usd_per_hour is None or busy_s is None:

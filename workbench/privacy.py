@@ -10,6 +10,7 @@ for every connection that it opens.
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -58,10 +59,12 @@ class Payload:
     Attributes:
         body: what would be sent.
         sources: the sensitivity of every part that went into it (the item, each few-shot example, …).
+        encoded: the body as JSON, where that is at hand.
     """
 
     body: dict[str, Any]
     sources: tuple[Sensitivity, ...]
+    encoded: bytes | None = None
 
     @property
     def sensitivity(self) -> Sensitivity:
@@ -81,14 +84,19 @@ class Destination:
 class Released:
     """A payload that the gate let through to one destination. The client sends nothing else."""
 
-    __slots__ = ("body", "destination", "sensitivity")
+    __slots__ = ("_encoded", "body", "destination", "sensitivity")
 
     def __init__(self, payload: Payload, destination: Destination, token: object) -> None:
         if token is not _RELEASE:
             raise TypeError("only workbench.privacy.gate releases a payload")
         self.body = payload.body
+        self._encoded = payload.encoded
         self.destination = destination
         self.sensitivity = payload.sensitivity
+
+    def encoded(self) -> bytes:
+        """The body as JSON."""
+        return self._encoded if self._encoded is not None else json.dumps(self.body).encode()
 
 
 def permitted(sensitivity: object, zone: str) -> bool:

@@ -75,7 +75,7 @@ def render(evalset: EvalSet, variant: str, item: Item) -> Prompt:
         TemplateProblem: a template is broken or names an input that the item does not have.
     """
     before, last = _own_turns(evalset, variant, item, {})
-    examples = _examples(evalset, variant)
+    examples = examples_of(evalset, variant)
     turns = [*before, *map(dict, examples.messages), *last]
     return Prompt(turns, (*examples.sources, sensitivity_of(item.sensitivity)))
 
@@ -89,7 +89,7 @@ def check_item(evalset: EvalSet, item: Item) -> None:
     written: dict[str, str] = {}
     for variant in evalset.spec.variants:
         _own_turns(evalset, variant, item, written)
-        _examples(evalset, variant)
+        examples_of(evalset, variant)
 
 
 def _own_turns(evalset: EvalSet, variant: str, item: Item, written: dict[str, str]) -> tuple[list[Turn], list[Turn]]:
@@ -108,7 +108,7 @@ def _own_turns(evalset: EvalSet, variant: str, item: Item, written: dict[str, st
     return first, turns
 
 
-def _examples(evalset: EvalSet, variant: str) -> Prompt:
+def examples_of(evalset: EvalSet, variant: str) -> Prompt:
     """The turns of a variant's examples; they are the same for every item."""
     known = evalset.examples_in_prompts
     if variant not in known:

@@ -31,7 +31,8 @@ from workbench import __version__, project
 from workbench._mlflow_views import TAG, view_tag
 from workbench.classification import set_figures
 from workbench.evidence import leaderboard
-from workbench.outcomes import digest, split_candidate, write_outcomes
+from workbench.outcomes import split_candidate
+from workbench.outcomes.table import digest, write_outcomes
 from workbench.privacy import redact_outcomes
 
 if TYPE_CHECKING:

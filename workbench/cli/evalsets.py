@@ -57,7 +57,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from workbench.audit import apply_fixes, audit
     from workbench.catalog import load_models
     from workbench.evalset import load_evalset, load_evalsets
-    from workbench.outcomes import read_outcomes
+    from workbench.outcomes.table import read_outcomes
 
     wanted = names(arguments.models)
     outcomes = read_outcomes(arguments.outcomes) if arguments.outcomes else None

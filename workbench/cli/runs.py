@@ -97,7 +97,7 @@ def print_links(links: dict[str, str]) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from workbench.classification import set_figures
     from workbench.evidence import leaderboard
-    from workbench.outcomes import latest_outcomes, read_outcomes
+    from workbench.outcomes.table import latest_outcomes, read_outcomes
     from workbench.views.tables import leaderboard_text, set_figures_text
 
     outcomes = read_outcomes(arguments.file or latest_outcomes())
@@ -111,7 +111,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
 def _route(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
-    from workbench.outcomes import latest_outcomes, read_outcomes
+    from workbench.outcomes.table import latest_outcomes, read_outcomes
     from workbench.routing import route
 
     outcomes = read_outcomes(arguments.file or latest_outcomes())
@@ -148,7 +148,8 @@ def _export(arguments: argparse.Namespace) -> int:
 def _demo_report(arguments: argparse.Namespace) -> int:
     from workbench.evidence import leaderboard
     from workbench.files import read_json
-    from workbench.outcomes import RUN_FILE, latest_outcomes, read_outcomes
+    from workbench.outcomes import RUN_FILE
+    from workbench.outcomes.table import latest_outcomes, read_outcomes
     from workbench.routing import load_policy
     from workbench.views.tables import leaderboard_text
 

@@ -11,6 +11,7 @@ import json
 import os
 import weakref
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -74,10 +75,12 @@ def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: in
         state = os.fstat(file.fileno())
         small = state.st_size <= (IN_MEMORY if in_memory is None else in_memory)
         kept: list[Item] = []
+        labels: Counter[Sensitivity] = Counter()
         offsets, lengths, digests = array("Q"), array("I"), array("Q")
         for number, offset, length, line in lines_of(path, file):
             item = _checked(path, number, json_line(path, number, line), check)
             digests.append(int.from_bytes(hashlib.blake2b(item.id.encode(), digest_size=8).digest()))
+            labels[item.sensitivity or sensitivity] += 1
             if small:
                 kept.append(_labeled(item, sensitivity))
             else:
@@ -85,7 +88,9 @@ def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: in
                 lengths.append(length)
         if _state(os.fstat(file.fileno())) != _state(state):
             raise _changed(path)
-        items: Sequence[Item] = tuple(kept) if small else FileItems(path, file, state, offsets, lengths, sensitivity)
+        items: Sequence[Item] = (
+            tuple(kept) if small else FileItems(path, file, state, offsets, lengths, sensitivity, labels)
+        )
     found = ItemsFile(path, items, np.frombuffer(digests, np.uint64) if digests else np.array([], np.uint64))
     _refuse_twins(found)
     return found
@@ -157,7 +162,9 @@ class FileItems(Sequence[Item]):
         offsets: array[int],
         lengths: array[int],
         sensitivity: Sensitivity,
+        by_sensitivity: Counter[Sensitivity],
     ) -> None:
+        self.by_sensitivity = by_sensitivity
         self._path = path
         self._file = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._file)

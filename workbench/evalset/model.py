@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.evalset.items import Item
+from workbench.evalset.items import FileItems, Item
 from workbench.evalset.spec import EvalSetFile
-from workbench.privacy import class_of
+from workbench.privacy import Sensitivity, class_of, sensitivity_of
 from workbench.rules import Rules
 from workbench.scorers import Answer, Scorer, parse_answer
 
@@ -61,6 +61,13 @@ class EvalSet:
     def parse(self, text: str) -> Answer:
         """A model's text as an answer under this eval set's output format."""
         return parse_answer(text, self.output_schema, self.spec.output.labels, self._aliases)
+
+    @cached_property
+    def by_sensitivity(self) -> Counter[Sensitivity]:
+        """How many items there are of each sensitivity."""
+        if isinstance(self.items, FileItems):
+            return self.items.by_sensitivity
+        return Counter(sensitivity_of(item.sensitivity) for item in self.items)
 
     @cached_property
     def examples_in_prompts(self) -> dict[str, Prompt]:

@@ -74,6 +74,12 @@ class JudgeQuestion:
     def payload(self) -> Payload:
         return Payload(self.body, self.sources)
 
+    @property
+    def worst_tokens(self) -> tuple[int, int]:
+        """The most tokens of its prompt and of its answer."""
+        text = "".join(message["content"] for message in self.body["messages"])
+        return len(text.encode()) + 64, _MAX_TOKENS
+
     def format_ok(self, text: str) -> bool:
         """Whether an answer is a verdict."""
         return self.choice(text) is not None

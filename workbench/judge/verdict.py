@@ -5,21 +5,21 @@ verdicts = judge_outputs(model, scorer, shown, machine)         # a Verdict for 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.catalog import Machine, Model
-from workbench.client import Client
 from workbench.errors import InputError
 from workbench.journal import Attempt, Journal
 from workbench.judge.request import JudgeQuestion, Shown, judge_question
-from workbench.loops import run_in_thread, together
-from workbench.prices import BusyMeter
-from workbench.runner.ask import ask, attempt_cost, replay, total_cost
+from workbench.loops import run_in_thread
+from workbench.privacy import gate
+from workbench.runner.ask import Sending, Use, depth_of, serve_lane
+from workbench.runner.desk import Desk
+from workbench.runner.lane import Lane
+from workbench.runner.outcome import attempt_cost, total_cost
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
-from workbench.servers.serving import serving
 
 _CHOICES = {"pass": 1.0, "fail": 0.0}
 
@@ -63,6 +63,7 @@ async def ask_judge(
     shown: Sequence[Shown],
     machine: Machine,
     progress: Callable[[int], None] = lambda done: None,
+    sending: Sending | None = None,
 ) -> list[Verdict]:
     """A judge's verdict on each answer, or pair of answers.
 
@@ -74,6 +75,7 @@ async def ask_judge(
         shown: what it is to judge.
         machine: what a local judge's time costs.
         progress: is told how many are done.
+        sending: what it shares with the run that it judges for; None where it asks for itself.
 
     Raises:
         InputError: the judge is the rules, or outside its zone.
@@ -84,48 +86,25 @@ async def ask_judge(
         raise InputError(f"judge {model.id}: rules cannot judge. Name a model.")
     identity = engine_of(model).identity(model)
     questions = [judge_question(model, identity, scorer, each) for each in shown]
-    found: dict[str, Verdict] = {}
-    with Journal.open() as journal:
-        todo: dict[str, JudgeQuestion] = {}
-        for question in questions:
-            stored = replay(question, model, journal)
-            if stored is None:
-                todo[question.key] = question
-            elif question.key not in found:
-                found[question.key] = _verdict(question, stored, model, machine)
-        equal = Counter(question.key for question in questions)
-        done = sum(equal[key] for key in found)
+    for question in questions:
+        gate(question.payload, model.destination())  # all of them before anything is sent
+    found: list[Verdict | None] = [None] * len(questions)
+    places = {id(question): place for place, question in enumerate(questions)}
+    done = 0
+
+    def take(question: JudgeQuestion, attempts: list[Attempt]) -> None:
+        nonlocal done
+        found[places[id(question)]] = _verdict(question, attempts, model, machine)
+        done += 1
         progress(done)
 
-        def told(key: str) -> None:
-            nonlocal done
-            done += equal[key]
-            progress(done)
-
-        if todo:
-            await _ask_all(list(todo.values()), model, machine, journal, found, told)
-    return [found[question.key] for question in questions]
-
-
-async def _ask_all(
-    questions: list[JudgeQuestion],
-    model: Model,
-    machine: Machine,
-    journal: Journal,
-    found: dict[str, Verdict],
-    told: Callable[[str], None],
-) -> None:
-    meter = BusyMeter() if model.zone == "local" and model.price is None else None
-    waiting = iter(questions)
-    async with serving(model) as served, Client(served.endpoint) as client:
-
-        async def worker() -> None:
-            for question in waiting:
-                attempts = await ask(question, client, journal, meter, served.dead)
-                found[question.key] = _verdict(question, attempts, model, machine)
-                told(question.key)
-
-        await together(worker, min(model.concurrency, len(questions)))
+    sending = sending or Sending(machine)
+    with Journal.open() as journal, Desk(journal, sending.intents) as desk:
+        lane = desk.open(Lane(model.id, iter(questions), take, depth=depth_of(model)))
+        use = Use()
+        await serve_lane(lane, model, sending, use)
+    unasked = Verdict(None, None, use.dead or "the judge was not asked", "not_asked")
+    return [verdict or unasked for verdict in found]
 
 
 def _verdict(question: JudgeQuestion, attempts: list[Attempt], model: Model, machine: Machine) -> Verdict:

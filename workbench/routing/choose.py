@@ -25,7 +25,8 @@ from workbench.intervals import (
     paired_difference,
     simultaneous_confidence,
 )
-from workbench.outcomes import digest, split_candidate
+from workbench.outcomes import split_candidate
+from workbench.outcomes.table import digest
 from workbench.prices import price_source
 from workbench.privacy import SensitivityClass, class_of
 from workbench.routing.closure import check_closure

@@ -4,7 +4,8 @@ run = workbench.run(tasks, models, sample=40)
 run.outcomes, run.problems, run.path
 """
 
-from workbench.runner.execute import Run, run
+from workbench.runner.execute import planned, run
 from workbench.runner.plan import Plan, make_plan
+from workbench.runner.result import Run
 
-__all__ = ["Plan", "Run", "make_plan", "run"]
+__all__ = ["Plan", "Run", "make_plan", "planned", "run"]

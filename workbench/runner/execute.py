@@ -8,107 +8,36 @@ run.problems                    # what went wrong, in clear lines; empty where a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
+import math
 import secrets
 import threading
+import time
 import traceback
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import pandas as pd
+import uvloop
 
 from workbench import project
 from workbench.catalog import Model, Models
-from workbench.client import Client
-from workbench.errors import WorkbenchError
+from workbench.errors import InputError, WorkbenchError
 from workbench.evalset import EvalSet
-from workbench.files import write_atomic
-from workbench.journal import Journal
-from workbench.loops import together
-from workbench.outcomes import COLUMNS, REQUIRED, RUN_FILE, normalize, write_outcomes
-from workbench.prices import BusyMeter
-from workbench.runner.ask import ask, ask_rules, outcome, replay
+from workbench.journal import Attempt, Intents, Journal
+from workbench.outcomes.spool import Spool
+from workbench.runner.ask import Sending, Use, depth_of, serve_lane, unknown_price
+from workbench.runner.budget import Budget
+from workbench.runner.desk import Desk
 from workbench.runner.judging import Answered, check_judges, judge_rows, judges_of
-from workbench.runner.plan import Plan, Question, make_plan
+from workbench.runner.lane import Lane
+from workbench.runner.outcome import ask_rules, outcome
+from workbench.runner.overhead import Overhead
+from workbench.runner.plan import Plan, make_plan
+from workbench.runner.problems import Tally
 from workbench.runner.progress import Progress
-from workbench.servers.serving import Served, serving
-
-if TYPE_CHECKING:
-    from workbench.routing import Policy
-
-Status = Literal["complete", "failed", "interrupted"]
-
-
-@dataclass
-class EngineUse:
-    """What a managed engine did in a run: loading and idling are no part of any answer's cost."""
-
-    load_s: float
-    busy_s: float
-
-
-@dataclass
-class Run:
-    """A run and its outcomes.
-
-    Attributes:
-        outcomes: the outcome table; partial where the run was interrupted.
-        status: `complete`; `failed` where a model could not be asked; `interrupted`.
-        problems: failures in clear lines, redacted.
-        asked: how many requests went to models; the rest came from the journal.
-        path: the run's folder, with outcomes.parquet.
-        links: addresses in the MLflow UI, once tracked.
-    """
-
-    id: str
-    plan: Plan
-    outcomes: pd.DataFrame
-    status: Status
-    problems: list[str]
-    asked: int
-    path: Path
-    started: datetime
-    engines: dict[str, EngineUse] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def tasks(self) -> Mapping[str, EvalSet]:
-        return self.plan.tasks
-
-    @property
-    def models(self) -> Models:
-        return self.plan.models
-
-    @cached_property
-    def policy(self) -> Policy:
-        """The routes under the eval sets' own limits; `workbench.route` takes others."""
-        from workbench.routing import route
-
-        return route(self.outcomes, self.models, limits=self.tasks)
-
-    def note(self) -> None:
-        """Write what happened beside the outcome table; it holds no text of any item."""
-        noted = {"summary": self.summary(), "status": self.status, "problems": self.problems, "links": self.links}
-        write_atomic(self.path / RUN_FILE, json.dumps(noted, indent=1, ensure_ascii=False), mode=0o600)
-
-    def summary(self) -> str:
-        """One line on what happened."""
-        parts = [f"run {self.id}: {self.status}", f"{len(self.outcomes)} outcomes"]
-        parts.append(f"{self.asked} requests sent to models")
-        if "error_class" in self.outcomes:
-            abstained = self.outcomes["error_class"] == "no_match"
-            unjudged = self.outcomes["error_class"] == "judge"
-            failed = self.outcomes["error_class"].notna() & ~abstained & ~unjudged
-            parts += [f"the rules abstained {abstained.sum()} times"] if abstained.any() else []
-            parts += [f"{failed.sum()} outcomes without an answer"] if failed.any() else []
-            parts += [f"{unjudged.sum()} outcomes without a verdict"] if unjudged.any() else []
-        return ", ".join(parts)
+from workbench.runner.question import Question
+from workbench.runner.result import EngineUse, Run, Status
 
 
 def run(
@@ -118,13 +47,16 @@ def run(
     sample: int | None = None,
     variants: str | Iterable[str] | None = None,
     repeats: int = 1,
+    max_cost_usd: float | None = None,
+    retry_errors: bool = False,
     track: bool = True,
     progress: bool = True,
 ) -> Run:
     """Ask every candidate every item, and return the outcomes.
 
     What is in the journal is not asked again, so a second run of the same thing sends nothing and an interrupted one
-    resumes. Local engines run one after another; hosted models are asked meanwhile.
+    resumes. Local engines run one after another; hosted models are asked meanwhile. An interrupt stops sending, takes
+    in for a moment what is in flight, and returns the partial run; a second one does not wait.
 
     Args:
         tasks: eval sets by name.
@@ -132,16 +64,17 @@ def run(
         sample: a stratified sample of that many items of each task; None asks all.
         variants: only these variants, a list or text with commas.
         repeats: how often each question is asked, independently.
+        max_cost_usd: nothing is sent whose worst case could go over it.
+        retry_errors: ask only what failed in an earlier run; what was never asked is left out.
         track: log the run to MLflow at its end.
         progress: show a progress line for each model.
 
     Raises:
         InputError: the plan is impossible; nothing was sent.
+        JournalError: what is answered cannot be written down; what was reported as done is.
     """
-    tasks = {name: task.sample(sample) for name, task in tasks.items()}
-    plan = make_plan(tasks, models, project.listed(variants), repeats)
-    check_judges(plan)
-    done = _Execution(plan, progress).go()
+    plan = planned(tasks, models, sample=sample, variants=variants, repeats=repeats, max_cost_usd=max_cost_usd)
+    done = _Execution(plan, Budget(max_cost_usd), retry_errors, progress).go()
     if track:
         from workbench.tracking import track_run
 
@@ -149,6 +82,36 @@ def run(
         track_run(done)
     done.note()
     return done
+
+
+def planned(
+    tasks: Mapping[str, EvalSet],
+    models: Models,
+    *,
+    sample: int | None = None,
+    variants: str | Iterable[str] | None = None,
+    repeats: int = 1,
+    max_cost_usd: float | None = None,
+) -> Plan:
+    """What a run would ask, checked; the arguments are those of `run`.
+
+    Raises:
+        InputError: it is impossible.
+    """
+    tasks = {name: task.sample(sample) for name, task in tasks.items()}
+    plan = make_plan(tasks, models, project.listed(variants), repeats)
+    check_judges(plan)
+    Budget(max_cost_usd)
+    if max_cost_usd is not None:
+        asked = [plan.models[name] for name, questions in plan.questions.items() if len(questions)]
+        judges = [models.known[judge.model] for task in plan.tasks.values() for judge in judges_of(task)]
+        for model in (*asked, *judges):
+            if unknown_price(model):
+                raise InputError(
+                    f"{model.id}: its price is not known, so no spend ceiling can be kept. Add its price in "
+                    "models.yaml, or leave it out."
+                )
+    return plan
 
 
 def _kind(failure: BaseException) -> str:
@@ -163,165 +126,203 @@ def _kind(failure: BaseException) -> str:
 class _Execution:
     """The state of one run while it goes on."""
 
-    def __init__(self, plan: Plan, shown: bool) -> None:
+    def __init__(self, plan: Plan, budget: Budget, retry_errors: bool, shown: bool) -> None:
         self.plan = plan
         self.started = datetime.now(UTC)
+        self._clock = time.perf_counter()
         self.id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.rows: list[dict[str, Any]] = []
         self.answered: list[Answered] = []  # what judges are to see
+        self.tally = Tally()
         self.problems = list(plan.failed.values())
         self.engines: dict[str, EngineUse] = {}
+        self.notes: list[str] = []
         self.asked = 0
+        self.overhead = Overhead()
+        self._budget = budget
+        self._retry_errors = retry_errors
         self._failed = bool(plan.failed)
+        self._cut_short = False
         self._shown = shown
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
+        self._sending: Sending | None = None
         self._error: BaseException | None = None
         self._ended = threading.Event()
 
     def go(self) -> Run:
         """Run in a thread of its own; a keyboard interrupt stops sending and keeps what is there."""
-        thread = threading.Thread(target=self._thread, name="workbench-run")
-        thread.start()
-        interrupted = False
+        threading.Thread(target=self._thread, name="workbench-run").start()
+        interrupts = 0
         # Not thread.join: interrupted, it may take a thread for ended that still runs (Python up to 3.12).
         while not self._ended.is_set():
             try:
                 self._ended.wait(0.2)
             except KeyboardInterrupt:
-                interrupted = True
-                if self._loop is not None and self._main is not None:
-                    with contextlib.suppress(RuntimeError):  # it is just done
-                        self._loop.call_soon_threadsafe(self._main.cancel)
+                interrupts += 1
+                self._interrupt(interrupts)
         if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
             raise self._error
-        return self._finish(interrupted)
+        status: Status = "failed" if self._failed else "complete"
+        if interrupts or self._cut_short:
+            status = "interrupted"
+        return Run(
+            id=self.id,
+            plan=self.plan,
+            status=status,
+            problems=self.problems,
+            asked=self.asked,
+            path=self._folder,
+            started=self.started,
+            rows=self.tally.rows,
+            errors=self.tally.kinds,
+            says=self._says,
+            engines=self.engines,
+            notes=self.notes,
+            overhead=self.overhead.measured(),
+            took_s=time.perf_counter() - self._clock,
+        )
+
+    def _interrupt(self, times: int) -> None:
+        """The first lets what is in flight come in; the second does not wait for it."""
+        loop, main, sending = self._loop, self._main, self._sending
+        if loop is None or main is None:
+            return
+        try:
+            if times == 1 and sending is not None:
+                loop.call_soon_threadsafe(sending.stopping.set)
+            else:
+                loop.call_soon_threadsafe(main.cancel)
+        except RuntimeError:  # it is just done
+            pass
 
     def _thread(self) -> None:
-        async def main() -> None:
-            self._loop = asyncio.get_running_loop()
-            self._main = asyncio.current_task()
-            await self._all()
-
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._in_loop())
         except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
             self._error = failure
         finally:
             self._ended.set()
 
-    async def _all(self) -> None:
+    async def _in_loop(self) -> None:
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        self._folder = project.state("runs", self.id)
+        spool = Spool(self._folder)
+        try:
+            with Journal.open() as journal, Intents.open(self.id) as intents:
+                self._sending = Sending(self.plan.models.machine, self._budget, intents)
+                with Progress(self.plan.questions, self._shown) as progress:
+                    await self._all(journal, intents, spool, progress)
+            self._says = spool.digest()
+            spool.close()
+        except BaseException:
+            spool.discard()
+            raise
+        self._tell()
+
+    async def _all(self, journal: Journal, intents: Intents, spool: Spool, progress: Progress) -> None:
         plan = self.plan
-        with Journal.open() as journal, Progress(plan.questions, self._shown) as progress:
-            here = [name for name in plan.questions if plan.models[name].zone == "local"]
-            elsewhere = [name for name in plan.questions if name not in here]
+        here = [name for name in plan.questions if plan.models[name].zone == "local"]
+        elsewhere = [name for name in plan.questions if name not in here]
+        with Desk(journal, intents, self._retry_errors) as desk, self.overhead:
 
             async def one_after_another() -> None:
                 for name in here:
-                    await self._model(plan.models[name], journal, progress)
+                    await self._model(plan.models[name], desk, spool, progress)
 
-            async with asyncio.TaskGroup() as group:
-                group.create_task(one_after_another())
-                for name in elsewhere:
-                    group.create_task(self._model(plan.models[name], journal, progress))
-            if self.answered:
-                self.problems += await judge_rows(plan, self.answered, progress.count)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(one_after_another())
+                    for name in elsewhere:
+                        group.create_task(self._model(plan.models[name], desk, spool, progress))
+            except* WorkbenchError as failures:
+                failure: BaseException = failures
+                while isinstance(failure, BaseExceptionGroup):
+                    failure = failure.exceptions[0]
+                raise failure from None
+            except* asyncio.CancelledError:
+                self._cut_short = True
+        if self.answered:
+            self.problems += await judge_rows(plan, self.answered, progress.count, self._sending)
+            for each in self.answered:
+                self._write(each.row, spool)
+        self._of_desk(desk)
 
-    async def _model(self, model: Model, journal: Journal, progress: Progress) -> None:
+    async def _model(self, model: Model, desk: Desk, spool: Spool, progress: Progress) -> None:
         """All questions of a model: out of the journal what is there, the rest from its server."""
+        assert self._sending is not None
+        if self._sending.stopping.is_set():
+            return
+        use = Use()
+
+        def take(question: Question, attempts: list[Attempt]) -> None:
+            self._take(question, model, attempts, spool, progress)
+
+        lane = Lane(model.id, iter(self.plan.questions[model.id]), take, depth=depth_of(model))
+        if model.engine == "rules":
+            lane.answer = lambda question: ask_rules(question, model)
         try:
-            todo: list[Question] = []
-            for question in self.plan.questions[model.id]:
-                attempts = ask_rules(question, model) if model.engine == "rules" else replay(question, model, journal)
-                if attempts is None:
-                    todo.append(question)
-                else:
-                    self._take(question, model, attempts, progress)
-            if todo:
-                await self._serve(model, todo, journal, progress)
+            await serve_lane(desk.open(lane), model, self._sending, use, lambda line: progress.say(model.id, line))
         except WorkbenchError as failure:
+            if failure.fatal:
+                raise
             self._fail(model, str(failure), progress)
         except Exception as failure:  # noqa: BLE001  (one model's failure loses nothing of the others)
             # Only its kind: the message may hold an item's text, or a key.
             self._fail(model, f"{model.id}: stopped by {_kind(failure)}.", progress)
+        finally:
+            self._of_lane(model, lane, use, progress)
+
+    def _of_lane(self, model: Model, lane: Lane, use: Use, progress: Progress) -> None:
+        self.asked += use.sent
+        self.notes += use.notes
+        if use.load_s is not None:
+            self.engines[model.id] = EngineUse(use.load_s, use.busy_s)
+        if use.dead is not None:
+            rest = f": {lane.unasked} questions were not asked" if lane.unasked else ""
+            self._fail(model, f"{model.id}: nothing more was sent, {use.dead}{rest}.", progress)
+
+    def _of_desk(self, desk: Desk) -> None:
+        """What the desk has to tell about the whole run."""
+        if desk.twice:
+            known = math.fsum(usd for usd in desk.twice if not math.isnan(usd))
+            unknown = sum(map(math.isnan, desk.twice))
+            cost = f"at most ${known:.2g}" + (f" and {unknown} of unknown price" if unknown else "")
+            self.notes.append(
+                f"possibly paid twice: {len(desk.twice)} requests, {cost} (a run that died had sent them)"
+            )
+        if desk.skipped:
+            self.notes.append(f"{desk.skipped} questions that were never asked were left out (retry errors only)")
+        if self._budget.exhausted:
+            self._cut_short = True
+            self.problems.append(
+                f"stopped at the spend ceiling of ${self._budget.limit_usd:g}: ${self._budget.spent_usd:.4g} are "
+                "spent, and the next request could go over it. Run again with a higher one; what is answered is kept."
+            )
 
     def _fail(self, model: Model, problem: str, progress: Progress) -> None:
         self._failed = True
         self.problems.append(problem)
         progress.say(model.id, "failed")
 
-    async def _serve(self, model: Model, todo: list[Question], journal: Journal, progress: Progress) -> None:
-        def say(line: str) -> None:
-            progress.say(model.id, line)
-
-        async with serving(model, say) as served:
-            say("")
-            meter = BusyMeter() if model.zone == "local" and model.price is None else None
-            try:
-                async with Client(served.endpoint) as client:
-                    try:
-                        await self._workers(model, todo, client, journal, meter, served, progress)
-                    finally:
-                        self.asked += client.sent
-            finally:
-                if served.server is not None:
-                    self.engines[model.id] = EngineUse(served.server.load_s, meter.busy_s if meter else 0.0)
-
-    async def _workers(
-        self,
-        model: Model,
-        todo: list[Question],
-        client: Client,
-        journal: Journal,
-        meter: BusyMeter | None,
-        served: Served,
-        progress: Progress,
+    def _take(
+        self, question: Question, model: Model, attempts: list[Attempt], spool: Spool, progress: Progress
     ) -> None:
-        waiting = iter(todo)
-        one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # items with the same inputs: one key
-
-        async def worker() -> None:
-            for question in waiting:
-                async with one_at_a_time[question.key]:
-                    attempts = await ask(question, client, journal, meter, served.dead)
-                self._take(question, model, attempts, progress)
-
-        await together(worker, min(model.concurrency, len(todo)))
-
-    def _take(self, question: Question, model: Model, attempts: list[Any], progress: Progress) -> None:
+        """An outcome is there, and in the journal; in the desk's thread."""
         row = outcome(question, model, attempts, self.plan.models.machine)
         row["run_id"] = self.id
-        self.rows.append(row)
         if attempts[-1].text is not None and any(judges_of(question.evalset)):
             self.answered.append(Answered(question, attempts[-1].text, row))
+        else:
+            self._write(row, spool)
         progress.done(model.id, row["error_class"] not in (None, "no_match"))
 
-    def _finish(self, interrupted: bool) -> Run:
-        table = pd.DataFrame(self.rows, columns=None if self.rows else [*COLUMNS])
-        if not self.rows:
-            table = table.astype({name: "float64" if name == "score" else object for name in REQUIRED})
-        table = normalize(table).sort_values(["task", "model", "variant", "item_id", "repeat"], ignore_index=True)
-        table.attrs["sample"] = self.plan.sample
-        self._explain_errors(table)
-        folder = project.state("runs", self.id)
-        write_outcomes(table, folder / "outcomes.parquet")
-        status: Status = "interrupted" if interrupted else "failed" if self._failed else "complete"
-        return Run(self.id, self.plan, table, status, self.problems, self.asked, folder, self.started, self.engines)
+    def _write(self, row: dict[str, Any], spool: Spool) -> None:
+        self.tally.add(row)
+        spool.add(row)
 
-    def _explain_errors(self, table: pd.DataFrame) -> None:
-        """A line for each model; where one answered nothing, or its engine died, the run is a failed one."""
-        if len(table) and (table["error_class"] == "judge").all():
-            self._failed = True
-        asked = table[~table["error_class"].isin(["no_match", "judge"])]  # a judge's failure is told by the judging
-        for model, rows in asked.groupby("model"):
-            counts = Counter(rows["error_class"].dropna())
-            if not counts:
-                continue
-            first = rows.loc[rows["error_class"].notna() & (rows["sensitivity"] != "restricted"), "error"]
-            said = f" First: {first.iloc[0]}" if len(first) else ""
-            kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-            self.problems.append(
-                f"{model}: {sum(counts.values())} of {len(rows)} outcomes have no answer ({kinds}).{said}"
-            )
-            if sum(counts.values()) == len(rows) or counts["engine"]:
-                self._failed = True
+    def _tell(self) -> None:
+        """Where a model answered nothing, the run is a failed one."""
+        told, failed = self.tally.told()
+        self.problems += told
+        self._failed = self._failed or failed

@@ -20,8 +20,10 @@ from workbench.evalset import EvalSet
 from workbench.judge.calibration import gate_problem, load_calibration
 from workbench.judge.request import Shown, judge_digest
 from workbench.privacy import permitted, sensitivity_of
-from workbench.runner.ask import scored
-from workbench.runner.plan import Plan, Question
+from workbench.runner.ask import Sending
+from workbench.runner.outcome import scored
+from workbench.runner.plan import Plan
+from workbench.runner.question import Question
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
 
@@ -63,7 +65,7 @@ def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
         return "models.yaml has no such model. Add it, or name another"
     if model.engine == "rules":
         return "rules cannot judge. Name a model"
-    asked = [question for questions in plan.questions.values() for question in questions if question.evalset is task]
+    asked = [question for questions in plan.questions.values() for question in questions.of(task)]
     contestants = {question.model for question in asked}
     if any(_same(plan.models[name], model) for name in contestants) and not judge.allow_self:
         return "is a contestant itself. Leave it out of the run, name another judge, or set allow_self: true"
@@ -102,12 +104,15 @@ def _gate_problem(task: EvalSet, judge: JudgeScorer, model: Model) -> str | None
     return None if problem is None else f"is refused as a gate: {problem}"
 
 
-async def judge_rows(plan: Plan, answered: list[Answered], say: Callable[[str, int, int], None]) -> list[str]:
+async def judge_rows(
+    plan: Plan, answered: list[Answered], say: Callable[[str, int, int], None], sending: Sending | None = None
+) -> list[str]:
     """Ask the judges about all answers, and complete the rows.
 
     Args:
         answered: of tasks that have judges.
         say: is told a judge's name, how many it did, and of how many.
+        sending: what judges share with the run: its spend ceiling and its intents.
 
     Returns:
         What went wrong, in lines.
@@ -126,7 +131,7 @@ async def judge_rows(plan: Plan, answered: list[Answered], say: Callable[[str, i
     try:
         for name, own in by_task.items():
             for judge in judges_of(plan.tasks[name]):
-                verdicts[name][judge.figure] = await _verdicts(plan, judge, own, say, problems)
+                verdicts[name][judge.figure] = await _verdicts(plan, judge, own, say, problems, sending)
     finally:  # also where it is interrupted
         for name, own in by_task.items():
             for index, each in enumerate(own):
@@ -140,6 +145,7 @@ async def _verdicts(
     own: list[Answered],
     say: Callable[[str, int, int], None],
     problems: list[str],
+    sending: Sending | None,
 ) -> list[Verdict]:
     """A judge's verdicts on a task's answers. Its failure loses nothing of the contestants."""
     from workbench.judge.verdict import Verdict, ask_judge
@@ -147,7 +153,7 @@ async def _verdicts(
     model, task = plan.models.known[judge.model], own[0].question.evalset.name
     told = partial(_tell, say, f"{judge.model} judges {task}", len(own))
     try:
-        found = await ask_judge(model, judge, [_shown(each) for each in own], plan.models.machine, told)
+        found = await ask_judge(model, judge, [_shown(each) for each in own], plan.models.machine, told, sending)
     except Exception as failure:  # noqa: BLE001  (of an unforeseen one only its kind: the message may hold an item's text)
         said = str(failure) if isinstance(failure, WorkbenchError) else f"an unforeseen {type(failure).__name__}."
         problems.append(f"{task}: judge {judge.model} could not be asked: {said}")

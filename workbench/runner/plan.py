@@ -9,42 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from workbench.catalog import Model, Models
 from workbench.client import preflight
 from workbench.errors import EngineError, InputError
-from workbench.evalset import EvalSet, Item, check_variants
-from workbench.journal import request_key
+from workbench.evalset import EvalSet, check_variants
 from workbench.outcomes import candidate_id
-from workbench.privacy import Payload, permitted
-from workbench.prompts import Prompt, render
-from workbench.servers import capabilities_of, engine_of
-
-
-@dataclass(frozen=True)
-class Question:
-    """One item for one candidate, one repeat."""
-
-    evalset: EvalSet
-    item: Item
-    model: str
-    variant: str
-    repeat: int
-    prompt: Prompt
-    body: dict[str, Any]
-    key: str
-
-    @property
-    def payload(self) -> Payload:
-        return Payload(self.body, self.prompt.sources)
-
-    @property
-    def format_retries(self) -> int:
-        return self.evalset.spec.output.format_retries
-
-    def format_ok(self, text: str) -> bool:
-        return self.evalset.parse(text).format_ok
+from workbench.runner.question import Part, Questions, Shape
+from workbench.servers import engine_of
 
 
 @dataclass
@@ -61,7 +33,7 @@ class Plan:
 
     tasks: Mapping[str, EvalSet]
     models: Models
-    questions: dict[str, list[Question]] = field(default_factory=dict)
+    questions: dict[str, Questions] = field(default_factory=dict)
     withheld: Counter[tuple[str, str]] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -80,8 +52,8 @@ class Plan:
             lines.append(f"task  {name}: {len(task.items)} items{part}")
         for name, questions in self.questions.items():
             model = self.models[name]
-            variants = sorted({candidate_id(name, question.variant) for question in questions})
-            held = sorted({question.evalset.name for question in questions if "response_format" in question.body})
+            variants = sorted({candidate_id(name, part.variant) for part in questions.parts})
+            held = sorted({part.task.name for part in questions.parts if part.shape.constrained})
             mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
             lines.append(f"model {name}: {len(questions)} questions, zone {model.zone}, {mode} ({', '.join(variants)})")
         lines += self.withheld_lines()
@@ -131,32 +103,24 @@ def make_plan(
         except EngineError as failure:
             plan.failed[name] = str(failure)
             continue
-        plan.questions[name] = [
-            question
-            for task in tasks.values()
-            for question in _questions(plan, task, model, identity, variants, repeats)
-        ]
-    if not any(plan.questions.values()) and not plan.failed:
+        parts = [part for task in tasks.values() for part in _parts(plan, task, model, identity, variants)]
+        plan.questions[name] = Questions(parts, repeats)
+    if not any(map(len, plan.questions.values())) and not plan.failed:
         raise InputError(
             "\n".join(["there is nothing to ask.", *plan.withheld_lines(), *plan.skipped.values(), *plan.notes])
         )
     return plan
 
 
-def _questions(
-    plan: Plan, task: EvalSet, model: Model, identity: dict[str, Any], variants: list[str] | None, repeats: int
-) -> Iterable[Question]:
+def _parts(
+    plan: Plan, task: EvalSet, model: Model, identity: dict[str, object], variants: list[str] | None
+) -> Iterable[Part]:
+    shape = Shape(task, model, identity)
     for variant in _variants(plan, task, model, variants):
-        for item in task.items:
-            prompt = render(task, variant, item)
-            body = request_body(task, model, prompt)
-            payload = Payload(body, prompt.sources)
-            if not permitted(payload.sensitivity, model.zone):
-                plan.withheld[task.name, model.id] += 1
-                continue
-            for repeat in range(repeats):
-                key = request_key(identity, body, repeat)
-                yield Question(task, item, model.id, variant, repeat, prompt, body, key)
+        part = Part(task, model, variant, shape)
+        if part.withheld:
+            plan.withheld[task.name, model.id] += part.withheld
+        yield part
 
 
 def _variants(plan: Plan, task: EvalSet, model: Model, wanted: list[str] | None) -> list[str]:
@@ -170,30 +134,3 @@ def _variants(plan: Plan, task: EvalSet, model: Model, wanted: list[str] | None)
         asked = f"as {', '.join(wanted)}" if wanted else "so"
         plan.notes.append(f"note: {task.name} has no variant to ask {model.id} {asked}{own}: not asked there")
     return found
-
-
-def request_body(task: EvalSet, model: Model, prompt: Prompt) -> dict[str, Any]:
-    """The request's body: only what the model's server declares that it understands."""
-    able, spec = capabilities_of(model), task.spec
-    generation = spec.generation
-    tokens = "max_completion_tokens" if "max_completion_tokens" in able else "max_tokens"
-    body: dict[str, Any] = {
-        "model": engine_of(model).served_name(model),
-        "messages": prompt.messages,
-        tokens: generation.max_tokens,
-        "stream": True,
-    }
-    if "stream_usage" in able:
-        body["stream_options"] = {"include_usage": True}
-    if "temperature" in able:
-        body["temperature"] = generation.temperature
-        if generation.top_p is not None:
-            body["top_p"] = generation.top_p
-    if "seed" in able and generation.seed is not None:
-        body["seed"] = generation.seed
-    if "stop" in able and generation.stop:
-        body["stop"] = generation.stop
-    if "json_schema" in able and task.output_schema is not None:
-        schema = {"name": task.name, "schema": task.output_schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body

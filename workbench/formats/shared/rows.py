@@ -247,7 +247,7 @@ def _open_json(source: Path) -> Rows:
 
 
 def _columnar(source: Path, kind: str) -> Numbered:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     line = 0
     try:
@@ -261,7 +261,7 @@ def _columnar(source: Path, kind: str) -> Numbered:
 
 
 def _parquet_batches(source: Path) -> Iterator[Any]:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as file:
         for group in range(file.num_row_groups):

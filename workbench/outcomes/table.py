@@ -1,4 +1,4 @@
-"""The outcome table: its schema, reading it from anywhere, writing it privately.
+"""The outcome table as a DataFrame: read from anywhere, normalized, written privately.
 
     table = read_outcomes("runs/…/outcomes.parquet")       # Parquet, CSV or JSONL, any source
     table.attrs["sample"]                                  # {'support_triage': {'n': 40, 'of': 80}}
@@ -23,35 +23,7 @@ from pandas.api.types import is_numeric_dtype
 from workbench import project
 from workbench.errors import InputError
 from workbench.files import write_atomic
-
-REQUIRED = ("task", "item_id", "model", "score")
-KEY = ["task", "item_id", "model", "variant", "repeat"]
-_TEXT = [
-    *("task", "item_id", "model", "variant", "split", "error", "error_class", "served_model", "engine_id"),
-    *("output", "prompt", "cluster", "sensitivity", "source", "run_id", "evalset_digest"),
-]
-_FLOAT = ["score", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s", "wait_s"]
-_INT = ["repeat", "attempts", "input_tokens", "output_tokens", "concurrency"]
-_BOOL = ["accepted", "format_ok"]
-COLUMNS = [
-    *("task", "item_id", "model", "variant", "repeat", "split", "score", "accepted", "format_ok", "error"),
-    *("error_class", "attempts", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s"),
-    *("wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice", "cluster", "sensitivity"),
-    *("asked_at", "source", "run_id", "evalset_digest"),
-]
-RUN_FILE = "run.json"
-_DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}
-
-
-def candidate_id(model: str, variant: str) -> str:
-    """`model`, or `model#variant` for a variant other than the default."""
-    return model if variant == "default" else f"{model}#{variant}"
-
-
-def split_candidate(candidate: str) -> tuple[str, str]:
-    """The model and the variant of a candidate's id."""
-    model, _, variant = candidate.partition("#")
-    return model, variant or "default"
+from workbench.outcomes.schema import BOOL, COLUMNS, DEFAULTS, FLOAT, INT, KEY, REQUIRED, RUN_FILE, TEXT
 
 
 def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataFrame:
@@ -75,7 +47,7 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     for name in COLUMNS:
         if name in table:
             table[name] = _typed(table[name], name, where)
-    for name, default in _DEFAULTS.items():
+    for name, default in DEFAULTS.items():
         table[name] = table[name].fillna(default) if name in table else default
     for name in ("task", "item_id", "model"):
         if table[name].isna().any():
@@ -112,13 +84,13 @@ def _typed(column: pd.Series[Any], name: str, where: str) -> pd.Series[Any]:
 
 
 def _converted(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    if name in _TEXT:
+    if name in TEXT:
         return column.astype(object).map(lambda v: v if isinstance(v, str) else None if _null(v) else str(v))
-    if name in _FLOAT:
+    if name in FLOAT:
         return _numbers(column).astype("float64")
-    if name in _INT:
+    if name in INT:
         return _numbers(column).astype("Int64")
-    if name in _BOOL:
+    if name in BOOL:
         return column.astype(object).map(_boolean).astype("boolean")
     if name == "asked_at":
         if is_numeric_dtype(column):
@@ -139,10 +111,10 @@ def _fits(value: Any, name: str) -> bool:
 
 
 def _wrong(name: str) -> str:
-    if name in _BOOL:
+    if name in BOOL:
         return "neither true nor false"
-    if name in (*_FLOAT, *_INT):
-        return f"not a {'whole ' if name in _INT else ''}number"
+    if name in (*FLOAT, *INT):
+        return f"not a {'whole ' if name in INT else ''}number"
     return "not a date and time such as 2026-01-31T12:00:00Z" if name == "asked_at" else "not text or an object"
 
 
@@ -230,7 +202,7 @@ def _noted(path: Path) -> dict[str, Any]:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """Text columns as they stand: an answer `001` or `null` is no number and no gap."""
-    text = [*_TEXT, "slice"]
+    text = [*TEXT, "slice"]
     nulls: dict[Any, Any] = {
         name: [""] if name in text else ["", "nan", "NaN", "NA", "<NA>", "null", "None"]
         for name in pd.read_csv(path, nrows=0).columns

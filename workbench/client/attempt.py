@@ -1,0 +1,201 @@
+"""One attempt on the OpenAI protocol: streamed, timed, classified.
+
+    async with Client(endpoint) as client:
+        attempt = await client.attempt(released)      # never raises for what a server does
+
+Only what the gate released is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from workbench import __version__
+from workbench.client.address import Target
+from workbench.client.reading import Reading, clean
+from workbench.client.wire import CannotConnect, Lost, Malformed, Wire, request_of
+from workbench.errors import InputError
+from workbench.journal import Attempt
+from workbench.privacy import Destination, Released
+
+RETRYABLE = frozenset({"connection", "disconnected", "timeout", "rate_limit", "server", "protocol"})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that is ready to answer.
+
+    Attributes:
+        model: the name that the server knows the model by.
+        identity: what its answers depend on; part of the journal's key.
+        engine_id: engine, version, weights digest, for people.
+    """
+
+    destination: Destination
+    model: str
+    identity: dict[str, Any]
+    engine_id: str
+    capabilities: frozenset[str]
+    timeout_s: float = 120.0
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def base_url(self) -> str:
+        return self.destination.base_url or ""
+
+
+class Client:
+    """A session with one endpoint.
+
+    Attributes:
+        sent: requests so far.
+        on_headers: is told the headers of each response.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.sent = 0
+        self.on_headers: Callable[[Mapping[str, str]], None] = lambda headers: None
+        self._in_flight = 0
+        self._wire = Wire(Target.of(endpoint.destination))
+        self._head = self._wire.head("/chat/completions", _headers(endpoint, "text/event-stream, application/json"))
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._wire.__aexit__(kind, value, tb)
+
+    async def attempt(self, released: Released) -> Attempt:
+        """Send one request.
+
+        Args:
+            released: what the gate let through, to this very endpoint.
+
+        Returns:
+            The answer, or the error with its class; times in seconds.
+
+        Raises:
+            InputError: the host resolves outside its zone.
+        """
+        self._check(released)
+        endpoint = self.endpoint
+        reading = Reading(endpoint.api_key)
+        attempt = Attempt(
+            None, asked_at=datetime.now(UTC).isoformat(timespec="milliseconds"), engine_id=endpoint.engine_id
+        )
+        self.sent += 1
+        self._in_flight += 1
+        attempt.concurrency = self._in_flight
+        reading.sent_at = time.perf_counter()
+        try:
+            await self._wire.post(request_of(self._head, released.encoded()), reading, endpoint.timeout_s)
+            reading.ended()
+        except TimeoutError:
+            reading.fail("timeout", f"no answer within {endpoint.timeout_s:g} s")
+        except CannotConnect as failure:
+            reading.fail("connection", f"cannot connect to {self._wire.target.authority} ({failure})")
+        except Lost as failure:
+            reading.fail("disconnected", f"connection lost ({failure})")
+        except Malformed as failure:
+            reading.fail("protocol", str(failure))
+        finally:
+            attempt.latency_s = time.perf_counter() - reading.sent_at
+            self._in_flight -= 1
+        if reading.headers:
+            self.on_headers(reading.headers)
+        return self._filled(attempt, reading)
+
+    def _filled(self, attempt: Attempt, reading: Reading) -> Attempt:
+        if reading.error_class is None:
+            attempt.text = self._without_key(clean("".join(reading.parts)))
+        attempt.error, attempt.error_class = reading.error, reading.error_class
+        attempt.finish_reason = reading.finish_reason
+        attempt.input_tokens, attempt.output_tokens = reading.input_tokens, reading.output_tokens
+        attempt.ttft_s = reading.ttft_s
+        attempt.served_model = self._without_key(reading.served_model) if reading.served_model else None
+        attempt.retry_after_s = reading.retry_after_s
+        return attempt
+
+    async def count_tokens(self, released: Released) -> tuple[int, int | None] | None:
+        """The tokens of a prompt by the server's own tokenizer, and the context length where the server says it.
+
+        Asked in vLLM's way, then in llama.cpp's. None where the server offers neither, or fails.
+        """
+        self._check(released)
+        chat = {"model": self.endpoint.model, "messages": released.body["messages"]}
+        counted = await self._other("/tokenize", chat)
+        if counted and _count(counted.get("count")) is not None:
+            return int(counted["count"]), _count(counted.get("max_model_len"))
+        templated = await self._other("/apply-template", chat)
+        if not templated or not isinstance(templated.get("prompt"), str):
+            return None
+        counted = await self._other("/tokenize", {"content": templated["prompt"], "add_special": True})
+        tokens = counted.get("tokens") if counted else None
+        return (len(tokens), None) if isinstance(tokens, list) else None
+
+    async def _other(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """A further endpoint of the server, beside /v1; None where it fails."""
+        reader = WholeReader()
+        head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1=True)
+        try:
+            await self._wire.post(request_of(head, json.dumps(body).encode()), reader, self.endpoint.timeout_s)
+        except (CannotConnect, Lost, Malformed, TimeoutError):
+            return None
+        return reader.json() if reader.status == 200 else None
+
+    def _check(self, released: Released) -> None:
+        if released.destination != self.endpoint.destination:
+            raise ValueError(f"released for {released.destination.model}, not for {self.endpoint.destination.model}")
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat the key that it was shown."""
+        return text.replace(self.endpoint.api_key, "[key]") if self.endpoint.api_key else text
+
+
+class WholeReader:
+    """Takes in an answer as a whole."""
+
+    def __init__(self, limit: int = 16 << 20) -> None:
+        self.done = False
+        self.sent_at = 0.0
+        self.status = 0
+        self._limit = limit
+        self._pieces: list[bytes] = []
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status = status
+
+    def data(self, piece: bytes, at: float) -> None:
+        self._pieces.append(piece)
+        self._limit -= len(piece)
+        self.done = self._limit < 0
+
+    def json(self) -> dict[str, Any] | None:
+        """The JSON object that came, or None."""
+        try:
+            found = json.loads(b"".join(self._pieces))
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def _headers(endpoint: Endpoint, accept: str) -> dict[str, str]:
+    headers = {"Accept": accept, "Content-Type": "application/json", "User-Agent": f"workbench/{__version__}"}
+    if endpoint.api_key:
+        if not endpoint.api_key.isascii() or not endpoint.api_key.isprintable():
+            raise InputError(f"{endpoint.destination.model}: its key has characters that no key has. Set it anew.")
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    return headers
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40 else None

@@ -1,0 +1,270 @@
+"""The desk: all that is done for a question but sending it, in a thread of its own, so that the wire need not wait.
+
+    with Desk(journal, intents) as desk:
+        lane = desk.open(Lane("m", iter(questions), take))
+        ...                                  # the event loop sends what is ready, and gives back what came of it
+
+It makes questions and looks them up in the journal, commits answers in batches, and only then hands them on: what is
+reported as done is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+
+from workbench.errors import WorkbenchError
+from workbench.journal import Attempt, Intents, Journal
+from workbench.runner.lane import Ask, Askable, Lane
+
+LINGER_S = 0.02  # how long answers gather for one commit
+_COMMIT = 256  # answers in one commit at most
+_CHUNK = 32  # questions made at once; the wire waits for none of them longer than a switch of threads
+_CHUNK_CACHED = 512  # the same, as long as nothing is out
+_SWITCH_S = 0.0005  # between threads: an arriving byte waits that long at most for Python's lock
+# The same request would fail the same way again: its failure is its outcome.
+DEFINITE = frozenset({"bad_request", "context_length", "content_policy", "refusal"})
+
+
+def consume(question: Askable, stored: list[Attempt]) -> tuple[list[Attempt], bool]:
+    """Walk through stored attempts as if they were made now, under today's number of format retries.
+
+    Returns:
+        Those that would be made, and whether they are all.
+    """
+    kept: list[Attempt] = []
+    answers = 0
+    for attempt in stored:
+        kept.append(attempt)
+        if attempt.text is None:
+            continue
+        answers += 1
+        if answers > question.format_retries or question.format_ok(attempt.text):
+            return kept, True
+    return kept, kept[-1].text is None and kept[-1].error_class in DEFINITE
+
+
+class Desk:
+    """Feeds lanes and settles what comes back.
+
+    Attributes:
+        retry_errors: ask only what failed before; what was never asked is left out.
+        skipped: how many were left out so.
+        twice: what each request that may be paid a second time costs at most, in USD; NaN is unknown.
+        failure: what ended the desk; all lanes are stopped then.
+    """
+
+    def __init__(self, journal: Journal, intents: Intents | None = None, retry_errors: bool = False) -> None:
+        self._journal = journal
+        self._intents = intents
+        self.retry_errors = retry_errors
+        self.skipped = 0
+        self.twice: list[float] = []
+        self.failure: BaseException | None = None
+        self._lanes: list[Lane] = []
+        self._new: deque[Lane] = deque()
+        self._inbox: deque[tuple[Lane, Ask, list[Attempt]]] = deque()
+        self._bell = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="workbench-desk", daemon=True)
+        self._switch_s = sys.getswitchinterval()
+
+    def open(self, lane: Lane) -> Lane:
+        """Begin to feed a lane; called in the event loop."""
+        lane.bell, lane.post = self._ring, self._post
+        lane.attach()
+        if self.failure is not None:
+            raise self.failure
+        self._new.append(lane)
+        self._ring()
+        return lane
+
+    def __enter__(self) -> Desk:
+        sys.setswitchinterval(min(_SWITCH_S, self._switch_s))
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing = True
+        self._ring()
+        self._thread.join()
+        sys.setswitchinterval(self._switch_s)
+        if self.failure is not None and kind is None:
+            raise self.failure
+
+    # Called in the event loop.
+
+    def _ring(self) -> None:
+        if not self._bell.is_set():
+            self._bell.set()
+
+    def _post(self, lane: Lane, ask: Ask, attempts: list[Attempt]) -> None:
+        self._inbox.append((lane, ask, attempts))
+        self._ring()
+
+    # In the desk's own thread.
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._bell.wait()
+                self._bell.clear()
+                while self._new:
+                    self._lanes.append(self._new.popleft())
+                if not self._urgent():
+                    time.sleep(LINGER_S)
+                self._round()
+                if self._closing and not self._inbox:
+                    return
+        except BaseException as failure:  # noqa: BLE001  (raised again by whoever waits for the lanes)
+            self.failure = failure
+            for lane in [*self._lanes, *self._new]:
+                lane.failure = lane.failure or failure
+                lane.stopped = lane.closed = True
+                lane.tell()
+
+    def _urgent(self) -> bool:
+        """Whether somebody waits: a lane runs dry, or answers pile up."""
+        if self._closing or len(self._inbox) >= _COMMIT // 2:
+            return True
+        return any(not lane.closed and self._hungry(lane) for lane in self._lanes)
+
+    @staticmethod
+    def _hungry(lane: Lane) -> bool:
+        return not lane.exhausted and not lane.stopped and len(lane.ready) <= lane.depth // 2
+
+    def _round(self) -> None:
+        self._settle()
+        busy = True
+        while busy:
+            busy = False
+            for lane in [lane for lane in self._lanes if not lane.closed]:
+                if lane.stopped:
+                    self._clear(lane)
+                elif not lane.exhausted and len(lane.ready) < lane.depth:
+                    with self._guarded(lane):
+                        self._feed(lane)
+                    busy = True
+                    if len(self._inbox) >= _COMMIT // 4:
+                        self._settle()
+                if lane.exhausted and not lane.out:
+                    lane.closed = True
+                    lane.tell()
+        self._lanes = [lane for lane in self._lanes if not lane.closed]
+
+    def _feed(self, lane: Lane) -> None:
+        """Make some more questions: out of the journal what is there, ready to be sent the rest."""
+        some = list(islice(lane.questions, _CHUNK if lane.out or lane.answer else _CHUNK_CACHED))
+        if not some:
+            lane.exhausted = True
+            return
+        if lane.answer is not None:
+            for question in some:
+                lane.take(question, lane.answer(question))
+            return
+        known = self._journal.get_many([question.key for question in some])
+        ready = False
+        for question in some:
+            stored = known.get(question.key)
+            kept, complete = consume(question, stored) if stored else ([], False)
+            failed = bool(kept) and kept[-1].text is None
+            if complete and not (failed and self.retry_errors):
+                lane.take(question, kept)
+            elif self.retry_errors and not kept:
+                self.skipped += 1
+            else:
+                # What failed is tried afresh; an answer in a wrong format counts on.
+                self._ready(lane, question, [] if failed else kept)
+                ready = True
+        if ready:
+            lane.tell()
+
+    def _ready(self, lane: Lane, question: Askable, kept: list[Attempt]) -> None:
+        waiting = lane.same.get(question.key)
+        if waiting is not None:  # an item with the same inputs is out: one request serves both
+            waiting.append(question)
+            return
+        lane.same[question.key] = []
+        lane.out += 1
+        if self._intents is not None and question.key in self._intents.left:
+            self.twice.append(self._intents.left[question.key])
+        lane.ready.append(Ask(question, kept))
+
+    def _settle(self) -> None:
+        """Commit what came back, then hand it on."""
+        while self._inbox:
+            batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), _COMMIT))]
+            answered = {ask.question.key: ask.stored + attempts for _, ask, attempts in batch if attempts}
+            if answered:
+                self._journal.put_many(answered)
+            for lane, ask, attempts in batch:
+                if self._intents is not None and attempts:
+                    if ask.slot is not None:
+                        self._intents.end(ask.slot)
+                    self._intents.answered(ask.question.key)
+                lane.out -= 1
+                with self._guarded(lane):
+                    self._hand_on(lane, ask, attempts)
+
+    def _hand_on(self, lane: Lane, ask: Ask, attempts: list[Attempt]) -> None:
+        followers = lane.same.pop(ask.question.key, [])
+        if not attempts:
+            lane.unasked += 1 + len(followers)
+            return
+        made = ask.stored + attempts
+        kept, complete = consume(ask.question, made)
+        if complete or kept[-1].text is None:
+            lane.take(ask.question, kept)
+        else:  # in a wrong format: asked again, at once
+            self._again(lane, ask.question, kept)
+        for follower in followers:
+            kept, complete = consume(follower, made)
+            if complete:
+                lane.take(follower, kept)
+            else:
+                self._again(lane, follower, [] if kept[-1].text is None else kept)
+
+    def _again(self, lane: Lane, question: Askable, kept: list[Attempt]) -> None:
+        if question.key in lane.same:
+            lane.same[question.key].append(question)
+            return
+        lane.same[question.key] = []
+        lane.out += 1
+        lane.ready.appendleft(Ask(question, kept))
+        lane.tell()
+
+    def _clear(self, lane: Lane) -> None:
+        """Of a lane that was stopped, count what was not asked."""
+        while lane.ready:
+            ask = lane.ready.popleft()
+            lane.out -= 1
+            lane.unasked += 1 + len(lane.same.pop(ask.question.key, []))
+        if not lane.exhausted:
+            lane.exhausted = True
+        if not lane.out:
+            lane.closed = True
+            lane.tell()
+
+    @contextlib.contextmanager
+    def _guarded(self, lane: Lane) -> Iterator[None]:
+        """One lane's failure loses nothing of the others; the journal's is everybody's."""
+        try:
+            yield
+        except Exception as failure:
+            if isinstance(failure, WorkbenchError) and failure.fatal:
+                raise
+            lane.failure = lane.failure or failure
+            lane.stopped = True
+            lane.tell()
+
+
+def store(journal: Journal, answers: Sequence[tuple[str, list[Attempt]]]) -> None:
+    """Commit answers that came another way, such as in a batch."""
+    for start in range(0, len(answers), _COMMIT):
+        journal.put_many(dict(answers[start : start + _COMMIT]))

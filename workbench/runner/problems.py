@@ -1,0 +1,62 @@
+"""What went wrong in a run, counted as outcomes come: a line for each model, by class of error.
+
+tally.add(row)
+lines, failed = tally.told()
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+_NO_FAILURES = ("no_match", "judge")  # the rules abstain by design; a judge's failure is told by the judging
+
+
+class Tally:
+    """Counts outcomes and errors.
+
+    Attributes:
+        rows: outcomes so far.
+        kinds: errors by class, over all models.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.kinds: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._by_model: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._first: dict[str, str] = {}  # error texts of items that are not restricted
+        self._served: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in an outcome."""
+        self.rows += 1
+        kind, model = row["error_class"], row["model"]
+        if row["served_model"]:
+            self._served[model][row["served_model"]] += 1
+        if kind is not None:
+            self.kinds[kind] += 1
+        if kind in _NO_FAILURES:
+            return
+        self._asked[model] += 1
+        if kind is not None:
+            self._by_model[model][kind] += 1
+            if row["sensitivity"] != "restricted" and row["error"]:
+                self._first.setdefault(model, row["error"])
+
+    def told(self) -> tuple[list[str], bool]:
+        """The problems in lines, and whether the run failed: a model answered nothing, or its engine died."""
+        lines, failed = [], self.rows > 0 and self.kinds["judge"] == self.rows
+        for model in sorted(self._by_model):
+            counts = self._by_model[model]
+            total = sum(counts.values())
+            kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+            said = f" First: {self._first[model]}" if model in self._first else ""
+            lines.append(f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}).{said}")
+            failed = failed or total == self._asked[model] or counts["engine"] > 0
+        for model, names in sorted(self._served.items()):
+            if len(names) > 1:
+                told = ", ".join(f"{name} ({count})" for name, count in names.most_common(5))
+                lines.append(f"{model}: several models answered under this name: {told}.")
+        return lines, failed

@@ -1,0 +1,123 @@
+"""A run and its outcomes.
+
+run.outcomes                    # the outcome table, read when it is asked for
+run.summary()                   # one line on what happened
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from workbench.catalog import Models
+from workbench.evalset import EvalSet
+from workbench.files import write_atomic
+from workbench.outcomes import RUN_FILE
+from workbench.runner.overhead import Measured
+from workbench.runner.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.routing import Policy
+
+Status = Literal["complete", "failed", "interrupted"]
+
+
+@dataclass
+class EngineUse:
+    """What a managed engine did in a run: loading and idling are no part of any answer's cost."""
+
+    load_s: float
+    busy_s: float
+
+
+@dataclass
+class Run:
+    """A run and its outcomes.
+
+    Attributes:
+        status: `complete`; `failed` where a model could not be asked; `interrupted`, also by a spend ceiling.
+        problems: failures in clear lines, redacted.
+        asked: how many requests went to models; the rest came from the journal.
+        path: the run's folder, with outcomes.parquet.
+        rows: outcomes in the table.
+        errors: how many of them have no answer, by class of error.
+        says: a digest of what the table says, whatever the order of its rows and the times in it.
+        notes: what else happened, in lines: pauses of an endpoint, what may be paid twice.
+        overhead: what the workbench itself added.
+        took_s: from its start to its table, tracking left out.
+        links: addresses in the MLflow UI, once tracked.
+    """
+
+    id: str
+    plan: Plan
+    status: Status
+    problems: list[str]
+    asked: int
+    path: Path
+    started: datetime
+    rows: int
+    errors: dict[str, int]
+    says: str
+    engines: dict[str, EngineUse] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    overhead: Measured | None = None
+    took_s: float = 0.0
+    links: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> Mapping[str, EvalSet]:
+        return self.plan.tasks
+
+    @property
+    def models(self) -> Models:
+        return self.plan.models
+
+    @cached_property
+    def outcomes(self) -> pd.DataFrame:
+        """The outcome table; partial where the run was interrupted."""
+        from workbench.outcomes.table import read_outcomes
+
+        table = read_outcomes(self.path / "outcomes.parquet")
+        table = table.sort_values(["task", "model", "variant", "item_id", "repeat"], ignore_index=True)
+        table.attrs["sample"] = self.plan.sample
+        if "run_id" in self.links:
+            table.attrs["mlflow_run"] = self.links["run_id"]
+        return table
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The routes under the eval sets' own limits; `workbench.route` takes others."""
+        from workbench.routing import route
+
+        return route(self.outcomes, self.models, limits=self.tasks)
+
+    def note(self) -> None:
+        """Write what happened beside the outcome table; it holds no text of any item."""
+        noted = {
+            "summary": self.summary(),
+            "status": self.status,
+            "problems": self.problems,
+            "notes": self.notes,
+            "took_s": round(self.took_s, 4),
+            "overhead": self.overhead.describe() if self.overhead else None,
+            "links": self.links,
+        }
+        write_atomic(self.path / RUN_FILE, json.dumps(noted, indent=1, ensure_ascii=False), mode=0o600)
+
+    def summary(self) -> str:
+        """One line on what happened."""
+        parts = [f"run {self.id}: {self.status}", f"{self.rows} outcomes"]
+        parts.append(f"{self.asked} requests sent to models")
+        abstained, unjudged = self.errors.get("no_match", 0), self.errors.get("judge", 0)
+        failed = sum(self.errors.values()) - abstained - unjudged
+        parts += [f"the rules abstained {abstained} times"] if abstained else []
+        parts += [f"{failed} outcomes without an answer"] if failed else []
+        parts += [f"{unjudged} outcomes without a verdict"] if unjudged else []
+        return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The runner against a ceiling measured in the same run: a bare aiohttp loop that reads the same bodies and does nothing else.
+"""The runner against a ceiling measured in the same run: a bare aiohttp loop that reads the same bodies, and no more.
 
     python benchmarks/runner.py                  # speed, first tokens, cache, tracking; some two minutes
     python benchmarks/runner.py --large          # also 100,000 and 1,000,000 items; some fifteen minutes
@@ -35,7 +35,7 @@ CHOICES: list[Any] = [
 
 
 def serve(delay_s: float) -> None:
-    """Answer every request with the same short stream after a while; `GET /window` tells of requests since the last one."""
+    """Answer every request with the same short stream after a while; `GET /window` tells of those since the last."""
     import httptools
     import uvloop
 
@@ -236,7 +236,9 @@ def cached_and_tracked(repeats: int, count: int = 2000) -> None:
                 again.append(again_s)
                 own.append(noted["took_s"])
     told(f"{count} samples, tracked in MLflow: ends later by", f"{median(added):.2f} s", "<= 4 s", median(added) <= 4)
-    told(f"{count} samples, all cached, tracked: whole process", f"{median(again):.2f} s", "< 1.5 s", median(again) < 1.5)
+    told(
+        f"{count} samples, all cached, tracked: whole process", f"{median(again):.2f} s", "< 1.5 s", median(again) < 1.5
+    )
     told(f"{count} samples, all cached: the runner's own part", f"{median(own):.3f} s", "< 0.2 s", median(own) < 0.2)
 
 
@@ -256,7 +258,9 @@ def large() -> None:
                 whole_s, _, _ = command(project(Path(name), server.port, 1, 64), "--no-track")  # start-up alone
                 command_s, noted, peak_mb = command(project(Path(name), server.port, count, 64), "--no-track")
             took[count] = (command_s - whole_s) / count
-            print(f"       {count} items: {command_s:.1f} s, of it the run {noted['took_s']:.1f} s, peak {peak_mb:.0f} MB")
+            print(
+                f"       {count} items: {command_s:.1f} s, of it the run {noted['took_s']:.1f} s, peak {peak_mb:.0f} MB"
+            )
     told("1,000,000 items: peak memory", f"{peak_mb:.0f} MB", "< 600 MB", peak_mb < 600)
     ratio = took[1_000_000] / took[10_000]
     told("1,000,000 items: cost of an item, of that at 10,000", f"{ratio:.2f}", "<= 1.3", ratio <= 1.3)

@@ -11,14 +11,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from workbench.evidence import prepare
 from workbench.intervals import CONFIDENCE, RESAMPLES, SEED, Estimate, Floats
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FIGURES = ("macro_f1", "balanced_accuracy")
 _COLUMNS = ["task", "candidate", "field", "figure", "value", "lo", "hi", "n", "clusters", "method", "seed"]
@@ -165,6 +168,8 @@ def _sums(
     columns = np.concatenate([true[right], k + true, 2 * k + answered[inside]])
     rows = np.concatenate([units[right], units, units[inside]])
     values = np.concatenate([weights[right], weights, weights[inside]])
+    from scipy import sparse
+
     found = sparse.csr_array((values, (rows, columns)), shape=(int(units.max()) + 1, 3 * k))
     found.sum_duplicates()
     return found

@@ -93,8 +93,8 @@ def per_item(own: pd.DataFrame) -> pd.DataFrame:
     rows["latency_s"] = own.get("latency_s", unknown)
     items = rows.groupby("item_id", sort=True)
     found = pd.DataFrame({"accepted": items["accepted"].mean(), "accepted_n": items["accepted"].sum(min_count=1)})
-    found["cost_usd"] = items["cost_usd"].agg(lambda values: values.sum(skipna=False))
-    found["latency_s"] = items["latency_s"].agg(lambda values: values.mean(skipna=False))
+    found["cost_usd"] = items["cost_usd"].sum(skipna=False)
+    found["latency_s"] = items["latency_s"].mean(skipna=False)
     return found
 
 

@@ -7,11 +7,22 @@ A verdict is never corrected, only a rate, and only where the judge errs alike o
 decision rests on a judge.
 """
 
-from workbench.judge.calibration import Calibration, calibrate, load_calibration
-from workbench.judge.correction import corrected_rate, corrected_rates
-from workbench.judge.pairs import PairVerdicts, judge_pairs
-from workbench.judge.verdict import Verdict, judge_outputs
+from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Calibration": "calibration",
+    "PairVerdicts": "pairs",
+    "Verdict": "verdict",
+    "calibrate": "calibration",
+    "corrected_rate": "correction",
+    "corrected_rates": "correction",
+    "judge_outputs": "verdict",
+    "judge_pairs": "pairs",
+    "load_calibration": "calibration",
+}
 __all__ = [
     "Calibration",
     "PairVerdicts",
@@ -23,3 +34,10 @@ __all__ = [
     "judge_pairs",
     "load_calibration",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first used: a run asks here for a judge's request, and needs no statistics for that."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'workbench.judge' has no attribute '{name}'")
+    return getattr(import_module(f"workbench.judge.{_HOMES[name]}"), name)

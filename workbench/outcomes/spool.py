@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pandas as pd  # noqa: F401  (pyarrow looks for it in the first array that it makes, in mid-run)
 import pyarrow as pa
 import pyarrow.parquet as pq
 

@@ -17,7 +17,6 @@ from workbench.catalog import Model
 from workbench.client import preflight
 from workbench.errors import EngineError, InputError, WorkbenchError
 from workbench.evalset import EvalSet
-from workbench.judge.calibration import gate_problem, load_calibration
 from workbench.judge.request import Shown, judge_digest
 from workbench.privacy import permitted, sensitivity_of
 from workbench.runner.ask import Sending
@@ -89,6 +88,8 @@ def _same(contestant: Model, judge: Model) -> bool:
 
 def _gate_problem(task: EvalSet, judge: JudgeScorer, model: Model) -> str | None:
     """Why a judge may not make up the score of a task."""
+    from workbench.judge.calibration import gate_problem, load_calibration
+
     if judge.calibration is None:
         return (
             "makes up the score (its weight is not 0) without a calibration. Make one with 'workbench judge "

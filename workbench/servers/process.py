@@ -22,13 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
-
 from workbench import project
+from workbench.client import Client, Endpoint
 from workbench.errors import EngineError
+from workbench.privacy import Destination, Payload, gate
 
 _WATCHDOG = Path(__file__).with_name("_watchdog.py")
 _KEPT_LOGS = 20
+_FIRST_TOKEN_S = 60.0
 _TELLING = re.compile(r"rror|fail|cannot|invalid|^[\d.]+ E ")
 
 
@@ -112,21 +113,20 @@ class ManagedServer:
 
     async def _ready(self, started: float, progress: Callable[[str], None]) -> None:
         said = 0.0
-        async with aiohttp.ClientSession(trust_env=False) as session:
-            while True:
-                elapsed = time.perf_counter() - started
-                if not self.alive:
-                    raise EngineError(f"{self.label}: the engine ended while loading. {self.last_words()}")
-                if elapsed > self._launch.ready_timeout_s:
-                    raise EngineError(f"{self.label}: not ready after {elapsed:.0f} s. {self.last_words()}")
-                if await self._generates(session):
-                    return
-                if elapsed - said >= 1:
-                    said = elapsed
-                    progress(f"loading {self.label} ({elapsed:.0f} s)")
-                await asyncio.sleep(0.05)
+        while True:
+            elapsed = time.perf_counter() - started
+            if not self.alive:
+                raise EngineError(f"{self.label}: the engine ended while loading. {self.last_words()}")
+            if elapsed > self._launch.ready_timeout_s:
+                raise EngineError(f"{self.label}: not ready after {elapsed:.0f} s. {self.last_words()}")
+            if await self._generates():
+                return
+            if elapsed - said >= 1:
+                said = elapsed
+                progress(f"loading {self.label} ({elapsed:.0f} s)")
+            await asyncio.sleep(0.05)
 
-    async def _generates(self, session: aiohttp.ClientSession) -> bool:
+    async def _generates(self) -> bool:
         """Whether the server generates a token: being up is not being ready."""
         if not self._address_file.exists():
             return False
@@ -135,17 +135,11 @@ class ManagedServer:
             return False
         self.base_url = f"{address}/v1"
         body = {"model": self._launch.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        try:
-            async with session.post(
-                f"{self.base_url}/chat/completions",
-                json=body,
-                headers={"Authorization": f"Bearer {self.api_key}"},
-                timeout=aiohttp.ClientTimeout(total=60),
-            ) as response:
-                answer = await response.json() if response.status == 200 else {}
-                return bool(answer.get("usage", {}).get("completion_tokens"))
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
-            return False
+        destination = Destination(self.label, "local", self.base_url)
+        released = gate(Payload(body, ("public",)), destination)
+        endpoint = Endpoint(destination, self._launch.model, {}, "", frozenset(), _FIRST_TOKEN_S, self.api_key)
+        async with Client(endpoint) as client:
+            return bool((await client.attempt(released)).output_tokens)
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,7 @@ from workbench.errors import InputError
 from workbench.journal import Attempt
 from workbench.privacy import Destination, Payload, gate
 from workbench.runner import Run
-from workbench.runner.ask import MAX_RETRIES
+from workbench.runner.ask import MAX_RETRIES, MAX_RETRIES_LIMITED
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 KEY = "sk-canary-0123456789abcdef"
@@ -56,7 +56,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fault", "error_class", "attempts"),
     [
-        ("429", "rate_limit", ALL),
+        ("429", "rate_limit", MAX_RETRIES_LIMITED + 1),
         ("500", "server", ALL),
         ("503", "server", ALL),
         ("408", "timeout", ALL),

@@ -367,7 +367,8 @@ def test_an_engine_that_dies_in_mid_run_is_told_and_not_asked_on(project: Path, 
     assert process.returncode == 1 and "the engine died in mid-run" in out
     table = wb.read_outcomes(next((project / ".workbench" / "runs").glob("*/outcomes.parquet")))
     own = table[table["model"] == "smollm2"]
-    assert len(own) == 200 and own["output"].notna().sum() >= 3 and (own["error_class"] == "engine").sum() > 100
+    assert 3 < len(own) < 200 and f"{200 - len(own)} questions were not asked" in out  # none of them was sent in vain
+    assert own["output"].notna().sum() >= 3 and (own["error_class"] == "engine").any()
     assert (table["model"] == "rules").sum() == 200
 
 

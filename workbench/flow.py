@@ -24,10 +24,11 @@ _CUTTING = frozenset({"rate_limit", "timeout", "overloaded"})
 _FAILING = frozenset({"connection", "disconnected", "timeout", "server", "overloaded"})
 _REFUSING = frozenset({"auth", "not_found"})  # it will refuse all others too
 _TRIPS_AFTER = 5  # failures in a row, without an answer between them
-_GIVES_UP_AFTER = 5  # probes in a row that failed
+_GIVES_UP_AFTER = 6  # probes in a row that failed: half a minute, in which a server may come back
+_GIVES_UP_NEVER_SEEN = 3  # of one that never answered
 _POLL_S = 0.05
 _LIMITED_AFTER, _LIMITED_S = 20, 180.0  # so many refusals in a row for a limit, over so long
-_PAUSE_S = 1.0  # of the first trip; doubled at each probe that fails
+_PAUSE_S = 0.5  # of the first trip; doubled at each probe that fails
 _LONGEST_PAUSE_S = 600.0  # a server that asks for more is taken at its word: it is not asked again
 _SLOWER = 2.0  # beyond the setting, the level rises while answers take at most that many times as long
 _BURST_S = 6.0  # a quota's bucket holds what it grants in that time
@@ -226,7 +227,7 @@ class Flow:
             return
         if self._open:
             self._probes += 1
-            if self._probes >= _GIVES_UP_AFTER:
+            if self._probes >= (_GIVES_UP_AFTER if self._first_s else _GIVES_UP_NEVER_SEEN):
                 self.kill(f"it is dead: {self._failures} failures in a row, the last: {said}")
                 return
             self._pause(_PAUSE_S * 2**self._probes, None)

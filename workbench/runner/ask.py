@@ -145,61 +145,48 @@ class _Sender:
             task.cancel()
 
     async def _worker(self) -> None:
-        lane, flow = self.lane, self.flow
-        while await flow.enter():
-            ask = await self._next_or_leave()
-            if ask is None:
-                return
-            entered = True
+        while (ask := await self.lane.next()) is not None:
             attempts: list[Attempt] = []
             try:
-                attempts, entered = await self._ask(ask)
+                attempts = await self._ask(ask)
             finally:
-                if entered:
-                    flow.leave(None)
-                lane.give(ask, attempts)
+                self.lane.give(ask, attempts)
             if not attempts:
-                lane.stop()
-                return
-        lane.stop()
+                self.lane.stop()
 
-    async def _next_or_leave(self) -> Ask | None:
-        try:
-            ask = await self.lane.next()
-        except BaseException:
-            self.flow.leave(None)
-            raise
-        if ask is None:
-            self.flow.leave(None)
-        return ask
-
-    async def _ask(self, ask: Ask) -> tuple[list[Attempt], bool]:
-        """One answer, with retries of what can be retried.
-
-        Returns:
-            The attempts, none where it was not asked, or not to the end; and whether its place is still held.
-        """
+    async def _ask(self, ask: Ask) -> list[Attempt]:
+        """One answer, with retries of what can be retried; no attempts where it was not asked, or not to the end."""
         released, tokens = self._released(ask)
         tried: list[Attempt] = []
         backoff_s = 0.0
         while True:
-            waited_s = await self.flow.clearance(sum(tokens))
-            if not await self._may_send(ask):
-                return (tried, True) if self.flow.dead and tried else ([], True)
-            attempt = await self._attempt(ask, released)
-            attempt.wait_s, attempt.backoff_s = waited_s, backoff_s
+            attempt = await self._one(ask, released, sum(tokens))
+            if attempt is None:
+                return tried if self.flow.dead else []
+            attempt.backoff_s = backoff_s
             tried.append(attempt)
-            self.flow.leave(attempt, sum(tokens))
             most = MAX_RETRIES_LIMITED if attempt.error_class == "rate_limit" else MAX_RETRIES
             if attempt.error_class not in RETRYABLE or len(tried) > most or self.flow.dead:
-                return tried, False
+                return tried
             if self.lane.stopped:
                 self._forget(ask, attempt)
-                return [], False
+                return []
             backoff_s = _backoff(len(tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
-            if not await self.flow.enter():
-                return tried, False
+
+    async def _one(self, ask: Ask, released: Released, tokens: int) -> Attempt | None:
+        """One attempt at the endpoint's pace; None where it may not be sent any more."""
+        if not await self.flow.enter():
+            return None
+        attempt: Attempt | None = None
+        try:
+            waited_s = await self.flow.clearance(tokens)
+            if await self._may_send(ask):
+                attempt = await self._attempt(ask, released)
+                attempt.wait_s = waited_s
+            return attempt
+        finally:
+            self.flow.leave(attempt, tokens)
 
     def _released(self, ask: Ask) -> tuple[Released, tuple[int, int]]:
         question = ask.question

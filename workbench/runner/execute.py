@@ -278,9 +278,9 @@ class _Execution:
         self.notes += use.notes
         if use.load_s is not None:
             self.engines[model.id] = EngineUse(use.load_s, use.busy_s)
-        if use.dead is not None:
-            rest = f": {lane.unasked} questions were not asked" if lane.unasked else ""
-            self._fail(model, f"{model.id}: nothing more was sent, {use.dead}{rest}.", progress)
+        if use.dead is not None and lane.unasked:
+            why = use.dead.rstrip(".")
+            self._fail(model, f"{model.id}: {lane.unasked} questions were not asked: {why}.", progress)
 
     def _of_desk(self, desk: Desk) -> None:
         """What the desk has to tell about the whole run."""

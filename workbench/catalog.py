@@ -29,10 +29,11 @@ _DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai
 _RULES_ONLY = {"engine", "zone"}
 _VLLM_ONLY = ("python", "engine_args")
 _ARGUMENT = re.compile(r"[a-z][a-z0-9_-]*")
-# What the workbench says itself, and what would open a port to everyone. vLLM takes any beginning of an option for it.
+# What the workbench says itself; what would open a port to everyone, or log requests. vLLM takes an option's beginning
+# for the option.
 _VLLM_OWN = (
     *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
-    *("host", "port", "url", "uds", "api-key", "enable-metrics"),
+    *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
 )
 
 

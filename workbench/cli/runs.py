@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--variants", metavar="A,B", help="only these variants")
     run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
     run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
+    run.add_argument("--batch", action="store_true", help="ask models that have batch in models.yaml in batches")
     run.add_argument("--plan", action="store_true", help="say what would be asked, and ask nothing")
     run.add_argument("--no-track", action="store_true", help="do not log to MLflow")
 
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     models = load_models(arguments.models_file).select(names(arguments.models))
     if arguments.plan:
         sampled = {name: task.sample(arguments.sample) for name, task in tasks.items()}
-        plan = make_plan(sampled, models, names(arguments.variants), arguments.repeats)
+        plan = make_plan(sampled, models, names(arguments.variants), arguments.repeats, arguments.batch)
         check_judges(plan)
         print(plan.describe())
         return 0
@@ -67,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sample=arguments.sample,
         variants=names(arguments.variants),
         repeats=arguments.repeats,
+        batch=arguments.batch,
         track=not arguments.no_track,
     )
     _report(done)

@@ -50,16 +50,16 @@ def consume(question: Askable, stored: list[Attempt]) -> tuple[list[Attempt], bo
     return kept, kept[-1].text is None and kept[-1].error_class in DEFINITE
 
 
-def due(question: Askable, stored: list[Attempt] | None, retry_errors: bool) -> list[Attempt] | None:
+def due(kept: list[Attempt], complete: bool, retry_errors: bool) -> list[Attempt] | None:
     """What a question that is to be asked goes on from; None where it is not to be asked.
 
     What failed is tried afresh; an answer in a wrong format counts on.
 
     Args:
-        stored: what the journal has of it.
+        kept: what `consume` says of it, none where the journal has nothing.
+        complete: likewise.
         retry_errors: ask only what failed before.
     """
-    kept, complete = consume(question, stored) if stored else ([], False)
     failed = bool(kept) and kept[-1].text is None
     if (complete and not (failed and retry_errors)) or (retry_errors and not kept):
         return None
@@ -188,13 +188,12 @@ class Desk:
         ready = False
         for question in some:
             stored = lane.instead.get(question.key) or known.get(question.key)
-            on = due(question, stored, self.retry_errors)
-            if on is not None and lane.sends:
-                self._ready(lane, question, on)
-                ready = True
-                continue
             kept, complete = consume(question, stored) if stored else ([], False)
-            if complete or (kept and kept[-1].text is None):
+            before = due(kept, complete, self.retry_errors)
+            if before is not None and lane.sends:
+                self._ready(lane, question, before)
+                ready = True
+            elif complete or (kept and kept[-1].text is None):
                 lane.take(question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1

@@ -58,7 +58,7 @@ def launch(model: Model) -> None:
 
 
 def interpreter(model: Model) -> Path:
-    """The interpreter of vLLM's environment: a link that is not followed, as its place is what tells the environment."""
+    """The interpreter of vLLM's environment; a link is not followed, as its place is what tells the environment."""
     return project.root() / Path(model.python).expanduser()
 
 

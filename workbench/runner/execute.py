@@ -69,8 +69,8 @@ def run(
         repeats: how often each question is asked, independently.
         max_cost_usd: nothing is sent whose worst case could go over it.
         retry_errors: ask only what failed in an earlier run; what was never asked is left out.
-        batch: ask models that have `batch` in models.yaml in batches, the others live. A hosted batch may take a day and
-            goes on where the run is ended: the same run again collects it.
+        batch: ask models that have `batch` in models.yaml in batches, the others live. A hosted batch may take a day;
+            it goes on where the run is ended, and the same run again collects it.
         track: log the run to MLflow at its end.
         progress: show a progress line for each model.
 
@@ -257,7 +257,7 @@ class _Execution:
         self._of_desk(desk)
 
     async def _model(self, model: Model, journal: Journal, desk: Desk, spool: Spool, progress: Progress) -> None:
-        """All questions of a model: out of the journal what is there, the rest from its server, or in batches before."""
+        """All questions of a model: out of the journal what is there, the rest from its server, or first in batches."""
         assert self._sending is not None
         if self._sending.stopping.is_set():
             return

@@ -44,8 +44,10 @@ def _end(engine: "subprocess.Popen[bytes]", signs: "list[tuple[int, float]]") ->
 
 def main() -> None:
     spec = json.loads(sys.stdin.buffer.readline())
+    # Only noted: an exception out of a handler could come while the engine is being ended, and cut that short.
+    told: list[int] = []
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, lambda *_: sys.exit(0))
+        signal.signal(sign, lambda number, _: told.append(number))
     os.umask(0o077)  # what an engine writes may hold an item's text
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -64,7 +66,7 @@ def main() -> None:
         return
     try:
         print(f"pid {engine.pid}", flush=True)
-        while engine.poll() is None and os.getppid() == spec["parent"]:
+        while engine.poll() is None and not told and os.getppid() == spec["parent"]:
             ready, _, _ = select.select([sys.stdin], [], [], 0.1)
             if ready and not os.read(0, 4096):
                 break

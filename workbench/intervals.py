@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,11 +67,11 @@ def mean_interval(
     mean = float(values.mean())
     count = n if clusters is None else len(set(clusters.tolist()))
     if float(np.ptp(values)) < _SAME:
-        return Estimate(mean, *_wilson(mean, count, confidence), "wilson", n, count if count < n else None)
+        return Estimate(mean, *wilson(mean, count, confidence), "wilson", n, count if count < n else None)
     if clusters is not None and count < n:
         return _cluster_bootstrap(values, clusters, confidence)
     if bool(np.isin(values, (0.0, 1.0)).all()):
-        return Estimate(mean, *_wilson(mean, n, confidence), "wilson", n)
+        return Estimate(mean, *wilson(mean, n, confidence), "wilson", n)
     from scipy import stats  # 0.7 s to import: where a bootstrap is drawn, it is worth that
 
     found = stats.bootstrap(
@@ -79,11 +80,17 @@ def mean_interval(
     return Estimate(mean, float(found.low), float(found.high), "bootstrap BCa", n)
 
 
-def _wilson(mean: float, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's interval of a share (1927, JASA 22); a library's takes longer to import than a short run."""
-    share, z = min(max(mean, 0.0), 1.0), _z((1 + confidence) / 2)
+def wilson(share: Any, n: Any, confidence: float) -> tuple[Any, Any]:
+    """Wilson's interval of a share (1927, JASA 22); a library's takes longer to import than a short run.
+
+    Args:
+        share: of successes, a number or an array.
+        n: of trials, likewise.
+        confidence: of the two-sided interval.
+    """
+    share, z = np.clip(share, 0.0, 1.0), _z((1 + confidence) / 2)
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return center - reach, center + reach
 
 
@@ -98,7 +105,7 @@ def lower_bound(values: Floats, clusters: NDArray[np.int64] | None = None) -> fl
     count = found.clusters or found.n
     if count == 0:
         return math.nan
-    return min(found.lo, _wilson(found.value, count, two_sided)[0]) if count < _FEW else found.lo
+    return min(found.lo, wilson(found.value, count, two_sided)[0]) if count < _FEW else found.lo
 
 
 def _cluster_bootstrap(values: Floats, clusters: NDArray[np.int64], confidence: float) -> Estimate:

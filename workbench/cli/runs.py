@@ -74,13 +74,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _report(done: Run) -> None:
-    from workbench.evidence import leaderboard
     from workbench.views.tables import leaderboard_text
 
-    if len(done.outcomes):
-        print(leaderboard_text(leaderboard(done.outcomes)))
+    if done.rows:
+        print(leaderboard_text(done.leaderboard))
     print(done.plan.describe())
     print(done.summary())
+    if done.overhead is not None:
+        print(done.overhead.describe())
+    for note in done.notes:
+        print(f"note: {note}")
     for problem in done.problems:
         print(f"problem: {problem}")
     print(f"outcomes: {project.shown(done.path / 'outcomes.parquet')}")

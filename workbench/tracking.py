@@ -145,9 +145,8 @@ def _pointed(run: Run) -> bool:
         parent = noted["links"]["run_id"]
         if noted["store"] != uri or not Path(uri.removeprefix("sqlite:///")).is_file():
             return False
-        with contextlib.closing(
-            sqlite3.connect(f"file:{uri.removeprefix('sqlite:///')}?mode=ro", uri=True)
-        ) as database:
+        read_only = f"{Path(uri.removeprefix('sqlite:///')).resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(read_only, uri=True)) as database:
             query = (
                 "SELECT 1 FROM runs JOIN tags USING (run_uuid) WHERE run_uuid = ? AND lifecycle_stage = 'active' "
                 "AND tags.key = 'workbench.fingerprint' AND tags.value = ?"

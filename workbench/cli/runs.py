@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import project
-from workbench.cli.common import command, count, names
+from workbench.cli.common import command, count, money, names
 
 if TYPE_CHECKING:
     from workbench.cli.common import Commands
@@ -24,7 +24,9 @@ def add(commands: Commands) -> None:
     run.add_argument("--variants", metavar="A,B", help="only these variants")
     run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
     run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
-    run.add_argument("--plan", action="store_true", help="say what would be asked, and ask nothing")
+    run.add_argument("--plan", action="store_true", help="say what would be asked, at what cost, and ask nothing")
+    run.add_argument("--max-cost", type=money, metavar="USD", help="send nothing whose worst case could go over it")
+    run.add_argument("--retry-errors", action="store_true", help="ask only what failed in an earlier run")
     run.add_argument("--no-track", action="store_true", help="do not log to MLflow")
 
     board = command(commands, "leaderboard", _leaderboard, "show the leaderboard of an outcome table")
@@ -50,16 +52,21 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
-    from workbench.runner import make_plan, run
-    from workbench.runner.judging import check_judges
+    from workbench.runner import estimate, planned, run
 
     tasks = load_evalsets(arguments.evalsets, names(arguments.tasks))
     models = load_models(arguments.models_file).select(names(arguments.models))
     if arguments.plan:
-        sampled = {name: task.sample(arguments.sample) for name, task in tasks.items()}
-        plan = make_plan(sampled, models, names(arguments.variants), arguments.repeats)
-        check_judges(plan)
+        plan = planned(
+            tasks,
+            models,
+            sample=arguments.sample,
+            variants=names(arguments.variants),
+            repeats=arguments.repeats,
+            max_cost_usd=arguments.max_cost,
+        )
         print(plan.describe())
+        print(estimate(plan).describe())
         return 0
     done = run(
         tasks,
@@ -67,6 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
         sample=arguments.sample,
         variants=names(arguments.variants),
         repeats=arguments.repeats,
+        max_cost_usd=arguments.max_cost,
+        retry_errors=arguments.retry_errors,
         track=not arguments.no_track,
     )
     _report(done)

@@ -73,7 +73,9 @@ async def serve_lane(
     Raises:
         WorkbenchError: what stopped the lane.
     """
-    if await lane.anything():
+    if sending.stopping.is_set():
+        lane.stop()
+    elif await lane.anything():
         try:
             async with serving(model, say) as served:
                 say("")

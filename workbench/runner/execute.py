@@ -38,6 +38,7 @@ from workbench.runner.problems import Tally
 from workbench.runner.progress import Progress
 from workbench.runner.question import Question
 from workbench.runner.result import EngineUse, Run, Status
+from workbench.servers import engine_of
 
 
 def run(
@@ -213,7 +214,7 @@ class _Execution:
                 self._sending = Sending(self.plan.models.machine, self._budget, intents)
                 with Progress(self.plan.questions, self._shown) as progress:
                     await self._all(journal, intents, spool, progress)
-            self._says = spool.digest()
+            self._says = spool.digest
             spool.close()
         except BaseException:
             spool.discard()
@@ -325,4 +326,9 @@ class _Execution:
         """Where a model answered nothing, the run is a failed one."""
         told, failed = self.tally.told()
         self.problems += told
+        for name, served in sorted(self.tally.served.items()):
+            model = self.plan.models[name]
+            if set(served) != {engine_of(model).served_name(model)}:
+                names = ", ".join(f"{each} ({count})" for each, count in served.most_common(5))
+                self.notes.append(f"{name}: asked for {engine_of(model).served_name(model)}, answered by {names}")
         self._failed = self._failed or failed

@@ -46,7 +46,7 @@ class RecordingServer:
 
     Attributes:
         faults: what happens to the first requests, in their order; afterwards `fault`.
-        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`.
+        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`; or what says so of a body.
         answer: the text for a request's body.
         delay_s: before each answer.
         retry_after: the header that comes with a 429.
@@ -55,7 +55,7 @@ class RecordingServer:
     """
 
     faults: list[str] = field(default_factory=list)
-    fault: str = "ok"
+    fault: str | Callable[[dict[str, Any]], str] = "ok"
     answer: Callable[[dict[str, Any]], str] = lambda body: "red"
     delay_s: float = 0.0
     retry_after: str | None = None
@@ -79,7 +79,9 @@ class RecordingServer:
         """Record a request, and say what is to happen to it."""
         with self._lock:
             self.requests.append(request)
-            return self.faults.pop(0) if self.faults else self.fault
+            if self.faults:
+                return self.faults.pop(0)
+            return self.fault if isinstance(self.fault, str) else self.fault(request.body)
 
     def __enter__(self) -> RecordingServer:
         self._thread.start()

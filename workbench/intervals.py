@@ -95,7 +95,7 @@ def wilson(share: Any, n: Any, confidence: float) -> tuple[Any, Any]:
     share, z = np.clip(share, 0.0, 1.0), _z((1 + confidence) / 2)
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return center - reach, center + reach
+    return np.maximum(center - reach, 0.0), np.minimum(center + reach, 1.0)
 
 
 def lower_bound(values: Floats, clusters: NDArray[np.int64] | None = None) -> float:

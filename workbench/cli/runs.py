@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from workbench.runner import Run
 
 
+_SHOWN_AT_ONCE = 200_000  # outcomes whose leaderboard a run shows; a larger table is read when it is asked for
+
+
 def add(commands: Commands) -> None:
     """Declare the commands."""
     run = command(commands, "run", _run, "ask every candidate every item, log to MLflow, show the leaderboard")
@@ -85,7 +88,9 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(done: Run) -> None:
     from workbench.views.tables import leaderboard_text
 
-    if done.rows:
+    if done.rows > _SHOWN_AT_ONCE:
+        print(f"{done.rows:,} outcomes: 'workbench leaderboard' reads the table, and shows the leaderboard")
+    elif done.rows:
         print(leaderboard_text(done.leaderboard))
     print(done.plan.describe())
     print(done.summary())

@@ -64,12 +64,14 @@ class _Connection(asyncio.Protocol):
         self.whole = True  # the last answer was read to its end, and another may follow
         self.open = False
         self.idle_since = 0.0
+        self.gone: Callable[[_Connection], None] = lambda connection: None
         self._parser: Any = None
         self._headers: dict[str, str] = {}
         self._head_size = 0
         self._at = 0.0
         self._until_close = False
         self._drained: Callable[[_Connection], None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
 
@@ -96,6 +98,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, failure: Exception | None) -> None:
         self.open = False
+        self.gone(self)
         if self.waiter is None or self.waiter.done():
             return
         if failure is None and self._until_close:
@@ -136,7 +139,8 @@ class _Connection(asyncio.Protocol):
             return
         self.whole = self._parser.should_keep_alive()
         self._finish()
-        if self._drained is not None:
+        if self._drained is not None and self._deadline is not None:
+            self._deadline.cancel()  # or it would end the next exchange
             drained, self._drained = self._drained, None
             drained(self)
 
@@ -149,8 +153,9 @@ class _Connection(asyncio.Protocol):
         self.transport.write(data)
 
     def drain(self, drained: Callable[[_Connection], None]) -> None:
-        """Read what stands behind the end that the reader saw, such as the last chunk's mark."""
+        """Read what stands behind the end that the reader saw, such as the last chunk's mark; for a moment."""
         self._drained = drained
+        self._deadline = asyncio.get_running_loop().call_later(_DRAIN_S, self.close)
 
     def close(self) -> None:
         self.open = False
@@ -224,7 +229,6 @@ class Wire:
             self._keep(connection)
         else:
             connection.drain(self._keep)
-            asyncio.get_running_loop().call_later(_DRAIN_S, self._give_up, connection)
 
     def _kept(self) -> _Connection | None:
         now = time.monotonic()
@@ -254,10 +258,6 @@ class Wire:
         if self._keeps:
             self._idle.append(connection)
         else:
-            self._drop(connection)
-
-    def _give_up(self, connection: _Connection) -> None:
-        if not connection.whole:
             self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
@@ -301,6 +301,7 @@ class Wire:
                 secured = await loop.start_tls(transport, connection, context, server_hostname=target.host)  # type: ignore[arg-type]
                 connection.connection_made(secured)  # type: ignore[arg-type]
         self._all.add(connection)
+        connection.gone = self._all.discard
         return connection
 
     def _context(self) -> ssl.SSLContext:

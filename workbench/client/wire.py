@@ -223,8 +223,7 @@ class Wire:
         if connection.whole or not connection.open:
             self._keep(connection)
         else:
-            connection.drain(self._keep)
-            asyncio.get_running_loop().call_later(_DRAIN_S, self._give_up, connection)
+            self._drain(connection)
 
     def _kept(self) -> _Connection | None:
         now = time.monotonic()
@@ -256,9 +255,15 @@ class Wire:
         else:
             self._drop(connection)
 
-    def _give_up(self, connection: _Connection) -> None:
-        if not connection.whole:
-            self._drop(connection)
+    def _drain(self, connection: _Connection) -> None:
+        """Keep it once all was read; not for ever, and no longer than that: it may carry the next answer by then."""
+        timer = asyncio.get_running_loop().call_later(_DRAIN_S, self._drop, connection)
+
+        def drained(connection: _Connection) -> None:
+            timer.cancel()
+            self._keep(connection)
+
+        connection.drain(drained)
 
     def _drop(self, connection: _Connection) -> None:
         self._all.discard(connection)

@@ -324,5 +324,7 @@ class _Execution:
     def _tell(self) -> None:
         """Where a model answered nothing, the run is a failed one."""
         told, failed = self.tally.told()
+        named = {name: model for name, model in self.plan.models.items() if model.engine == "openai"}
+        self.notes += self.tally.renamed({name: str(model.model) for name, model in named.items()})
         self.problems += told
         self._failed = self._failed or failed

@@ -45,6 +45,19 @@ class Tally:
             if row["sensitivity"] != "restricted" and row["error"]:
                 self._first.setdefault(model, row["error"])
 
+    def renamed(self, asked: Mapping[str, str]) -> list[str]:
+        """The models that answered under another name than they were asked for, in lines.
+
+        Args:
+            asked: the name that each model's server was asked for.
+        """
+        lines = []
+        for model, name in asked.items():
+            others = [f"{other} ({count})" for other, count in self._served[model].most_common(5) if other != name]
+            if others:
+                lines.append(f"{model}: asked for as {name}, answered by {', '.join(others)}")
+        return lines
+
     def told(self) -> tuple[list[str], bool]:
         """The problems in lines, and whether the run failed: a model answered nothing, or its engine died."""
         lines, failed = [], self.rows > 0 and self.kinds["judge"] == self.rows

@@ -1,8 +1,9 @@
-"""The flow to an endpoint: its level, its quotas, its pauses and its breaker; alone in virtual time, and in whole runs."""
+"""The flow to an endpoint: its level, its quotas, its pauses, its breaker; alone in virtual time, and in whole runs."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
@@ -112,7 +113,7 @@ def test_the_level_starts_at_the_setting_and_rises_by_one_a_round_up_to_its_ceil
 
     levels, asked = run_in_virtual_time(work)
     assert levels[0] == 2 and max(levels) == 5 and asked.most == 5
-    assert all(0 <= after - before <= 1.01 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(0 <= after - before <= 1.01 for before, after in itertools.pairwise(levels))
 
 
 def test_the_level_never_exceeds_the_setting_where_there_is_no_ceiling_above_it() -> None:
@@ -778,5 +779,5 @@ def test_a_limit_in_an_answers_headers_holds_the_next_requests_back(project: Pat
     write_models(project, far=remote(server, concurrency=1, max_concurrency=1))
     assert go().status == "complete"
     times = [request.at for request in server.requests]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert gaps[3] >= 0.99 and max(gaps[:3] + gaps[4:]) < 0.5

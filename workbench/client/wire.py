@@ -24,6 +24,7 @@ from workbench.client.address import Target
 
 _CONNECT_S = 10.0
 _HEAD_LIMIT = 128 << 10  # bytes of a response's headers
+_ENDLESS = "the answer's headers have no end"
 _PROBATION_S = 0.05  # a server that keeps connections has not closed this one by then
 _DRAIN_S = 1.0  # for what stands behind the end
 _IDLE_S = {"local": 2.0, "private": 2.0, "hosted": 15.0}  # unused that long, a connection may just be closing
@@ -68,10 +69,11 @@ class _Connection(asyncio.Protocol):
         self._parser: Any = None
         self._headers: dict[str, str] = {}
         self._head_size = 0
+        self._before_body = 0  # bytes that came while the head had no end
+        self._in_head = False
         self._at = 0.0
         self._until_close = False
         self._drained: Callable[[_Connection], None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
 
@@ -90,6 +92,10 @@ class _Connection(asyncio.Protocol):
             inner = failure.__context__
             self._fail(inner if isinstance(inner, Malformed) else Malformed("the answer is not HTTP"))
             return
+        if self._in_head:
+            self._before_body += len(data)
+            if self._before_body > _HEAD_LIMIT:
+                self._fail(Malformed(_ENDLESS))
         if self.reader is not None and self.reader.done:
             self._finish()
 
@@ -111,18 +117,21 @@ class _Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
+        if self.reader is None:  # an answer that nobody asked for
+            self.close()
         self._headers, self._head_size, self._until_close = {}, 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
         if self._head_size > _HEAD_LIMIT:
-            raise Malformed("the answer's headers have no end")
+            raise Malformed(_ENDLESS)
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200 or self.reader is None:
             return
+        self._in_head = False
         self._until_close = "content-length" not in self._headers and "transfer-encoding" not in self._headers
         if self._headers.get("content-encoding", "identity") not in ("identity", ""):
             raise Malformed("the answer is compressed, which was not asked for")
@@ -130,7 +139,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         if self.reader is None:
-            self.close()  # it had said that it was done
+            if piece.strip():
+                self.close()  # it had said that it was done
         elif not self.reader.done:
             self.reader.data(piece, self._at)
 
@@ -139,8 +149,7 @@ class _Connection(asyncio.Protocol):
             return
         self.whole = self._parser.should_keep_alive()
         self._finish()
-        if self._drained is not None and self._deadline is not None:
-            self._deadline.cancel()  # or it would end the next exchange
+        if self._drained is not None:
             drained, self._drained = self._drained, None
             drained(self)
 
@@ -148,14 +157,14 @@ class _Connection(asyncio.Protocol):
 
     def send(self, data: bytes, reader: Reader, waiter: asyncio.Future[None]) -> None:
         self.reader, self.waiter, self.whole, self._drained = reader, waiter, False, None
+        self._in_head, self._before_body, self._until_close = True, 0, False
         self._parser = httptools.HttpResponseParser(self)
         assert self.transport is not None
         self.transport.write(data)
 
     def drain(self, drained: Callable[[_Connection], None]) -> None:
-        """Read what stands behind the end that the reader saw, such as the last chunk's mark; for a moment."""
+        """Read what stands behind the end that the reader saw, such as the last chunk's mark."""
         self._drained = drained
-        self._deadline = asyncio.get_running_loop().call_later(_DRAIN_S, self.close)
 
     def close(self) -> None:
         self.open = False
@@ -228,7 +237,7 @@ class Wire:
         if connection.whole or not connection.open:
             self._keep(connection)
         else:
-            connection.drain(self._keep)
+            self._drain(connection)
 
     def _kept(self) -> _Connection | None:
         now = time.monotonic()
@@ -259,6 +268,16 @@ class Wire:
             self._idle.append(connection)
         else:
             self._drop(connection)
+
+    def _drain(self, connection: _Connection) -> None:
+        """Keep it once all was read; not for ever, and no longer than that: it may carry the next answer by then."""
+        timer = asyncio.get_running_loop().call_later(_DRAIN_S, self._drop, connection)
+
+        def drained(connection: _Connection) -> None:
+            timer.cancel()
+            self._keep(connection)
+
+        connection.drain(drained)
 
     def _drop(self, connection: _Connection) -> None:
         self._all.discard(connection)

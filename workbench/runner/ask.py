@@ -237,7 +237,7 @@ class _Sender:
 
 def _backoff(tries: int, retry_after_s: float | None) -> float:
     """Exponential with jitter; what the server asks for goes before, and is kept by the endpoint's flow."""
-    if retry_after_s is not None:
+    if retry_after_s:  # to wait no time, as some say, would be to hammer
         return float(min(retry_after_s, _MAX_BACKOFF_S))
     return float(min(_BACKOFF_S * 2 ** (tries - 1), _MAX_BACKOFF_S) * random.uniform(0.5, 1.5))
 

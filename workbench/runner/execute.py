@@ -38,7 +38,6 @@ from workbench.runner.problems import Tally
 from workbench.runner.progress import Progress
 from workbench.runner.question import Question
 from workbench.runner.result import EngineUse, Run, Status
-from workbench.servers import engine_of
 
 
 def run(
@@ -325,10 +324,7 @@ class _Execution:
     def _tell(self) -> None:
         """Where a model answered nothing, the run is a failed one."""
         told, failed = self.tally.told()
+        named = {name: model for name, model in self.plan.models.items() if model.engine == "openai"}
+        self.notes += self.tally.renamed({name: str(model.model) for name, model in named.items()})
         self.problems += told
-        for name, served in sorted(self.tally.served.items()):
-            model = self.plan.models[name]
-            if set(served) != {engine_of(model).served_name(model)}:
-                names = ", ".join(f"{each} ({count})" for each, count in served.most_common(5))
-                self.notes.append(f"{name}: asked for {engine_of(model).served_name(model)}, answered by {names}")
         self._failed = self._failed or failed

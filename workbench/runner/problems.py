@@ -21,7 +21,6 @@ class Tally:
     Attributes:
         rows: outcomes so far.
         kinds: errors by class, over all models.
-        served: the names under which servers answered, by model.
     """
 
     def __init__(self) -> None:
@@ -31,14 +30,14 @@ class Tally:
         self._by_model: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._first: dict[str, str] = {}  # error texts of items that are not restricted
         self._items: defaultdict[str, list[str]] = defaultdict(list)  # of errors, the first ones
-        self.served: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._served: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take in an outcome."""
         self.rows += 1
         kind, model = row["error_class"], row["model"]
         if row["served_model"]:
-            self.served[model][row["served_model"]] += 1
+            self._served[model][row["served_model"]] += 1
         if kind is not None:
             self.kinds[kind] += 1
         if kind in _NO_FAILURES:
@@ -50,6 +49,19 @@ class Tally:
                 self._items[model].append(f"{row['task']}/{row['item_id']}")
             if row["sensitivity"] != "restricted" and row["error"]:
                 self._first.setdefault(model, row["error"])
+
+    def renamed(self, asked: Mapping[str, str]) -> list[str]:
+        """The models that answered under another name than they were asked for, in lines.
+
+        Args:
+            asked: the name that each model's server was asked for.
+        """
+        lines = []
+        for model, name in asked.items():
+            others = [f"{other} ({count})" for other, count in self._served[model].most_common(5) if other != name]
+            if others:
+                lines.append(f"{model}: asked for as {name}, answered by {', '.join(others)}")
+        return lines
 
     def told(self) -> tuple[list[str], bool]:
         """The problems in lines, and whether the run failed: a model answered nothing, or its engine died."""

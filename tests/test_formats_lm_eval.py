@@ -395,7 +395,7 @@ def test_examples_come_from_the_training_split(project: Path) -> None:
     assert "draws some" not in told(done)
 
 
-def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
+def test_examples_show_what_the_metric_compares(project: Path) -> None:
     rows = [{"question": "1+1?", "answer": "One and one.\n#### 2"}]
     write(project, "train.jsonl", [{"question": "2+2?", "answer": "Two and two.\n#### 4"}])
     files = {"test": "test.jsonl", "train": "train.jsonl"}
@@ -406,11 +406,10 @@ def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
         metric_list=[metric], filter_list=[{"name": "get", "filter": [step]}], fewshot_config={"sampler": "first_n"},
     )  # fmt: skip
     done, evalset = imported(path)
-    assert asked(evalset)[1] == "Two and two.\n#### 4"
-    assert evalset.items[0].expectations == {"answer": "2"}
-    assert evalset.train[0].expectations == {"shown": "Two and two.\n#### 4"}
+    assert asked(evalset)[1] == "4"
+    assert evalset.items[0].expectations == {"answer": "2"} and evalset.train[0].expectations == {"answer": "4"}
     assert score(evalset, "It is\n#### 2") == 1 and score(evalset, "2") == 0
-    assert "examples show their targets as they are written" in told(done) and done.losses == []
+    assert lost(done) == "train.jsonl:1: an example shows what the metric compares, not the whole of its target"
     round_trip(evalset)
 
 

@@ -1,0 +1,375 @@
+"""OpenAI evals: samples (JSONL with `input` and `ideal`), and the registry's YAML that says how they are scored.
+
+import_evalset("registry/evals/finance.yaml", "evalsets/finance")       # the samples are found from there
+export_evalset(evalset, "openai_evals", "out/finance.jsonl")            # writes finance.yaml beside it
+
+Match, Includes, FuzzyMatch and JsonMatch become scorers of ours; what a model or other code grades is a loss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from workbench.errors import InputError
+from workbench.evalset.spec import Generation
+from workbench.files import read_yaml, write_atomic
+from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.shared.answers import Form, object_form
+from workbench.formats.shared.cells import is_empty
+from workbench.formats.shared.export import chosen_variant, main_scorer, one_or_all, target_of, write_objects
+from workbench.formats.shared.files import head, is_inside
+from workbench.formats.shared.kinds import nearest
+from workbench.formats.shared.ledger import Ledger, Unusable
+from workbench.formats.shared.metadata import item_fields, metadata_of
+from workbench.formats.shared.rows import Rows, first_row, json_lines
+from workbench.formats.shared.turns import read_turns
+from workbench.formats.shared.values import Values
+from workbench.prompts import render
+from workbench.scorers import FieldScorer
+
+if TYPE_CHECKING:
+    from workbench.evalset import EvalSet
+
+_OURS = "workbench"  # the key of a sample with what only we know of it
+_FILES_AT_MOST = 2000
+_HEAD = 65536
+_CLASS = re.compile(r"^\s*class:\s*[\"']?evals\.", re.MULTILINE)
+_MATCH, _INCLUDES, _FUZZY, _JSON = (
+    f"evals.elsuite.basic.{name}"
+    for name in ("match:Match", "includes:Includes", "fuzzy_match:FuzzyMatch", "json_match:JsonMatch")
+)
+_SCORERS: dict[str, dict[str, Any]] = {
+    _MATCH: {"type": "exact", "match": "begins"},
+    _INCLUDES: {"type": "contains", "want": "any", "ignore": []},
+    _FUZZY: {"type": "exact", "ignore": ["case", "punctuation", "articles"]},
+}
+_NOTES = {
+    _MATCH: "Match: an answer is right where it begins with an ideal, case included; unlike theirs, white space makes "
+    "no difference",
+    _INCLUDES: "Includes: an answer is right where it contains an ideal (contains, any); unlike theirs, white space "
+    "makes no difference",
+    _FUZZY: "FuzzyMatch: an answer is right where it is equal to an ideal but for case, punctuation and articles. "
+    "Theirs is laxer: there it is enough that one contains the other. Where answers are sentences, take "
+    "--scorer contains",
+    _JSON: "JsonMatch: a JSON answer is right where every field is equal; the schema is made from the ideals. "
+    "Unlike theirs, case and spaces make no difference, and null is equal to null",
+}
+
+
+class OpenAIEvals(Format):
+    """Samples of OpenAI's evals."""
+
+    name = "openai_evals"
+    about = "OpenAI evals: samples as JSONL, or the registry's YAML that names them"
+    written = ("samples are", ".jsonl", ".yaml", ".yml")  # both are written, one beside the other
+    keeps = frozenset({"variants", "scorers", "output", "generation"})
+
+    def sniff(self, source: Path) -> float:
+        if not source.is_file():
+            return 0.0
+        if source.suffix in (".yaml", ".yml"):
+            return 0.95 if _is_registry(source) else 0.0
+        row = first_row(source) if source.suffix.lower() in (".jsonl", ".json", ".ndjson") else None
+        return 0.9 if row and {"input", "ideal"} <= set(row) else 0.0
+
+    def read(self, source: Path, options: Options, sink: Sink) -> Found:
+        found = Found()
+        if source.suffix in (".yaml", ".yml"):
+            chosen, samples = _of_registry(source, found)
+            return _Samples(samples, chosen, found).read(sink)
+        return _Samples(source, _of_samples(source, found), found).read(sink)
+
+    def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+        _write(evalset, target, ledger)
+
+
+FORMATS.add("openai_evals", OpenAIEvals())
+
+
+@dataclass
+class _Eval:
+    """An eval of the registry."""
+
+    name: str
+    cls: str = _MATCH
+    args: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def _is_registry(path: Path) -> bool:
+    """Whether a YAML file names a class of evals."""
+    return _CLASS.search(head(path, _HEAD)) is not None
+
+
+def _of_registry(registry: Path, found: Found) -> tuple[_Eval, Path]:
+    """The eval that a registry file is about, and its samples."""
+    evals = _evals(registry, found.ledger)
+    chosen = next((each for each in evals if isinstance(each.args.get("samples_jsonl"), str)), None)
+    if chosen is None:
+        raise InputError(f"{where(registry)}: no eval names a file of samples (args: samples_jsonl).")
+    for other in evals:
+        if other is not chosen:
+            found.ledger.add(other.place, f"eval '{other.name[:60]}' is another one; import it by its samples")
+    path = _samples_of(registry, chosen)
+    if path is None:
+        raise InputError(
+            f"{chosen.place}: there is no file '{chosen.args['samples_jsonl'][:100]}' in this folder, or in data/ "
+            "beside it. Only files of the same registry are read; name the JSONL itself."
+        )
+    found.notes.append(f"eval '{chosen.name}' with the samples {where(path)}")
+    return chosen, path
+
+
+def _of_samples(samples: Path, found: Found) -> _Eval | None:
+    """The eval whose samples these are, out of a registry file that lies where it belongs."""
+    folders = [samples.parent, *(folder.parent / "evals" for folder in samples.parents if folder.name == "data")]
+    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())[:_FILES_AT_MOST]]
+    for path in files:
+        named = path.suffix in (".yaml", ".yml") and path.is_file() and samples.name in head(path, _HEAD)
+        if not named or not _is_registry(path):
+            continue
+        for each in _evals(path, ledger := Ledger()):
+            mine = _samples_of(path, each)
+            if mine is not None and mine.resolve() == samples.resolve():
+                found.ledger = ledger
+                found.notes.append(f"eval '{each.name}' of {where(path)}")
+                return each
+    found.notes.append("no registry file says how the samples are scored: taken as Match, the usual one")
+    return None
+
+
+def _evals(registry: Path, ledger: Ledger) -> list[_Eval]:
+    """The evals of a registry file, those with a short name first."""
+    document = read_yaml(registry)
+    evals: list[_Eval] = []
+    aliases: dict[str, dict[str, Any]] = {}
+    for name, entry in document.data.items():
+        place = where(registry, document.line((name,)))
+        if not isinstance(entry, dict):
+            raise InputError(f"{place}: '{name[:60]}' must be a mapping with 'class' and 'args', or with 'id'.")
+        about = {key: value for key, value in entry.items() if key not in ("class", "args", "id")}
+        if "class" in entry:
+            args = entry.get("args") or {}
+            if not isinstance(args, dict):
+                raise InputError(f"{place}: field '{name[:60]}.args': must be a mapping.")
+            evals.append(_Eval(name, str(entry["class"]), dict(args), place, about))
+        elif "id" in entry:
+            aliases[str(entry["id"])] = about
+        else:
+            ledger.add(place, f"'{name[:60]}' is no eval: it has no class")
+    for each in evals:
+        each.about |= aliases.get(each.name, {})
+    return sorted(evals, key=lambda each: each.name not in aliases)
+
+
+def _samples_of(registry: Path, chosen: _Eval) -> Path | None:
+    """The file of samples that an eval names, inside of the registry's own tree."""
+    name = str(chosen.args.get("samples_jsonl", "")).replace("\0", "")
+    tree = registry.parent.parent if registry.parent.name == "evals" else registry.parent
+    paths = [folder / name for folder in (tree / "data", registry.parent, registry.parent / "data")]
+    return next((path for path in paths if name and is_inside(path, tree) and path.is_file()), None)
+
+
+class _Samples:
+    """Reads samples in two passes: what they hold, and then the items."""
+
+    def __init__(self, source: Path, chosen: _Eval | None, found: Found) -> None:
+        self._rows = Rows(source, lambda: json_lines(source))
+        self._found, self._eval = found, chosen or _Eval("")
+        self._class = self._eval.cls if self._eval.cls in _NOTES else _MATCH
+        self._prompts = True  # every input is one turn of the user
+        self._form: Form | None = None  # of JSON answers
+
+    def read(self, sink: Sink) -> Found:
+        count, answers = 0, Values()
+        for line, sample in self._rows:
+            count += 1
+            try:
+                turns, _ = _turns(sample)
+                self._prompts &= len(turns) == 1
+            except Unusable:
+                continue
+            for ideal in _ideals(sample) if self._class == _JSON else ():
+                answers.observe(_parsed(ideal), line)
+        if not count:
+            raise InputError(f"{where(self._rows.source)}: holds no samples.")
+        if self._class == _JSON:
+            self._form = self._json_form(answers)
+        for line, sample in self._rows:
+            try:
+                sink(self._item(self._rows.place(line), sample))
+            except Unusable as failure:
+                self._found.ledger.tally(self._rows.place(line), f"{failure}; the sample is left out")
+        self._describe()
+        return self._found
+
+    def _json_form(self, answers: Values) -> Form:
+        if not answers.fields:
+            raise InputError(f"{where(self._rows.source)}: no 'ideal' is a JSON object, which JsonMatch needs here.")
+        form = object_form(answers.fields, lambda raw: raw)
+        form.scorer["fields"] = {name: _strict(spec) for name, spec in form.scorer["fields"].items()}
+        form.accept = 1
+        return form
+
+    def _item(self, place: str, sample: dict[str, Any]) -> dict[str, Any]:
+        turns, changes = _turns(sample)
+        ideals, ledger = _ideals(sample), self._found.ledger
+        objects = [value for value in map(_parsed, ideals) if isinstance(value, dict)]
+        if not (ideals if self._form is None else objects):
+            raise Unusable("no ideal answer")
+        if self._form is not None:
+            expectations = self._form.expectations(objects[0])
+            for _ in ideals[1:]:
+                ledger.tally(place, "a further ideal: of several only the first JSON object is right")
+        else:
+            texts = [ideal if isinstance(ideal, str) else json.dumps(ideal, ensure_ascii=False) for ideal in ideals]
+            expectations = {"answer": one_or_all(texts)}
+        ours = sample.get(_OURS)
+        fields = item_fields(ours if isinstance(ours, dict) else {}, place, ledger)
+        unused = [f"key '{key[:60]}' is not used" for key in sample if key not in ("input", "ideal", _OURS)]
+        for change in (*changes, *unused):
+            ledger.tally(place, change)
+        inputs = {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns}
+        return {"inputs": inputs, "expectations": expectations, **fields}
+
+    def _describe(self) -> None:
+        """Prompt, output, scorer; what of the registry's entry is not used."""
+        spec, args, cls = self._found.spec, self._eval.args, self._eval.cls
+        message = {"role": "user", "content": "{{ inputs.prompt }}"} if self._prompts else {"turns": "messages"}
+        spec["variants"] = {"default": {"messages": [message]}}
+        used = {"samples_jsonl"}
+        if self._form is not None:
+            spec |= self._form.spec
+            self._found.schema = self._form.schema
+        else:
+            scorer = dict(_SCORERS[self._class])
+            if self._class == _INCLUDES:
+                used.add("ignore_case")
+                scorer["ignore"] = ["case"] if args.get("ignore_case") is True else []
+            spec |= {"output": {"text": True}, "scorers": [scorer], "accept": {"min_score": 1}}
+        self._found.notes.append(_NOTES[self._class])
+        lost = []
+        if self._class != cls:
+            graded = "a model grades it" if "modelgraded" in cls else "its own code grades it"
+            lost.append(f"class '{cls[:100]}': {graded}, which no scorer here does; Match stands in")
+        limit = args.get("max_tokens")
+        if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool):
+            spec["generation"] = {"max_tokens": limit}
+            used.add("max_tokens")
+        lost += [f"args.{str(key)[:60]} is not used" for key in args if key not in used]
+        about = dict(self._eval.about)
+        if isinstance(about.get("description"), str) and about["description"].strip():
+            spec["description"] = about.pop("description").strip()
+        if about.get("metrics") == ["accuracy"]:
+            del about["metrics"]  # that is what an accepted answer is
+        lost += [f"key '{str(key)[:60]}' is not used" for key in about]
+        for what in lost:
+            self._found.ledger.add(self._eval.place, what)
+
+
+def _turns(sample: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
+    """An input as chat turns: a text is one of the user's."""
+    given = sample.get("input")
+    return read_turns([{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given)
+
+
+def _ideals(sample: dict[str, Any]) -> list[Any]:
+    ideal = sample.get("ideal")
+    return [value for value in (ideal if isinstance(ideal, list) else [ideal]) if not is_empty(value)]
+
+
+def _parsed(ideal: Any) -> Any:
+    if not isinstance(ideal, str):
+        return ideal
+    try:
+        return json.loads(ideal)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _strict(spec: Any) -> Any:
+    """A field's type under JsonMatch, where two spellings of a date are not equal."""
+    if isinstance(spec, dict):
+        inner = {"of": _strict(spec["of"])} if spec["type"] == "list" else {}
+        fields = {name: _strict(each) for name, each in spec.get("fields", {}).items()}
+        return {**spec, **inner, **({"fields": fields} if fields else {})}
+    return spec if spec in ("number", "boolean") else "text"
+
+
+def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+    """Write samples, and a registry file of the same name beside them."""
+    samples, name, spec = target.with_suffix(".jsonl"), evalset.name, evalset.spec
+    cls, args = _class_of(evalset, ledger)
+    place, limit = where(evalset.path / "evalset.yaml"), spec.generation.max_tokens
+    if limit != Generation().max_tokens:
+        args["max_tokens"] = limit
+    if spec.generation != Generation(max_tokens=limit):
+        ledger.add(place, "generation: but for max_tokens set it with the model there")
+    entries = {
+        name: {"id": f"{name}.test.v0", "description": spec.description, "metrics": ["accuracy"]},
+        f"{name}.test.v0": {"class": cls, "args": {"samples_jsonl": samples.name, **args}},
+    }
+    variant = chosen_variant(evalset, ledger)
+    messages = spec.variants[variant].messages
+    if len(messages) > 1 or getattr(messages[0], "content", "{{ inputs.prompt }}") != "{{ inputs.prompt }}":
+        what = f"variant '{variant}': its template is not written, only what it makes of each item's inputs"
+        ledger.add(place, what)
+    if spec.output.labels:
+        ledger.add(place, "the output format (labels) is not written")
+    _note_expectations(evalset, ledger)
+    items = where(evalset.path / "items.jsonl")
+    rows = (
+        {
+            "input": render(evalset, variant, item).messages,
+            "ideal": one_or_all(target_of(evalset, item, ledger)[0]),
+            _OURS: metadata_of(item, items, ledger),
+        }
+        for item in evalset.items
+    )
+    write_objects(samples, rows)
+    write_atomic(target.with_suffix(".yaml"), yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
+
+
+def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
+    """The class that comes nearest to an eval set's scorers, and its arguments; what it scores otherwise is a loss."""
+    place, main = where(evalset.path / "evalset.yaml"), main_scorer(evalset)
+    for other in evalset.scorers:
+        if other is not main:
+            ledger.add(place, f"scorer '{other.name or other.type}' is not written: an eval has one")
+    args: dict[str, Any] = {}
+    cls, more = nearest(main, _SCORERS)
+    differs = "it ignores more" if more else ""
+    if evalset.output_schema is not None:
+        fields = evalset.spec.scorers[0].get("fields", {})
+        alike = main.type == "json_fields" and all(spec == _strict(spec) for spec in fields.values())
+        cls, differs = _JSON, "" if alike else "every value must be equal"
+    elif main.type == "contains":
+        args = {"ignore_case": True} if more == {"case"} or cls is None else {}
+        differs = "" if cls and more <= {"case"} else "one phrase is enough, as it is written"
+        cls = _INCLUDES
+    elif cls is None or (cls == _FUZZY and not getattr(main, "ignore", ())):
+        cls, differs = _MATCH, "an answer must begin with what is expected"
+    if differs:
+        ledger.add(place, f"scorer '{main.type}' becomes {cls.rpartition(':')[2]}: {differs}")
+    return cls, args
+
+
+def _note_expectations(evalset: EvalSet, ledger: Ledger) -> None:
+    """Write down the expectations that samples have no place for."""
+    items, main = where(evalset.path / "items.jsonl"), main_scorer(evalset)
+    if evalset.output_schema is not None:
+        several = sum(isinstance(value, list) for item in evalset.items for value in item.expectations.values())
+        if several:
+            what = f"of {several} lists of accepted values only the first is written, where the field has no list"
+            ledger.add(items, what)
+    elif isinstance(main, FieldScorer):
+        others = sum(len(item.expectations.keys() - {main.expected_key}) for item in evalset.items)
+        if others:
+            ledger.add(items, f"{others} expectations besides '{main.expected_key}' are not written")

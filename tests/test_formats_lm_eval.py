@@ -153,14 +153,13 @@ def test_targets_of_choices(project: Path, target: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     "given", [["negative", " positive"], {"0": "negative", "1": "positive"}, "{{['negative', 'positive']}}"]
 )
-def test_choices_that_the_task_itself_says_are_labels(project: Path, given: Any) -> None:
+def test_choices_that_the_task_itself_says_get_letters_too(project: Path, given: Any) -> None:
     rows = [{"text": "bad", "gold": 0}, {"text": "good", "gold": "positive"}]
     path = choices(project, rows, doc_to_text="{{text}}", doc_to_choice=given, doc_to_target="{{gold}}")
-    done, evalset = imported(path)
-    assert evalset.spec.output.labels == ["negative", "positive"]
-    assert [i.expectations["label"] for i in evalset.items] == ["negative", "positive"]
-    assert asked(evalset) == ["bad\n\nAnswer with one of: negative, positive."]
-    assert "the task's choices are the labels" in told(done)
+    _, evalset = imported(path)
+    assert evalset.spec.output.labels == ["A", "B"]
+    assert [i.expectations["label"] for i in evalset.items] == ["A", "B"]
+    assert asked(evalset)[0].split() == "bad A) negative B) positive Answer with the letter only.".split()
     round_trip(evalset)
 
 

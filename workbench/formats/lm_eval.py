@@ -9,25 +9,35 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.evalset import Message
 from workbench.files import write_atomic
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.cells import csv_rows
-from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, one_of, position_of
+from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, position_of
 from workbench.formats.shared.export import chosen_variant, one_or_all, target_of, write_objects
-from workbench.formats.shared.files import FILES_AT_MOST, folder_inside, head, inside, is_inside
+from workbench.formats.shared.files import head
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import RESERVED, item_fields, metadata_of, scalar_text
-from workbench.formats.shared.rows import Row, Rows, open_rows
-from workbench.formats.shared.splits import DATA, UNNAMED, by_split
-from workbench.formats.shared.structured import Function, dump_yaml, read_structured
+from workbench.formats.shared.metrics import (
+    generation_of,
+    metrics_of,
+    named,
+    read_filters,
+    read_generation,
+    read_metrics,
+    scorers_of,
+    without,
+)
+from workbench.formats.shared.rows import Row
+from workbench.formats.shared.splits import DATA
+from workbench.formats.shared.structured import Function, dump_yaml
+from workbench.formats.shared.tasks import Task
 from workbench.formats.shared.templates import (
-    bare_names,
     is_template,
     over_bare_names,
     over_inputs,
@@ -35,8 +45,6 @@ from workbench.formats.shared.templates import (
     rendered,
 )
 from workbench.prompts import render
-from workbench.scorers import Scorer
-from workbench.scorers.regexes import PATTERN_TIMEOUT_S, checked_pattern, compiled
 from workbench.scorers.values import number
 
 if TYPE_CHECKING:
@@ -53,27 +61,11 @@ _MARKS = re.compile(
     r"^(task|group|include|dataset_path|dataset_kwargs|doc_to_text|doc_to_target|doc_to_choice|output_type|metric_list)\s*:",
     re.MULTILINE,
 )
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
-_INCLUDED_AT_MOST = 20
-_LABELS_AT_MOST = 100
 _LONGEST_LIST = 100_000  # characters
-_ROUGE = {"rouge": "rougeL", "rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rougeL", "rougeLsum": "rougeLsum"}
-_METRIC_KEYS = {"metric", "aggregation", "higher_is_better", "hf_evaluate"}
-_EXACT_KEYS = {"ignore_case", "ignore_punctuation", "regexes_to_ignore"}
-_NUMBERS = [",", r"\$"]  # what exact_match ignores where references are numbers
-_WHY_NOT = {
-    **dict.fromkeys(("f1", "mcc", "brier_score", "matthews_corrcoef"), "a figure of the set"),
-    **dict.fromkeys(("acc_norm", "acc_mutual_info", "acc_bytes", "bits_per_byte"), "it needs likelihoods"),
-    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity"), "it needs likelihoods"),
-}
-_SETTINGS: dict[str, tuple[str, type, float, float]] = {
-    **dict.fromkeys(("max_gen_toks", "max_new_tokens", "max_tokens"), ("max_tokens", int, 1, 10**9)),
-    **{"temperature": ("temperature", float, 0, 2), "top_p": ("top_p", float, 1e-9, 1)},
-}
+_NO_METRIC = "no metric is named: exact_match"
+_NO_UNTIL = "no 'until': the harness would end an answer at a blank line; here only its length ends it"
+_AS_NUMBERS = "exact_match ignores patterns, and all references are numbers: they are compared as numbers"
+_FIRST = "the first makes the score, the others are further figures"
 
 
 class LmEval(Format):
@@ -92,7 +84,7 @@ class LmEval(Format):
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         if source.is_dir():
             raise InputError(f"{where(source)}: a folder. Name the task's YAML file.")
-        return _Reader(_Task(source), options).read(sink)
+        return _Reader(Task(source, Found()), options).read(sink)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         if any(_OWN in item.inputs for item in (*evalset.items, *evalset.train)):
@@ -105,310 +97,21 @@ class LmEval(Format):
 FORMATS.add("lm_eval", LmEval())
 
 
-class _Task:
-    """A task's settings and its data.
-
-    Attributes:
-        root: the folder that nothing is read outside of.
-        config: its settings, with those of the files that it includes.
-        used: the settings that something reads.
-    """
-
-    def __init__(self, source: Path) -> None:
-        self.source, self.root, self.used = source, source.parent, set(_USED)
-        self._places: dict[str, str] = {}
-        self.config = self._load(source, 0)
-        if isinstance(self.config.get("task"), list) or ("group" in self.config and "dataset_path" not in self.config):
-            raise self._error("task", "a group of tasks. Import each of its tasks by itself.")
-        self.files = self._split_files()
-
-    def place(self, key: str) -> str:
-        """Where a setting stands."""
-        return self._places.get(key, where(self.source))
-
-    def _error(self, key: str, problem: str) -> InputError:
-        return InputError(f"{self.place(key)}: {problem}")
-
-    def _load(self, path: Path, depth: int) -> dict[str, Any]:
-        document = read_structured(path, python=True)
-        if not isinstance(document.data, dict):
-            raise InputError(f"{where(path, 1)}: must be a mapping of a task's settings.")
-        own = {str(key): value for key, value in document.data.items()}
-        places = {key: where(path, document.line((key,))) for key in own}
-        found: dict[str, Any] = {}
-        names = own.pop("include", None) or []
-        for name in names if isinstance(names, list) else [names]:
-            files = inside(self.root, str(name), path.parent)
-            if not files or depth >= _INCLUDED_AT_MOST:
-                missing = f"includes '{str(name)[:60]}', which is not in the folder. Copy it there."
-                raise InputError(f"{places['include']}: {'files include each other. Mend them.' if files else missing}")
-            found |= self._load(files[0], depth + 1)
-        self._places |= places
-        return found | own
-
-    def _split_files(self) -> dict[str, list[Path]]:
-        path, name = self.config.get("dataset_path"), self.config.get("dataset_name")
-        if not isinstance(path, str) or isinstance(path, Function):
-            raise self._error("dataset_path", "there is no dataset_path. Name json, csv, parquet or a folder.")
-        if path in ("json", "csv", "parquet"):
-            return self._named_files()
-        folder = folder_inside(self.root, path)
-        if folder is None:
-            raise self._error(
-                "dataset_path",
-                f"'{path[:60]}' is no folder here, and nothing is fetched. Save the data beside the task: "
-                "dataset_path: json, dataset_kwargs: {data_files: {test: FILE}}.",
-            )
-        inner = folder_inside(folder, name) if isinstance(name, str) else None
-        self.used |= {"dataset_name"} if inner else set()
-        return self._files_of(inner or folder)
-
-    def _named_files(self) -> dict[str, list[Path]]:
-        kwargs = self.config.get("dataset_kwargs")
-        given = kwargs.get("data_files") if isinstance(kwargs, dict) else None
-        found: dict[str, list[Path]] = {}
-        for split, names in (given if isinstance(given, dict) else {"train": given}).items():
-            for name in names if isinstance(names, list) else [names]:
-                files = inside(self.root, name) if isinstance(name, str) else []
-                if not files:
-                    what = f"'{str(name)[:60]}' is no data file inside the task's folder. Put it there;"
-                    raise self._error("dataset_kwargs", f"{what} nothing is fetched.")
-                found.setdefault(str(split), []).extend(files)
-        return found
-
-    def _files_of(self, folder: Path) -> dict[str, list[Path]]:
-        """A data folder's files by split, as their names say; all are `train` where none does."""
-        paths = [path for path in sorted(folder.rglob("*"))[:FILES_AT_MOST] if path.suffix.lower() in DATA]
-        files = [path for path in paths if path.is_file() and is_inside(path, self.root)]
-        if not files:
-            raise InputError(f"{where(folder)}: has no data (JSONL, JSON, CSV, Parquet).")
-        found: dict[str, list[Path]] = {}
-        for name, known in by_split(folder, files).items():
-            if name != UNNAMED:
-                found.setdefault(_SPLITS.get(name, name), []).extend(known)
-        return found or {"train": files}
-
-    def docs(self, split: str, found: Found) -> Iterator[tuple[str, Row]]:
-        """A split's rows with their places."""
-        name = split.partition("[")[0]
-        if name not in self.files:
-            what = f"there is no data for split '{split[:60]}'. There are: {', '.join(self.files)}."
-            raise InputError(f"{where(self.source)}: {what}")
-        for path in self.files[name]:
-            rows = _csv(path) if path.suffix.lower() in (".csv", ".tsv") else open_rows(path, found)
-            for line, row in rows.read(found.ledger):
-                yield rows.place(line), row
-
-    @property
-    def untyped(self) -> bool:
-        """Whether the data are CSV: numbers are texts here, and numbers for the harness."""
-        return any(path.suffix.lower() in (".csv", ".tsv") for files in self.files.values() for path in files)
-
-
-def _csv(path: Path) -> Rows:
-    return Rows(path, lambda: csv_rows(path), text_only=True)  # to the harness the first line is always a header
-
-
-# Metrics and filters
-
-
-class _Part(NamedTuple):
-    """A metric, or a filter: what a scorer takes of it."""
-
-    name: str
-    scorer: dict[str, Any]
-    ignore: set[str]
-    patterns: list[str]
-
-
-class _Scoring:
-    """A task's metrics and filters as scorers, and its generation settings; what has no scorer is a loss."""
-
-    def __init__(self, task: _Task, found: Found) -> None:
-        self.chooses = task.config.get("output_type") == "multiple_choice"
-        self.numeric = False  # all references are numbers
-        self._task, self._ledger = task, found.ledger
-        self._filters = [each for each in map(self._filter, self._entries("filter_list")) if each]
-        entries = self._entries("metric_list")
-        self._metrics = [each for each in map(self._metric, entries) if each]
-        if not self._metrics and not self.chooses:
-            lost = "none of its metrics has a scorer here: exact_match stands for them"
-            found.notes.append(lost if entries else "no metric is named: exact_match")
-        self._metrics = self._metrics or [_Part("exact_match", {"type": "exact"}, set(), [])]
-        self.patterns = self._metrics[0].patterns
-
-    def _entries(self, key: str) -> list[Any]:
-        given = self._task.config.get(key) or []
-        return given if isinstance(given, list) else [given]
-
-    def lose(self, key: str, what: str) -> None:
-        """Write down what of a setting is lost."""
-        self._ledger.add(self._task.place(key), what)
-
-    def _metric(self, entry: Any) -> _Part | None:
-        name = entry.get("metric") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or isinstance(name, Function):
-            self.lose("metric_list", f"metric {_named(name)} is left out")
-            return None
-        about = f"of metric '{name[:60]}'"
-        for key, value in entry.items():
-            if key not in _METRIC_KEYS | (_EXACT_KEYS if name == "exact_match" else set()):
-                self.lose("metric_list", f"'{str(key)[:60]}' {about}")
-            elif key == "aggregation" and value not in (None, "mean", "nanmean"):
-                self.lose("metric_list", f"aggregation {_named(value)} {about}: here it is the mean")
-            elif key == "higher_is_better" and value is False:
-                self.lose("metric_list", f"higher_is_better: false {about}: here more is better")
-        if self.chooses and name in ("acc", "exact_match"):
-            return None
-        if not self.chooses and name in _ROUGE:
-            return _Part(name, {"type": "rouge", "metric": _ROUGE[name]}, set(), [])
-        if name != "exact_match":
-            why = _WHY_NOT.get(name, "no scorer does this")
-            self.lose("metric_list", f"metric '{name[:60]}' is left out: {why}")
-            return None
-        ignore = {key.removeprefix("ignore_") for key in ("ignore_case", "ignore_punctuation") if entry.get(key)}
-        patterns = []
-        given = entry.get("regexes_to_ignore") or []
-        for pattern in given if isinstance(given, list) else [given]:
-            try:
-                patterns.append(checked_pattern(str(pattern)))
-            except ValueError:
-                self.lose("metric_list", "a pattern of regexes_to_ignore of a dialect that is not read here")
-        return _Part(name, {"type": "exact"}, ignore, patterns)
-
-    def _filter(self, entry: Any) -> _Part | None:
-        if not isinstance(entry, dict) or not isinstance(entry.get("filter"), list):
-            self.lose("filter_list", "an entry of filter_list that has no list 'filter'")
-            return None
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(entry.get("name") or "filter"))[:40]
-        part = _Part(name, {}, set(), [])
-        for key in entry:
-            if key not in ("name", "filter"):
-                self.lose("filter_list", f"'{str(key)[:60]}' of filter '{name}'")
-        for step in entry["filter"]:
-            try:
-                _add_step(part, step)
-            except Unusable as why:
-                kind = step.get("function") if isinstance(step, dict) else step
-                self.lose("filter_list", f"filter {_named(kind)} of '{name}' is left out: {why}")
-        return part
-
-    def reference(self, text: str) -> str:
-        """A reference without what the metric ignores.
-
-        Raises:
-            Unusable: a pattern takes too long, or nothing is left.
-        """
-        try:
-            for pattern in self.patterns:
-                text = compiled(pattern).sub("", text, timeout=PATTERN_TIMEOUT_S)
-        except TimeoutError:
-            raise Unusable("a pattern of regexes_to_ignore takes too long on its target") from None
-        if not text.strip():
-            raise Unusable("of its target regexes_to_ignore leaves nothing")
-        return text.strip() if self.patterns else text
-
-    def scorers(self) -> list[dict[str, Any]]:
-        """The scorers; the first one makes the score, the others are further figures."""
-        if self.chooses:
-            return [{"type": "label"}]
-        found: list[dict[str, Any]] = []
-        for filtered in self._filters or [_Part("", {}, set(), [])]:
-            for metric in self._metrics:
-                ignore = sorted(metric.ignore | filtered.ignore)
-                spec = metric.scorer | ({"ignore": ignore} if ignore and metric.scorer["type"] == "exact" else {})
-                if self.numeric and spec["type"] == "exact":
-                    spec = {"type": "numeric"}
-                parts = [filtered.name, *([metric.name] if len(self._metrics) > 1 else [])]
-                name = base = ".".join(filter(None, parts))
-                while any(name and name == other.get("name") for other in found):
-                    name = f"{base}_{len(found) + 1}"
-                more = ({"name": name} if name else {}) | ({"weight": 0} if found else {})
-                found.append({**spec, **filtered.scorer, **more})
-        return found
-
-    def generation(self) -> dict[str, Any]:
-        """How an answer is generated, as far as the task says."""
-        given = self._task.config.get("generation_kwargs")
-        if not isinstance(given, dict):
-            return {}
-        until = given.get("until")
-        stops = [str(each) for each in (until if isinstance(until, list) else [until]) if each not in (None, "")]
-        found: dict[str, Any] = {"stop": stops} if stops else {}
-        for key, value in given.items():
-            if key in ("until", "do_sample"):
-                continue
-            name, kind, least, most = _SETTINGS.get(key, ("", float, 0, 0))
-            real = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-            if name and real and least <= value <= most:
-                found[name] = kind(value)
-            else:
-                self.lose("generation_kwargs", f"'{str(key)[:60]}' of generation_kwargs")
-        if given.get("do_sample") is False:
-            found["temperature"] = 0.0
-        elif given.get("do_sample") is True:
-            found.setdefault("temperature", 1.0)
-        return found
-
-
-def _add_step(part: _Part, step: Any) -> None:
-    """Add a step to a filter.
-
-    Raises:
-        Unusable: nothing here does what it does, or not all of it.
-    """
-    if not isinstance(step, dict):
-        raise Unusable("it is no mapping")
-    kind, group = step.get("function"), step.get("group_select", 0)
-    if kind in ("take_first", "remove_whitespace"):
-        return  # there is one answer, and space around it never counts
-    if kind in ("lowercase", "uppercase"):
-        part.ignore.add("case")
-        return
-    if kind != "regex" or isinstance(kind, Function):
-        raise Unusable("nothing here does this")
-    if part.scorer:
-        raise Unusable("a pattern is looked for already")
-    if group not in (0, -1):
-        raise Unusable(f"of several matches the first or the last can count, not number {str(group)[:10]}")
-    try:
-        part.scorer["extract"] = checked_pattern(str(step.get("regex_pattern", r"#### (\-?[0-9\.\,]+)")))
-    except ValueError:
-        raise Unusable("a pattern of a dialect that is not read here") from None
-    if group == -1:
-        part.scorer["take"] = "last"
-    rest = [str(key) for key in step if key not in ("function", "regex_pattern", "group_select")]
-    if rest and (rest != ["fallback"] or step["fallback"] != "[invalid]"):
-        raise Unusable(f"only '{', '.join(rest)[:60]}' of it: without a match an answer is wrong")
-
-
-def _named(value: Any) -> str:
-    if isinstance(value, Function):
-        return f"of a Python function ({str(value)[:60]}), which is never imported,"
-    return f"'{str(value)[:60]}'"
-
-
-# Items
-
-
 class _Reader:
-    """Goes through the rows twice: for what they decide together, and for the items.
+    """Goes through the rows twice: for what they decide together, and for the items."""
 
-    Attributes:
-        fixed: the choices are labels: the same for all rows, and said by the task itself.
-    """
-
-    def __init__(self, task: _Task, options: Options) -> None:
-        self.fixed = False
+    def __init__(self, task: Task, options: Options) -> None:
         self._task, self._config, self._options = task, task.config, options
-        self._found = Found()
-        self._scoring = _Scoring(task, self._found)
-        self._columns: dict[str, bool] = {}  # by name, whether it is the choices in every row
-        self._labels: list[str] = []  # the choices of the first row
-        self._longest = 0
+        self._found, self._chooses = task.found, task.config.get("output_type") == "multiple_choice"
+        self._metrics = read_metrics(task.listed("metric_list"), self._chooses, partial(task.lose, "metric_list"))
+        self._filters = read_filters(task.listed("filter_list"), partial(task.lose, "filter_list"))
+        self._patterns = self._metrics[0].patterns if self._metrics else []
+        self._numeric = False  # all references are numbers, once what is ignored is taken out of them
+        self._columns: set[str] = set()  # of the first row
+        self._longest = 0  # list of choices
 
     def read(self, sink: Sink) -> Found:
-        found, lose = self._found, self._scoring.lose
+        found = self._found
         if problem := self._problem():
             found.ledger = Ledger()  # why there is nothing comes first
             found.ledger.add(self._task.place(problem[0]), problem[1])
@@ -416,9 +119,9 @@ class _Reader:
         self._note_unused()
         split = self._eval_split()
         self._survey(split)
-        if self._scoring.patterns and not self._scoring.numeric:
-            what = f"regexes_to_ignore ({len(self._scoring.patterns)}): taken out of the references, but not out of"
-            lose("metric_list", f"{what} answers")
+        if self._patterns and not self._numeric:
+            what = f"regexes_to_ignore ({len(self._patterns)}): taken out of the references, but not out of"
+            self._task.lose("metric_list", f"{what} answers")
         self._hand_over(self._task.docs(split, found), sink, train=False)
         self._describe(split, self._examples(split, sink))
         return found
@@ -428,7 +131,7 @@ class _Reader:
         kind = str(self._config.get("output_type") or "generate_until")
         if kind not in ("generate_until", "multiple_choice"):
             return "output_type", f"output_type '{kind[:60]}': no question is asked, only likelihoods are measured"
-        for key in ("doc_to_text", "doc_to_target", *(["doc_to_choice"] if self._scoring.chooses else [])):
+        for key in ("doc_to_text", "doc_to_target", *(["doc_to_choice"] if self._chooses else [])):
             value = self._config.get(key)
             why = "is not there" if value is None else None
             if isinstance(value, Function):
@@ -445,69 +148,59 @@ class _Reader:
 
     def _note_unused(self) -> None:
         for key, value in self._config.items():
-            if key in self._task.used or value in (None, [], {}, ""):
+            if key in _USED or value in (None, [], {}, ""):
                 continue
             what = "is not used"
             if isinstance(value, Function):
                 what = f"is a Python function ({value[:60]}), which is never imported"
             elif key in ("target_delimiter", "fewshot_delimiter"):
                 what = "is not used: in a chat the turns are apart"
-            self._scoring.lose(key, f"'{key}' {what}")
+            self._task.lose(key, f"'{key}' {what}")
         for key, known in (("dataset_kwargs", {"data_files"}), ("fewshot_config", {"sampler", "samples"})):
             given = self._config.get(key)
             for name in given if isinstance(given, dict) else ():
                 if name not in known:
-                    self._scoring.lose(key, f"'{str(name)[:60]}' of {key}")
+                    self._task.lose(key, f"'{str(name)[:60]}' of {key}")
 
     def _eval_split(self) -> str:
         test, validation = self._config.get("test_split"), self._config.get("validation_split")
         if not test and not validation:
             raise InputError(f"{where(self._task.source)}: names no test_split or validation_split. Name one.")
         if test and validation and validation != self._fewshot_split():
-            self._scoring.lose("validation_split", f"validation_split '{str(validation)[:60]}' is not read")
+            self._task.lose("validation_split", f"validation_split '{str(validation)[:60]}' is not read")
         return str(test or validation)
 
     def _survey(self, split: str) -> None:
         """Go through all rows once."""
-        seen = Found()
-        varied, numbers = False, []
-        for _, doc in self._task.docs(split, seen):
+        numbers = []
+        for _, doc in self._task.docs(split, Found()):
+            self._columns = self._columns or set(doc)
             try:
-                self._columns = self._columns or dict.fromkeys(doc, True)
                 self._try_prompt(doc)
-                if self._scoring.chooses:
+                if self._chooses:
                     choices = self._choices(doc)
                     self._indexes(doc, choices)
-                    self._labels = self._labels or choices
-                    varied = varied or choices != self._labels
                     self._longest = max(self._longest, len(choices))
-                    for name, value in doc.items():
-                        self._columns[name] = self._columns.get(name, True) and value == choices
                 else:
-                    numbers += [number(self._scoring.reference(text)) is not None for text in self._texts(doc)]
+                    numbers += [number(without(self._patterns, text)) is not None for text in self._texts(doc)]
             except Unusable:
                 continue
-        self._scoring.numeric = bool(self._scoring.patterns and numbers) and all(numbers)
-        distinct = {label.strip().casefold() for label in self._labels} - {""}
-        labels = not varied and 2 <= len(self._labels) == len(distinct) <= _LABELS_AT_MOST
-        self.fixed = labels and _is_fixed(self._config.get("doc_to_choice"))
+        self._numeric = bool(self._patterns and numbers) and all(numbers)
 
     def _choices_input(self) -> str:
         """The input that holds an item's choices: a column of its own, or a new one."""
-        same = sorted((name for name, kept in self._columns.items() if kept), key=lambda name: name != "choices")
-        return same[0] if same else "choices" if "choices" not in self._columns else "answer_choices"
+        given = self._config.get("doc_to_choice")
+        column = isinstance(given, str) and given in self._columns
+        return str(given) if column else "answer_choices" if "choices" in self._columns else "choices"
 
     def _prompt(self) -> str:
         """The prompt's template over inputs, with how to answer where there are choices."""
         given = str(self._config["doc_to_text"])
         column = not is_template(given) and (given in self._columns or not self._columns)
         text = f"{{{{ {reference(given)} }}}}" if column else over_inputs(given)
-        if not self._scoring.chooses:
+        if not self._chooses:
             return text
-        return text + (one_of(self._all_labels()) if self.fixed else lettered(self._choices_input()))
-
-    def _all_labels(self) -> list[str]:
-        return [choice.strip() for choice in self._labels] if self.fixed else labels_for(self._longest)
+        return text + lettered(self._choices_input())
 
     def _hand_over(self, docs: Iterable[tuple[str, Row]], sink: Sink, train: bool) -> int:
         count = 0
@@ -524,18 +217,17 @@ class _Reader:
         self._try_prompt(doc)
         inputs, own = {name: value for name, value in doc.items() if name != _OWN}, doc.get(_OWN)
         own = own if isinstance(own, dict) else {}
-        if self._scoring.chooses:
+        if self._chooses:
             choices = self._choices(doc)
-            names = [each.strip() for each in choices] if self.fixed else list(LETTERS)
-            key, answers = "label", [names[index] for index in self._indexes(doc, choices)]
-            inputs |= {} if self.fixed else {self._choices_input(): choices}
+            key, answers = "label", [LETTERS[index] for index in self._indexes(doc, choices)]
+            inputs[self._choices_input()] = choices
         else:
             texts = self._texts(doc)
-            key, answers = "answer", list(map(self._scoring.reference, texts))
+            key, answers = "answer", [without(self._patterns, text) for text in texts]
             if train and answers != [text.strip() for text in texts]:
                 what = "an example shows what the metric compares, not the whole of its target"
                 self._found.ledger.tally(place, what)
-            if self._scoring.numeric and any(number(text) is None for text in answers):
+            if self._numeric and any(number(text) is None for text in answers):
                 raise Unusable("its target is no number, and those of the items are")
         slices, more = own.get("slice"), own.get("expectations")  # as our export writes them
         known = {name: own[name] for name in RESERVED if name in own}
@@ -615,7 +307,7 @@ class _Reader:
 
     def _examples(self, split: str, sink: Sink) -> int:
         """Hand over the rows that examples are taken from; how many of them the prompt shows."""
-        settings, lose = self._config.get("fewshot_config"), self._scoring.lose
+        settings, lose = self._config.get("fewshot_config"), self._task.lose
         name, training, shots = self._fewshot_split(), self._config.get("training_split"), self._shots()
         if training and name != training:
             lose("training_split", f"training_split '{str(training)[:60]}' is not read")
@@ -638,46 +330,38 @@ class _Reader:
         return shown
 
     def _describe(self, split: str, examples: int) -> None:
-        found, scoring, description = self._found, self._scoring, self._config.get("description")
+        found, description, wanted = self._found, self._config.get("description"), self._options.scorer
         messages = [{"role": "user", "content": self._prompt()}]
         if isinstance(description, str) and description.strip():
             messages.insert(0, {"role": "system", "content": over_inputs(description)})
             found.notes.append("the description is the system message")
-        scorers, generation, wanted = scoring.scorers(), scoring.generation(), self._options.scorer
+        scorers = [{"type": "label"}] if self._chooses else scorers_of(self._metrics, self._filters, self._numeric)
         if wanted and scorers[0]["type"] != wanted:
             scorers = [{"type": wanted}]
+        given = self._config.get("generation_kwargs")
+        lose = partial(self._task.lose, "generation_kwargs")
+        generation = read_generation(given, lose) if isinstance(given, dict) else {}
         found.spec |= {
             "variants": {"default": {"messages": messages, **({"examples": examples} if examples else {})}},
             **({"generation": generation} if generation else {}),
-            "output": {"labels": self._all_labels()} if scoring.chooses else {"text": True},
+            "output": {"labels": labels_for(self._longest)} if self._chooses else {"text": True},
             "scorers": scorers,
             "accept": {"min_score": 0.5 if scorers[0]["type"] == "rouge" else 1.0},
         }
-        if isinstance(self._config.get("task"), str):
-            found.notes.append(f"task '{self._config['task'][:60]}'")
-        found.notes.append(f"the items are the rows of split '{split[:60]}'; all columns are inputs, also the answer's")
-        if scoring.chooses:
-            how = "the task's choices are the labels" if self.fixed else "the choices are listed with letters"
-            found.notes.append(f"{how}, and how to answer is added to the prompt")
-            what = "the harness compares the choices' likelihoods; here the model is asked for its choice"
-            found.notes.append(what)
-        elif "stop" not in generation:
-            what = "no 'until': the harness would end an answer at a blank line; here only its length ends it"
-            found.notes.append(what)
-        if scoring.numeric:
-            what = "exact_match ignores patterns, and all references are numbers: they are compared as numbers"
-            found.notes.append(what)
-        if len(scorers) > 1:
-            what = f"of {len(scorers)} metrics and filters the first makes the score, the others are further figures"
-            found.notes.append(what)
-
-
-def _is_fixed(given: Any) -> bool:
-    """Whether a task says its choices itself, the same for all rows."""
-    try:
-        return isinstance(given, list | dict) or (is_template(str(given)) and not bare_names(str(given)))
-    except Unusable:
-        return False
+        how = "the harness compares the choices' likelihoods; here the model is asked for its choice"
+        lost = "none of its metrics has a scorer here: exact_match stands for them"
+        for there, note in (
+            (True, f"task {named(self._config.get('task'))}"),
+            (True, f"the items are the rows of split '{split[:60]}'; all columns are inputs, also the answer's"),
+            (self._chooses, "the choices are listed with letters, and how to answer is added to the prompt"),
+            (self._chooses, how),
+            (not self._chooses and not self._metrics, lost if self._config.get("metric_list") else _NO_METRIC),
+            (not self._chooses and "stop" not in generation, _NO_UNTIL),
+            (self._numeric, _AS_NUMBERS),
+            (len(scorers) > 1, f"of {len(scorers)} metrics and filters {_FIRST}"),
+        ):
+            if there:
+                found.notes.append(note)
 
 
 def _listed(text: str) -> Any:
@@ -706,10 +390,8 @@ class _Writer:
         self._name = chosen_variant(evalset, ledger)
         self._main = next((scorer for scorer in evalset.scorers if scorer.weight), evalset.scorers[0])
         self._choices = ""  # the input with an item's choices, where they are asked for by letter
-        self._labels: list[str] = []  # the labels, where they are the choices of all items
         self._prompt = ""  # the column with the prompt filled in, where no template can say it
         self._description, self._text = self._templates()
-        self._chooses = bool(self._choices or self._labels)
 
     def write(self, target: Path) -> None:
         evalset, stem = self._evalset, target.stem
@@ -729,7 +411,7 @@ class _Writer:
             description = over_bare_names(system.content)
             if text is not None and description is not None:
                 return description, text
-        self._choices, self._labels = "", []
+        self._choices = ""
         names = {name for item in self._evalset.items for name in item.inputs}
         self._prompt = "prompt" if "prompt" not in names else "rendered_prompt"
         what = f"variant '{self._name}' does more than fill in inputs: column '{self._prompt}' has it filled in"
@@ -738,13 +420,7 @@ class _Writer:
 
     def _without_choices(self, text: str) -> str:
         """A prompt without how its choices are listed; they become the task's."""
-        labels = self._evalset.spec.output.labels or []
-        if not labels or self._main.type != "label":
-            return text
-        if text.endswith(one_of(labels)):
-            self._labels = labels
-            return text.removesuffix(one_of(labels))
-        for name in self._evalset.items[0].inputs:
+        for name in self._evalset.items[0].inputs if self._main.type == "label" else ():
             listed = [choice_texts(item.inputs.get(name)) for item in self._evalset.items]
             if text.endswith(lettered(name)) and all(listed):
                 self._choices = name
@@ -756,94 +432,44 @@ class _Writer:
         evalset, spec = self._evalset, self._evalset.spec
         train = {"train": f"{stem}.train.jsonl"} if evalset.train else {}
         examples = spec.variants[self._name].examples
-        given, output = spec.generation, spec.output
+        output, lose = spec.output, partial(self._ledger.add, self._place)
         longest = max(len(item.inputs[self._choices]) for item in evalset.items) if self._choices else 0
-        other_labels = output.labels is not None and output.labels not in (self._labels, labels_for(longest))
+        other_labels = output.labels is not None and output.labels != labels_for(longest)
+        others = [each.type for each in evalset.scorers if self._choices and each.type != "label"]
+        aliases = self._choices and any(getattr(each, "aliases", None) for each in evalset.scorers)
         for there, what in (
-            (given.seed is not None, "generation.seed"),
+            (others, f"scorers {', '.join(others)}: the harness compares which choice is taken"),
+            (aliases, "aliases of labels"),
             (other_labels, "output.labels: the answer is compared as text"),
             (output.json_schema is not None, "output.json_schema: the target is the expected JSON as text"),
             (spec.accept.min_score != (0.5 if self._main.type == "rouge" else 1.0), "accept.min_score"),
         ):
             if there:
-                self._ledger.add(self._place, what)
+                lose(what)
         config = {
             "task": evalset.name,
             "dataset_path": "json",
             "dataset_kwargs": {"data_files": {"test": f"{stem}.jsonl", **train}},
             "test_split": "test",
             "fewshot_split": "train" if train else None,
-            "output_type": "multiple_choice" if self._chooses else "generate_until",
+            "output_type": "multiple_choice" if self._choices else "generate_until",
             "description": self._description or None,
             "doc_to_text": self._text,
             "doc_to_target": _TARGET,
-            "doc_to_choice": self._choices or self._labels or None,
-            **self._scoring(),
-            "generation_kwargs": {
-                "until": given.stop,
-                "max_gen_toks": given.max_tokens,
-                "do_sample": given.temperature > 0,
-                "temperature": given.temperature,
-                **({"top_p": given.top_p} if given.top_p is not None else {}),
-            },
+            "doc_to_choice": self._choices or None,
+            **({"metric_list": [{"metric": "acc"}]} if self._choices else metrics_of(evalset.scorers, lose)),
+            "generation_kwargs": generation_of(spec.generation, lose),
             "num_fewshot": examples or None,
             "fewshot_config": {"sampler": "first_n"} if examples else None,
         }
         return {key: value for key, value in config.items() if value is not None}
-
-    def _scoring(self) -> dict[str, Any]:
-        metrics: list[dict[str, Any]] = []
-        filters: dict[str, dict[str, Any]] = {}
-        count = 0
-        for scorer in self._evalset.scorers:
-            metric = self._metric(scorer)
-            if metric is None:
-                continue
-            count += 1
-            metrics += [] if metric in metrics else [metric]
-            name = (scorer.name or "").removesuffix(metric["metric"]).removesuffix(".")
-            pattern, last = getattr(scorer, "extract", None), getattr(scorer, "take", "first") == "last"
-            step = {"function": "regex", "regex_pattern": pattern, **({"group_select": -1} if last else {})}
-            if name or pattern:
-                steps = [*([step] if pattern else []), {"function": "take_first"}]
-                filters.setdefault(name, {"name": name or "extract", "filter": steps})
-        if self._chooses:
-            return {"metric_list": [{"metric": "acc"}]}
-        if count > max(1, len(filters)) * len(metrics):
-            self._ledger.add(self._place, "scorers: the harness applies every metric to every filter")
-        listed = {"filter_list": list(filters.values())} if filters else {}
-        return {**listed, "metric_list": metrics or [{"metric": "exact_match"}]}
-
-    def _metric(self, scorer: Scorer) -> dict[str, Any] | None:
-        """The metric that says what a scorer does, or nearly; how it differs is a loss."""
-        kinds = ("label",) if self._chooses else ("exact", "numeric", "rouge")
-        name, kind = scorer.name or scorer.type, scorer.type
-        ignore = set(getattr(scorer, "ignore", ()))
-        if kind not in kinds or getattr(scorer, "field", None) is not None:
-            self._ledger.add(self._place, f"scorer '{name}': the harness compares answers by exact_match")
-            return None
-        inexact = kind == "numeric" and (getattr(scorer, "tolerance", 0) > 1e-9 or getattr(scorer, "relative", 0))
-        for differs, what in (
-            (getattr(scorer, "aliases", None), "its aliases"),
-            (inexact, "its tolerance"),
-            (ignore - {"case", "punctuation"}, "what it ignores"),
-            (getattr(scorer, "match", "whole") != "whole", "where it looks"),
-        ):
-            if differs:
-                self._ledger.add(self._place, f"scorer '{name}': {what}")
-        if kind == "rouge":
-            return {"metric": getattr(scorer, "metric", "rougeL")}
-        if kind == "numeric":
-            return {"metric": "exact_match", "regexes_to_ignore": _NUMBERS}
-        kept = [name for name in ("case", "punctuation") if name in ignore]
-        return {"metric": "exact_match", **{f"ignore_{name}": True for name in kept}}
 
     def _row(self, item: Item) -> dict[str, Any]:
         """An item as a row of data."""
         metadata = metadata_of(item, where(self._evalset.path / "items.jsonl"), self._ledger)
         fields = {key: metadata.pop(key) for key in RESERVED if key in metadata}
         texts, key = target_of(self._evalset, item, self._ledger)
-        whole = key if key == ("label" if self._chooses else "answer") else None
+        whole = key if key == ("label" if self._choices else "answer") else None
         rest = {name: value for name, value in item.expectations.items() if name != whole}
         own = {
             **fields,
@@ -860,7 +486,5 @@ class _Writer:
         return {**item.inputs, **filled, _OWN: own}
 
     def _position(self, value: str) -> str | int:
-        """A label as its place among the choices; a text as it is."""
-        if self._labels and value in self._labels:
-            return self._labels.index(value)
+        """A letter as its place among the choices; a text as it is."""
         return LETTERS.index(value) if self._choices and value in LETTERS and len(value) == 1 else value

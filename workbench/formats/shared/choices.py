@@ -7,7 +7,6 @@ letter_of("Paris", ["Rome", "Paris"])                       # 'B'
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 from typing import Any
 
 from workbench.formats.shared.metadata import scalar_text
@@ -16,12 +15,6 @@ from workbench.templates import filled
 
 LETTERS = string.ascii_uppercase
 _ASK = "Answer with the letter only."
-
-
-def one_of(labels: Sequence[str]) -> str:
-    """What a template says after a question whose answer is one of the same few labels."""
-    listed = f"\n\nAnswer with one of: {', '.join(labels)}."
-    return f"{{% raw %}}{listed}{{% endraw %}}" if "{" in listed else listed
 
 
 def lettered(name: str) -> str:

@@ -11,25 +11,35 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.files import read_text, write_atomic
 from workbench.formats.base import FILE_LIMIT, FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.assertions import GRADED, KINDS, SCHEMA, SCORERS_OF, Claim, claims_of
+from workbench.formats.shared.assertions import (
+    GRADED,
+    KINDS,
+    SCHEMA,
+    SCORERS_OF,
+    WHOLE_TEXT,
+    Claim,
+    assertions_of,
+    claims_of,
+    literal,
+    nearest_kind,
+    weight_of,
+)
 from workbench.formats.shared.export import one_or_all
 from workbench.formats.shared.files import head, inside
-from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.metadata import item_fields, metadata_of, scalar_text
+from workbench.formats.shared.metadata import item_fields, metadata_of
 from workbench.formats.shared.names import identifier
 from workbench.formats.shared.prompts import Prompt, bare_turns, plain_variant, turns_of
 from workbench.formats.shared.rows import first_row
 from workbench.formats.shared.structured import dump_yaml, read_structured
 from workbench.formats.shared.suites import PROGRAM, Case, Suite
-from workbench.formats.shared.templates import is_template
-from workbench.scorers.base import FieldScorer, Scorer
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
@@ -49,9 +59,6 @@ _LISTED = re.compile(
 _COLUMN = re.compile(
     r"(?:^|[,;\t|\"])\s*__(?:expected\d*|metadata:[^,;\t]+|threshold|metric|prefix|suffix|description)\b"
 )
-
-_ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
-_WHOLE_TEXT = "(?s).+"  # with JSON answers, what the model said and not the object in it
 
 
 class Promptfoo(Format):
@@ -86,7 +93,10 @@ class Promptfoo(Format):
         return _Reader(Suite(source)).read(sink)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
-        _Writer(evalset, ledger).write(target)
+        try:
+            _Writer(evalset, ledger).write(target)
+        except Unusable as failure:
+            raise InputError(f"{where(evalset.path)}: {failure}.") from None
 
 
 FORMATS.add("promptfoo", Promptfoo())
@@ -288,7 +298,7 @@ class _Reader:
         weight = {} if self._weight(kind) == 1 else {"weight": self._weight(kind)}
         if kind == SCHEMA:
             return {**SCORERS_OF[kind], "name": kind, **weight}
-        said = {"extract": _WHOLE_TEXT} if self._found.schema else {}
+        said = {"extract": WHOLE_TEXT} if self._found.schema else {}
         return {**SCORERS_OF[kind], "name": kind, **weight, "key": kind, **said, "optional": True}
 
     def _variants(self, prompts: list[Prompt]) -> dict[str, Any]:
@@ -311,7 +321,7 @@ class _Writer:
     def __init__(self, evalset: EvalSet, ledger: Ledger) -> None:
         self._evalset, self._ledger = evalset, ledger
         self._spec, self._items = where(evalset.path / "evalset.yaml"), where(evalset.path / "items.jsonl")
-        self._kinds = {id(scorer): self._kind(scorer) for scorer in evalset.scorers}
+        self._kinds = [nearest_kind(scorer, partial(ledger.add, self._spec)) for scorer in evalset.scorers]
 
     def write(self, target: Path) -> None:
         evalset = self._evalset
@@ -352,94 +362,34 @@ class _Writer:
         found: dict[str, Any] = {"options": {"disableVarExpansion": True}}
         schema, bar = self._evalset.output_schema, self._evalset.spec.accept.min_score
         if schema is not None:
-            weights = [_weight(each) for each in self._evalset.scorers if each.type == "json_schema"]
+            weights = [weight_of(each) for each in self._evalset.scorers if each.type == "json_schema"]
             if not weights:
                 what = "output.json_schema: keeping to it is an assertion of its own, of weight 1"
                 self._ledger.add(self._spec, what)
-            found["assert"] = [{"type": "is-json", "value": _literal(schema), **(weights or [{}])[0]}]
+            found["assert"] = [{"type": "is-json", "value": literal(schema), **(weights or [{}])[0]}]
         if bar != 1 or any(scorer.type == "rouge" for scorer in self._evalset.scorers):
             found["threshold"] = bar
         return found
 
     def _test(self, item: Item) -> dict[str, Any]:
         place = f"{self._items} {item.id}"
-        values = {}
+        lose, values = partial(self._ledger.tally, place), {}
         for name, value in item.inputs.items():
             if value is None:
-                self._ledger.tally(place, f"input '{name[:60]}' is null: there it is empty")
+                lose(f"input '{name[:60]}' is null: there it is empty")
             try:
-                values[name] = _literal(value)
-            except ValueError as failure:
-                self._ledger.tally(place, str(failure))
+                values[name] = literal(value)
+            except Unusable as failure:
+                lose(str(failure))
                 values[name] = value
         asserts: list[dict[str, Any]] = []
         said: set[str] = set()  # expectations that the assertions say whole
-        for scorer in self._evalset.scorers:
+        for scorer, kind in zip(self._evalset.scorers, self._kinds, strict=True):
             if scorer.applies(item.expectations) and scorer.type != "json_schema":
-                made, kind = self._assertions(scorer, item, place), self._kinds[id(scorer)] or ""
+                made = assertions_of(scorer, kind, item.expectations, self._evalset.spec.accept.min_score, lose)
                 asserts += made
-                if made and kind == getattr(scorer, "expected_key", "") and made[0]["type"] in KINDS[kind][1:]:
+                if made and kind and kind == getattr(scorer, "expected_key", "") and made[0]["type"] in KINDS[kind][1:]:
                     said.add(kind)
         rest = {name: value for name, value in item.expectations.items() if name not in said}
         metadata = {**metadata_of(item, self._items, self._ledger), **({"expectations": rest} if rest else {})}
         return {"vars": values, **({"assert": asserts} if asserts else {}), "metadata": metadata}
-
-    def _assertions(self, scorer: Scorer, item: Item, place: str) -> list[dict[str, Any]]:
-        kind, name = self._kinds[id(scorer)], scorer.name or scorer.type
-        if kind is None or not isinstance(scorer, FieldScorer):
-            self._ledger.tally(place, f"scorer '{name}' has no assertion: its expectations are in the metadata")
-            return []
-        pattern = getattr(scorer, "pattern", None)
-        values = scorer.accepted(item.expectations) if pattern is None else [pattern]
-        texts = [text for text in map(scalar_text, values) if text is not None]
-        _, one, many = KINDS[kind]
-        weight = _weight(scorer)
-        if len(texts) < len(values) or (len(texts) > 1 and kind in GRADED):
-            self._ledger.tally(place, f"scorer '{name}': several references, or none that is a text")
-            return []
-        if len(texts) > 1 and kind in _ANCHORS:
-            what = f"scorer '{name}': several accepted answers are written as a regular expression"
-            self._ledger.tally(place, what)
-            parts = [f"(?:{text})" if kind == "regex" else re.escape(text) for text in texts]
-            return [{"type": "regex", "value": _literal(_ANCHORS[kind].format("|".join(parts))), **weight}]
-        if many and (len(texts) > 1 or one == many):
-            return [{"type": many, "value": _literal(texts), **weight}]
-        bar = {"threshold": self._evalset.spec.accept.min_score} if kind in GRADED else {}
-        return [{"type": one, "value": _literal(text), **bar, **weight} for text in texts]
-
-    def _kind(self, scorer: Scorer) -> str | None:
-        """The kind of assertion that says what a scorer does, or nearly; how it differs is a loss."""
-        name = scorer.name or scorer.type
-        kind, more = nearest(scorer, SCORERS_OF)
-        if scorer.type == "label":
-            kind = "equals"
-        if getattr(scorer, "field", None) or getattr(scorer, "extract", None) not in (None, _WHOLE_TEXT):
-            return None
-        if scorer.type == "label":
-            self._ledger.add(self._spec, f"scorer '{name}': written as 'equals', where case and aliases count")
-        elif kind and more:
-            self._ledger.add(self._spec, f"scorer '{name}': {', '.join(sorted(more))} count in promptfoo")
-        if kind and scorer.name not in (None, kind):
-            self._ledger.add(self._spec, f"scorer '{name}': there its name is '{kind}'")
-        return kind
-
-
-def _weight(scorer: Scorer) -> dict[str, Any]:
-    return {} if scorer.weight == 1 else {"weight": scorer.weight}
-
-
-def _literal(value: Any) -> Any:
-    """A value whose texts promptfoo takes as they are, not as templates or names of files.
-
-    Raises:
-        ValueError: a text cannot be marked so.
-    """
-    if isinstance(value, list):
-        return [_literal(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _literal(each) for key, each in value.items()}
-    if not isinstance(value, str) or not (is_template(value) or value.startswith("file://")):
-        return value
-    if "endraw" in value:
-        raise ValueError("a text with a template that ends a raw block: promptfoo would fill it in")
-    return f"{{% raw %}}{value}{{% endraw %}}"

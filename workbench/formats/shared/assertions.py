@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from workbench.errors import InputError
 from workbench.formats.shared.files import inside
+from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.schemas import usable_schema
 from workbench.formats.shared.suites import Case, Suite
-from workbench.formats.shared.templates import filled_in
+from workbench.formats.shared.templates import filled_in, is_template
+from workbench.scorers import FieldScorer, Scorer
 from workbench.scorers.regexes import checked_pattern
 
 # By kind the scorer that stands for it, and the types of assertion that it is written as: of one value, of several.
@@ -42,6 +45,8 @@ _BY_TYPE = {type_: kind for kind, (_, *types) in KINDS.items() for type_ in type
 # Several of these are one list; for the others a list means any of its values, so a test can have only one.
 _JOINED = ("contains", "icontains", "not_contains", "not_icontains", "not_regex")
 GRADED = {"rouge_n": 0.75, "rouge_l": 0.75}  # their score is no 0 or 1; an assertion has a threshold, or this one
+_ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
+WHOLE_TEXT = "(?s).+"  # with JSON answers, what the model said and not the object in it
 _REASONS = {
     **dict.fromkeys(("javascript", "python", "ruby"), "it is a program, which is not run"),
     **dict.fromkeys(("select-best", "max-score"), "it compares answers of several models"),
@@ -170,3 +175,74 @@ def _separated(text: str) -> list[str]:
     except csv.Error:
         cells = text.split(",")
     return [cell.strip() for cell in cells if cell.strip()]
+
+
+def nearest_kind(scorer: Scorer, lose: Callable[[str], None]) -> str | None:
+    """The kind of assertion that says what a scorer does, or nearly; how it differs is lost."""
+    name = scorer.name or scorer.type
+    kind, more = ("equals", frozenset[str]()) if scorer.type == "label" else nearest(scorer, SCORERS_OF)
+    if getattr(scorer, "field", None) or getattr(scorer, "extract", None) not in (None, WHOLE_TEXT):
+        return None
+    if scorer.type == "label":
+        lose(f"scorer '{name}': written as 'equals', where case and aliases count")
+    elif kind and more:
+        lose(f"scorer '{name}': {', '.join(sorted(more))} count in promptfoo")
+    if kind and scorer.name not in (None, kind):
+        lose(f"scorer '{name}': there its name is '{kind}'")
+    return kind
+
+
+def assertions_of(
+    scorer: Scorer, kind: str | None, expectations: dict[str, Any], bar: float, lose: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The assertions that say what a scorer expects of an item; none, and a loss, where none does.
+
+    Args:
+        bar: the threshold of a graded one.
+    """
+    name = scorer.name or scorer.type
+    if kind is None or not isinstance(scorer, FieldScorer):
+        lose(f"scorer '{name}' has no assertion: its expectations are in the metadata")
+        return []
+    pattern = getattr(scorer, "pattern", None)
+    values = scorer.accepted(expectations) if pattern is None else [pattern]
+    texts = [text for text in map(scalar_text, values) if text is not None]
+    if len(texts) < len(values) or (len(texts) > 1 and kind in GRADED):
+        lose(f"scorer '{name}': several references, or none that is a text")
+        return []
+    _, one, many = KINDS[kind]
+    more = {**({"threshold": bar} if kind in GRADED else {}), **weight_of(scorer)}
+    try:
+        if len(texts) > 1 and kind in _ANCHORS:
+            parts = [f"(?:{text})" if kind == "regex" else re.escape(text) for text in texts]
+            either = literal(_ANCHORS[kind].format("|".join(parts)))
+            lose(f"scorer '{name}': several accepted answers are written as a regular expression")
+            return [{"type": "regex", "value": either, **more}]
+        if many and (len(texts) > 1 or one == many):
+            return [{"type": many, "value": literal(texts), **more}]
+        return [{"type": one, "value": literal(text), **more} for text in texts]
+    except Unusable as failure:
+        lose(f"scorer '{name}': {failure}")
+        return []
+
+
+def weight_of(scorer: Scorer) -> dict[str, Any]:
+    """A scorer's weight as an assertion has it."""
+    return {} if scorer.weight == 1 else {"weight": scorer.weight}
+
+
+def literal(value: Any) -> Any:
+    """A value whose texts promptfoo takes as they are, not as templates or names of files.
+
+    Raises:
+        Unusable: a text cannot be marked so.
+    """
+    if isinstance(value, list):
+        return [literal(each) for each in value]
+    if isinstance(value, dict):
+        return {key: literal(each) for key, each in value.items()}
+    if not isinstance(value, str) or not (is_template(value) or value.startswith("file://")):
+        return value
+    if "endraw" in value:
+        raise Unusable("a text with a template that ends a raw block: promptfoo would fill it in")
+    return f"{{% raw %}}{value}{{% endraw %}}"

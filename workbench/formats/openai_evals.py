@@ -3,13 +3,14 @@
 import_evalset("registry/evals/finance.yaml", "evalsets/finance")       # the samples are found from there
 export_evalset(evalset, "openai_evals", "out/finance.jsonl")            # writes finance.yaml beside it
 
-Match, Includes, FuzzyMatch and JsonMatch become scorers of ours; what a model or other code grades is a loss.
+Match, Includes and FuzzyMatch become scorers of ours; what a model or other code grades is a loss.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from workbench.errors import InputError
 from workbench.evalset.spec import Generation
 from workbench.files import read_yaml, write_atomic
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.answers import Form, object_form
 from workbench.formats.shared.cells import is_empty
 from workbench.formats.shared.export import chosen_variant, main_scorer, one_or_all, target_of, write_objects
 from workbench.formats.shared.files import head, is_inside
@@ -29,9 +29,8 @@ from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, metadata_of
 from workbench.formats.shared.rows import Rows, first_row, json_lines
 from workbench.formats.shared.turns import read_turns
-from workbench.formats.shared.values import Values
 from workbench.prompts import render
-from workbench.scorers import FieldScorer
+from workbench.strict import brief
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -40,9 +39,8 @@ _OURS = "workbench"  # the key of a sample with what only we know of it
 _FILES_AT_MOST = 2000
 _HEAD = 65536
 _CLASS = re.compile(r"^\s*class:\s*[\"']?evals\.", re.MULTILINE)
-_MATCH, _INCLUDES, _FUZZY, _JSON = (
-    f"evals.elsuite.basic.{name}"
-    for name in ("match:Match", "includes:Includes", "fuzzy_match:FuzzyMatch", "json_match:JsonMatch")
+_MATCH, _INCLUDES, _FUZZY = (
+    f"evals.elsuite.basic.{name}" for name in ("match:Match", "includes:Includes", "fuzzy_match:FuzzyMatch")
 )
 _SCORERS: dict[str, dict[str, Any]] = {
     _MATCH: {"type": "exact", "match": "begins"},
@@ -57,8 +55,6 @@ _NOTES = {
     _FUZZY: "FuzzyMatch: an answer is right where it is equal to an ideal but for case, punctuation and articles. "
     "Theirs is laxer: there it is enough that one contains the other. Where answers are sentences, take "
     "--scorer contains",
-    _JSON: "JsonMatch: a JSON answer is right where every field is equal; the schema is made from the ideals. "
-    "Unlike theirs, case and spaces make no difference, and null is equal to null",
 }
 
 
@@ -178,30 +174,21 @@ def _samples_of(registry: Path, chosen: _Eval) -> Path | None:
 
 
 class _Samples:
-    """Reads samples in two passes: what they hold, and then the items."""
+    """Reads samples in two passes: whether they have one turn each, and then the items."""
 
     def __init__(self, source: Path, chosen: _Eval | None, found: Found) -> None:
         self._rows = Rows(source, lambda: json_lines(source))
         self._found, self._eval = found, chosen or _Eval("")
-        self._class = self._eval.cls if self._eval.cls in _NOTES else _MATCH
         self._prompts = True  # every input is one turn of the user
-        self._form: Form | None = None  # of JSON answers
 
     def read(self, sink: Sink) -> Found:
-        count, answers = 0, Values()
-        for line, sample in self._rows:
+        count = 0
+        for _, sample in self._rows:
             count += 1
-            try:
-                turns, _ = _turns(sample)
-                self._prompts &= len(turns) == 1
-            except Unusable:
-                continue
-            for ideal in _ideals(sample) if self._class == _JSON else ():
-                answers.observe(_parsed(ideal), line)
+            with suppress(Unusable):
+                self._prompts &= len(_turns(sample)[0]) == 1
         if not count:
             raise InputError(f"{where(self._rows.source)}: holds no samples.")
-        if self._class == _JSON:
-            self._form = self._json_form(answers)
         for line, sample in self._rows:
             try:
                 sink(self._item(self._rows.place(line), sample))
@@ -210,97 +197,54 @@ class _Samples:
         self._describe()
         return self._found
 
-    def _json_form(self, answers: Values) -> Form:
-        if not answers.fields:
-            raise InputError(f"{where(self._rows.source)}: no 'ideal' is a JSON object, which JsonMatch needs here.")
-        form = object_form(answers.fields, lambda raw: raw)
-        form.scorer["fields"] = {name: _strict(spec) for name, spec in form.scorer["fields"].items()}
-        form.accept = 1
-        return form
-
     def _item(self, place: str, sample: dict[str, Any]) -> dict[str, Any]:
         turns, changes = _turns(sample)
-        ideals, ledger = _ideals(sample), self._found.ledger
-        objects = [value for value in map(_parsed, ideals) if isinstance(value, dict)]
-        if not (ideals if self._form is None else objects):
+        ideal, ours, ledger = sample.get("ideal"), sample.get(_OURS), self._found.ledger
+        ideals = [value for value in (ideal if isinstance(ideal, list) else [ideal]) if not is_empty(value)]
+        if not ideals:
             raise Unusable("no ideal answer")
-        if self._form is not None:
-            expectations = self._form.expectations(objects[0])
-            for _ in ideals[1:]:
-                ledger.tally(place, "a further ideal: of several only the first JSON object is right")
-        else:
-            texts = [ideal if isinstance(ideal, str) else json.dumps(ideal, ensure_ascii=False) for ideal in ideals]
-            expectations = {"answer": one_or_all(texts)}
-        ours = sample.get(_OURS)
-        fields = item_fields(ours if isinstance(ours, dict) else {}, place, ledger)
         unused = [f"key '{key[:60]}' is not used" for key in sample if key not in ("input", "ideal", _OURS)]
         for change in (*changes, *unused):
             ledger.tally(place, change)
-        inputs = {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns}
-        return {"inputs": inputs, "expectations": expectations, **fields}
+        texts = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in ideals]
+        return {
+            "inputs": {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns},
+            "expectations": {"answer": one_or_all(texts)},
+            **item_fields(ours if isinstance(ours, dict) else {}, place, ledger),
+        }
 
     def _describe(self) -> None:
         """Prompt, output, scorer; what of the registry's entry is not used."""
-        spec, args, cls = self._found.spec, self._eval.args, self._eval.cls
-        message = {"role": "user", "content": "{{ inputs.prompt }}"} if self._prompts else {"turns": "messages"}
-        spec["variants"] = {"default": {"messages": [message]}}
-        used = {"samples_jsonl"}
-        if self._form is not None:
-            spec |= self._form.spec
-            self._found.schema = self._form.schema
-        else:
-            scorer = dict(_SCORERS[self._class])
-            if self._class == _INCLUDES:
-                used.add("ignore_case")
-                scorer["ignore"] = ["case"] if args.get("ignore_case") is True else []
-            spec |= {"output": {"text": True}, "scorers": [scorer], "accept": {"min_score": 1}}
-        self._found.notes.append(_NOTES[self._class])
-        lost = []
-        if self._class != cls:
+        found, args, cls, place = self._found, self._eval.args, self._eval.cls, self._eval.place
+        known = cls if cls in _SCORERS else _MATCH
+        if known != cls:
             graded = "a model grades it" if "modelgraded" in cls else "its own code grades it"
-            lost.append(f"class '{cls[:100]}': {graded}, which no scorer here does; Match stands in")
+            found.ledger.add(place, f"class '{cls[:100]}': {graded}, which no scorer here does; Match stands in")
+        scorer, used = dict(_SCORERS[known]), {"samples_jsonl"}
+        if known == _INCLUDES:
+            used.add("ignore_case")
+            scorer["ignore"] = ["case"] if args.get("ignore_case") is True else []
+        message = {"role": "user", "content": "{{ inputs.prompt }}"} if self._prompts else {"turns": "messages"}
+        found.spec |= {"variants": {"default": {"messages": [message]}}, "output": {"text": True}}
+        found.spec |= {"scorers": [scorer], "accept": {"min_score": 1}}
+        found.notes.append(_NOTES[known])
         limit = args.get("max_tokens")
         if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool):
-            spec["generation"] = {"max_tokens": limit}
+            found.spec["generation"] = {"max_tokens": limit}
             used.add("max_tokens")
-        lost += [f"args.{str(key)[:60]} is not used" for key in args if key not in used]
         about = dict(self._eval.about)
         if isinstance(about.get("description"), str) and about["description"].strip():
-            spec["description"] = about.pop("description").strip()
+            found.spec["description"] = about.pop("description").strip()
         if about.get("metrics") == ["accuracy"]:
             del about["metrics"]  # that is what an accepted answer is
-        lost += [f"key '{str(key)[:60]}' is not used" for key in about]
-        for what in lost:
-            self._found.ledger.add(self._eval.place, what)
+        for what in (*(f"args.{key}" for key in args if key not in used), *(f"key '{key}'" for key in about)):
+            found.ledger.add(place, f"{brief(what)} is not used")
 
 
 def _turns(sample: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
     """An input as chat turns: a text is one of the user's."""
     given = sample.get("input")
     return read_turns([{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given)
-
-
-def _ideals(sample: dict[str, Any]) -> list[Any]:
-    ideal = sample.get("ideal")
-    return [value for value in (ideal if isinstance(ideal, list) else [ideal]) if not is_empty(value)]
-
-
-def _parsed(ideal: Any) -> Any:
-    if not isinstance(ideal, str):
-        return ideal
-    try:
-        return json.loads(ideal)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _strict(spec: Any) -> Any:
-    """A field's type under JsonMatch, where two spellings of a date are not equal."""
-    if isinstance(spec, dict):
-        inner = {"of": _strict(spec["of"])} if spec["type"] == "list" else {}
-        fields = {name: _strict(each) for name, each in spec.get("fields", {}).items()}
-        return {**spec, **inner, **({"fields": fields} if fields else {})}
-    return spec if spec in ("number", "boolean") else "text"
 
 
 def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
@@ -321,10 +265,12 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     if len(messages) > 1 or getattr(messages[0], "content", "{{ inputs.prompt }}") != "{{ inputs.prompt }}":
         what = f"variant '{variant}': its template is not written, only what it makes of each item's inputs"
         ledger.add(place, what)
-    if spec.output.labels:
-        ledger.add(place, "the output format (labels) is not written")
-    _note_expectations(evalset, ledger)
-    items = where(evalset.path / "items.jsonl")
+    for kind in ("labels", "json_schema"):
+        if getattr(spec.output, kind):
+            ledger.add(place, f"the output format ({kind}) is not written")
+    items, key = where(evalset.path / "items.jsonl"), getattr(main_scorer(evalset), "expected_key", None)
+    if key is not None and (others := sum(len(item.expectations.keys() - {key}) for item in evalset.items)):
+        ledger.add(items, f"{others} expectations besides '{key}' are not written")
     rows = (
         {
             "input": render(evalset, variant, item).messages,
@@ -346,12 +292,8 @@ def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
     args: dict[str, Any] = {}
     cls, more = nearest(main, _SCORERS)
     differs = "it ignores more" if more else ""
-    if evalset.output_schema is not None:
-        fields = evalset.spec.scorers[0].get("fields", {})
-        alike = main.type == "json_fields" and all(spec == _strict(spec) for spec in fields.values())
-        cls, differs = _JSON, "" if alike else "every value must be equal"
-    elif main.type == "contains":
-        args = {"ignore_case": True} if more == {"case"} or cls is None else {}
+    if main.type == "contains":
+        args = {"ignore_case": True} if "case" in getattr(main, "ignore", ()) else {}
         differs = "" if cls and more <= {"case"} else "one phrase is enough, as it is written"
         cls = _INCLUDES
     elif cls is None or (cls == _FUZZY and not getattr(main, "ignore", ())):
@@ -359,17 +301,3 @@ def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
     if differs:
         ledger.add(place, f"scorer '{main.type}' becomes {cls.rpartition(':')[2]}: {differs}")
     return cls, args
-
-
-def _note_expectations(evalset: EvalSet, ledger: Ledger) -> None:
-    """Write down the expectations that samples have no place for."""
-    items, main = where(evalset.path / "items.jsonl"), main_scorer(evalset)
-    if evalset.output_schema is not None:
-        several = sum(isinstance(value, list) for item in evalset.items for value in item.expectations.values())
-        if several:
-            what = f"of {several} lists of accepted values only the first is written, where the field has no list"
-            ledger.add(items, what)
-    elif isinstance(main, FieldScorer):
-        others = sum(len(item.expectations.keys() - {main.expected_key}) for item in evalset.items)
-        if others:
-            ledger.add(items, f"{others} expectations besides '{main.expected_key}' are not written")

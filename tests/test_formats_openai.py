@@ -372,6 +372,7 @@ def test_json_answers_of_ours_are_written_as_text(project: Path) -> None:
     losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
     assert "scorer 'json_fields' becomes Match: an answer must begin with what is expected" in losses
     assert "the output format (json_schema) is not written" in losses
+    assert "of 1 lists of accepted values only the first is written" in losses
     _, again = bring("o.jsonl")
     assert [json.loads(item.expectations["answer"]) for item in again.items] == [{"a": "2026-01-02"}, {"a": None}]
     assert [item.id for item in again.items] == ["it-0", "it-1"]

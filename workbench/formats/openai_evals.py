@@ -20,7 +20,7 @@ import yaml
 from workbench.errors import InputError
 from workbench.evalset.spec import Generation
 from workbench.files import read_yaml, write_atomic
-from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.base import FORMATS, Format, Found, Options, Sink, check_readable, where
 from workbench.formats.shared.cells import is_empty
 from workbench.formats.shared.export import chosen_variant, main_scorer, one_or_all, target_of, write_objects
 from workbench.formats.shared.files import head, is_inside
@@ -182,6 +182,7 @@ class _Samples:
         self._prompts = True  # every input is one turn of the user
 
     def read(self, sink: Sink) -> Found:
+        check_readable(self._rows.source)
         count = 0
         for _, sample in self._rows:
             count += 1
@@ -271,6 +272,10 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     items, key = where(evalset.path / "items.jsonl"), getattr(main_scorer(evalset), "expected_key", None)
     if key is not None and (others := sum(len(item.expectations.keys() - {key}) for item in evalset.items)):
         ledger.add(items, f"{others} expectations besides '{key}' are not written")
+    several = sum(isinstance(value, list) for item in evalset.items for value in item.expectations.values())
+    if several and evalset.output_schema is not None:
+        what = f"of {several} lists of accepted values only the first is written, where the field has no list"
+        ledger.add(items, what)
     rows = (
         {
             "input": render(evalset, variant, item).messages,

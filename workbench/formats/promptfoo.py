@@ -359,7 +359,8 @@ class _Writer:
 
     def _default(self) -> dict[str, Any]:
         """What all tests share: the JSON schema, the threshold, and that lists are values."""
-        found: dict[str, Any] = {"options": {"disableVarExpansion": True}}
+        lists = any(isinstance(value, list) for item in self._evalset.items for value in item.inputs.values())
+        found: dict[str, Any] = {"options": {"disableVarExpansion": True}} if lists else {}
         schema, bar = self._evalset.output_schema, self._evalset.spec.accept.min_score
         if schema is not None:
             weights = [weight_of(each) for each in self._evalset.scorers if each.type == "json_schema"]

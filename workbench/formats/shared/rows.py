@@ -68,8 +68,8 @@ class Rows:
             except UnicodeEncodeError:
                 what = "half a character (a lone surrogate), which no file can hold."
                 raise InputError(f"{self.place(line)}: {what}") from None
-            for name, value in row.items():
-                if self.sparse and (odd := _odd(value)):
+            for name, value in row.items() if self.sparse else ():  # only such files hold more than JSON can
+                if odd := _odd(value):
                     ledger.tally(self.place(line), f"column '{str(name)[:60]}': {odd}, left out")
             yield line, plain
 

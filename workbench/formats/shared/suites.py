@@ -181,7 +181,8 @@ def _filled_in(test: _Test, default: _Test, ledger: Ledger) -> Iterator[Case]:
     options = {**default.part("options"), **test.part("options")}
     asserts = test.asserts if test.part("options").get("disableDefaultAsserts") else [*default.asserts, *test.asserts]
     metadata = {**default.part("metadata"), **test.part("metadata")}
-    threshold = _threshold(test.given.get("threshold", default.given.get("threshold")), test.place, ledger)
+    given = test.given.get("threshold")
+    threshold = _threshold(default.given.get("threshold") if given is None else given, test.place, ledger)
     try:
         values = {**_variables(default), **_variables(test)}
         for each in _combinations(values, options.get("disableVarExpansion") is True, test.place):

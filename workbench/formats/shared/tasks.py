@@ -88,7 +88,7 @@ class Task:
         inner = folder_inside(folder, str(self.config.get("dataset_name") or ""))
         if inner:
             folder = inner
-            del self.config["dataset_name"]  # so it is used
+            del self.config["dataset_name"]  # it is read, and no loss
         paths = [path for path in sorted(folder.rglob("*"))[:FILES_AT_MOST] if path.suffix.lower() in DATA]
         files = [path for path in paths if path.is_file() and is_inside(path, self.root)]
         if not files:

@@ -189,9 +189,8 @@ class _Reader:
 
     def _choices_input(self) -> str:
         """The input that holds an item's choices: a column of its own, or a new one."""
-        given = self._config.get("doc_to_choice")
-        column = isinstance(given, str) and given in self._columns
-        return str(given) if column else "answer_choices" if "choices" in self._columns else "choices"
+        given = str(self._config.get("doc_to_choice")).strip("{} ")
+        return given if given in self._columns else "answer_choices" if "choices" in self._columns else "choices"
 
     def _prompt(self) -> str:
         """The prompt's template over inputs, with how to answer where there are choices."""
@@ -434,8 +433,8 @@ class _Writer:
         examples = spec.variants[self._name].examples
         output, lose = spec.output, partial(self._ledger.add, self._place)
         longest = max(len(item.inputs[self._choices]) for item in evalset.items) if self._choices else 0
-        other_labels = output.labels is not None and output.labels != labels_for(longest)
-        others = [each.type for each in evalset.scorers if self._choices and each.type != "label"]
+        other_labels = output.labels is not None and output.labels != (labels_for(longest) if longest else None)
+        others = [each.type for each in evalset.scorers if self._choices and each is not self._main]
         aliases = self._choices and any(getattr(each, "aliases", None) for each in evalset.scorers)
         for there, what in (
             (others, f"scorers {', '.join(others)}: the harness compares which choice is taken"),

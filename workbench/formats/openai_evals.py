@@ -296,7 +296,7 @@ def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
             ledger.add(place, f"scorer '{other.name or other.type}' is not written: an eval has one")
     args: dict[str, Any] = {}
     cls, more = nearest(main, _SCORERS)
-    differs = "it ignores more" if more else ""
+    differs = "" if not more else "it ignores more" if cls == _FUZZY else f"{', '.join(sorted(more))} count"
     if main.type == "contains":
         args = {"ignore_case": True} if "case" in getattr(main, "ignore", ()) else {}
         differs = "" if cls and more <= {"case"} else "one phrase is enough, as it is written"

@@ -259,7 +259,8 @@ class _Reader:
             expectations[kind] = one_or_all([value for claim in claims if claim.kind == kind for value in claim.values])
         total = sum(claim.weight for claim in claims)
         part = sum(claim.weight * claim.threshold for claim in claims)  # a graded one needs less than 1
-        self._bars[round(part / total, 4) if case.threshold is None else case.threshold] += 1
+        bar = round(part / total, 4) if total else 1.0
+        self._bars[bar if case.threshold is None else case.threshold] += 1
         self._names.update(case.vars.keys())
         self._containers |= {name for name, value in case.vars.items() if isinstance(value, dict | list | bool)}
         sink({**fields, "inputs": case.vars, "expectations": expectations})
@@ -278,7 +279,7 @@ class _Reader:
         found.spec |= {
             "variants": self._variants(prompts),
             "output": {} if found.schema else {"text": True},
-            "scorers": [self._scorer(kind) for kind in sorted(kinds, key=lambda kind: kind != SCHEMA)],
+            "scorers": [self._scorer(kind) for kind in kinds],
             "accept": {"min_score": bar},
         }
         notes = found.notes
@@ -359,7 +360,8 @@ class _Writer:
 
     def _default(self) -> dict[str, Any]:
         """What all tests share: the JSON schema, the threshold, and that lists are values."""
-        lists = any(isinstance(value, list) for item in self._evalset.items for value in item.inputs.values())
+        values = [value for item in self._evalset.items for value in item.inputs.values()]
+        lists = any(isinstance(value, list) and value and isinstance(value[0], str) for value in values)
         found: dict[str, Any] = {"options": {"disableVarExpansion": True}} if lists else {}
         schema, bar = self._evalset.output_schema, self._evalset.spec.accept.min_score
         if schema is not None:

@@ -24,6 +24,7 @@ from workbench.scorers.regexes import checked_pattern
 
 # By kind the scorer that stands for it, and the types of assertion that it is written as: of one value, of several.
 KINDS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "is_json": ({"type": "json_schema"}, "is-json", "contains-json"),
     "equals": ({"type": "exact"}, "equals", ""),
     "starts_with": ({"type": "exact", "match": "begins"}, "starts-with", ""),
     "ends_with": ({"type": "exact", "match": "ends"}, "ends-with", ""),
@@ -37,7 +38,6 @@ KINDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not_regex": ({"type": "regex", "want": "none"}, "not-regex", ""),
     "rouge_n": ({"type": "rouge", "metric": "rouge1"}, "rouge-n", ""),
     "rouge_l": ({"type": "rouge", "metric": "rougeL"}, "rouge-l", ""),
-    "is_json": ({"type": "json_schema"}, "is-json", "contains-json"),
 }
 SCHEMA = "is_json"
 SCORERS_OF = {kind: scorer for kind, (scorer, _, _) in KINDS.items()}
@@ -124,7 +124,10 @@ def _claim(assertion: dict[str, Any], place: str, case: Case, suite: Suite) -> C
             raise Unusable(f"its value is the file '{value[7:67]}', which is not there or not read")
         value = suite.read(files[0]).data
     else:
-        value = filled_in(value, case.vars)
+        try:
+            value = filled_in(value, case.vars)
+        except Unusable:
+            raise Unusable("its value is a template that cannot be filled in") from None
     values = (usable_schema(value),) if kind == SCHEMA else _texts(kind, type_, value)
     return Claim(place, type_, kind, values, weight, str(assertion.get("metric") or ""), threshold)
 

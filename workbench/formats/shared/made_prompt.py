@@ -58,8 +58,8 @@ def holds_turns(values: Values) -> bool:
 def _shown(name: str, values: Values, count: int, form: Form) -> str:
     """The expression that shows an input, whatever it is and whether or not an item has it."""
     place = value = reference(name)
-    lists = bool(values.lists_only and values.shapes["list"] and set(values.kinds) == {"text"})
-    letters = bool(form.labels) and all(label in string.ascii_letters for label in form.labels)
+    lists = values.lists_only and values.shapes["list"] and values.entries is not None and values.entries.texts_only
+    letters = bool(form.labels) and all(len(label) == 1 and label.isalpha() for label in form.labels)
     if lists and name in _CHOICES and letters and values.filled == count:
         letter = f"{{{{ '{string.ascii_uppercase}'[loop.index0] }}}}"
         return f"{{% for choice in {place} %}}{letter}. {{{{ choice }}}}\n{{% endfor %}}"

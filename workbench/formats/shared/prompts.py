@@ -92,8 +92,12 @@ def turns_of(text: str) -> tuple[Turns, list[str]]:
 def plain_variant(names: Iterable[str], missing: Collection[str]) -> dict[str, Any]:
     """A variant that shows every variable by its name, where there is no prompt; one alone stands for itself."""
     shown = {name: f"{{{{ {expression(name, name in missing)} }}}}" for name in names}
-    lines = [f"{literal(name)}: {value}" for name, value in shown.items()]
-    content = "\n".join(shown.values() if len(shown) == 1 and not missing else lines)
+    if len(shown) == 1 and not missing:
+        content = next(iter(shown.values()))
+    elif all(name.isidentifier() for name in shown):
+        content = over_inputs("\n".join(f"{name}: {{{{ {name} }}}}" for name in shown), missing)
+    else:
+        content = "\n".join(f"{literal(name)}: {value}" for name, value in shown.items())
     return {"messages": [{"role": "user", "content": content}]}
 
 

@@ -182,9 +182,10 @@ def _filled_in(test: _Test, default: _Test, ledger: Ledger) -> Iterator[Case]:
     asserts = test.asserts if test.part("options").get("disableDefaultAsserts") else [*default.asserts, *test.asserts]
     metadata = {**default.part("metadata"), **test.part("metadata")}
     given = test.given.get("threshold")
-    threshold = _threshold(default.given.get("threshold") if given is None else given, test.place, ledger)
+    given = default.given.get("threshold") if given is None else given
     try:
         values = {**_variables(default), **_variables(test)}
+        threshold = _threshold(given, test.place, ledger)
         for each in _combinations(values, options.get("disableVarExpansion") is True, test.place):
             yield Case(test.place, _composed(each, test.place, ledger), asserts, metadata, threshold)
     except Unusable as failure:

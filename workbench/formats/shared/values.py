@@ -143,6 +143,11 @@ class Values:
         return self.entries is not None and self.filled == self.shapes["list"] + self.shapes["list_text"]
 
     @property
+    def texts_only(self) -> bool:
+        """Whether every value is a text, also if it is JSON."""
+        return not (self.kinds["number"] + self.kinds["boolean"] + self.shapes["list"] + self.shapes["object"])
+
+    @property
     def json_texts(self) -> int:
         """How many are JSON written as text."""
         return self.shapes["list_text"] + self.shapes["object_text"]

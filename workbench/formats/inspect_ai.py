@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.evalset import Variant
 from workbench.files import write_lines
@@ -59,9 +58,8 @@ class InspectAi(Format):
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         found = Found()
-        rows, plan = open_rows(source, found), _Plan()
-        for sample in _samples(rows, Ledger(), plan.guesses):
-            plan.observe(sample)
+        rows = open_rows(source, found)
+        plan = _planned(rows)
         for sample in _samples(rows, found.ledger, Counter()):
             if (sample.choices is not None) != plan.chooses:
                 have = "has choices, most have none" if sample.choices else "has no choices, most have some"
@@ -80,8 +78,7 @@ class InspectAi(Format):
 FORMATS.add("inspect_ai", InspectAi())
 
 
-@dataclass
-class _Sample:
+class _Sample(NamedTuple):
     place: str
     id: Any
     given: str | list[dict[str, str]]
@@ -90,27 +87,25 @@ class _Sample:
     metadata: dict[str, Any]
 
 
-@dataclass
-class _Plan:
-    """What all samples together decide."""
+class _Plan(NamedTuple):
+    """What all samples together decide: whether they are multiple choice, and whether any is a chat."""
 
-    samples: int = 0
-    with_choices: int = 0
-    longest: int = 0
-    chats: int = 0
-    metadata: int = 0
-    guesses: Counter[str] = field(default_factory=Counter)
+    chooses: bool
+    chats: int
+    metadata: int
+    longest: int
+    guesses: Counter[str]
 
-    @property
-    def chooses(self) -> bool:
-        return 2 * self.with_choices > self.samples
 
-    def observe(self, sample: _Sample) -> None:
-        self.samples += 1
-        self.with_choices += sample.choices is not None
-        self.longest = max(self.longest, len(sample.choices or ()))
-        self.chats += isinstance(sample.given, list)
-        self.metadata += bool(sample.metadata)
+def _planned(rows: Rows) -> _Plan:
+    counts, guesses, longest = Counter[str](), Counter[str](), 0
+    for sample in _samples(rows, Ledger(), guesses):
+        counts["samples"] += 1
+        counts["choices"] += sample.choices is not None
+        counts["chats"] += isinstance(sample.given, list)
+        counts["metadata"] += bool(sample.metadata)
+        longest = max(longest, len(sample.choices or ()))
+    return _Plan(2 * counts["choices"] > counts["samples"], counts["chats"], counts["metadata"], longest, guesses)
 
 
 def _samples(rows: Rows, ledger: Ledger, guesses: Counter[str]) -> Iterator[_Sample]:

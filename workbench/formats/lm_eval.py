@@ -18,21 +18,12 @@ from workbench.errors import InputError
 from workbench.evalset import Message
 from workbench.files import write_atomic
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.shared import metrics
 from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, position_of
 from workbench.formats.shared.export import chosen_variant, one_or_all, target_of, write_objects
 from workbench.formats.shared.files import head
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import RESERVED, item_fields, metadata_of, scalar_text
-from workbench.formats.shared.metrics import (
-    generation_of,
-    metrics_of,
-    named,
-    read_filters,
-    read_generation,
-    read_metrics,
-    scorers_of,
-    without,
-)
 from workbench.formats.shared.rows import Row
 from workbench.formats.shared.splits import DATA
 from workbench.formats.shared.structured import Function, dump_yaml
@@ -103,8 +94,10 @@ class _Reader:
     def __init__(self, task: Task, options: Options) -> None:
         self._task, self._config, self._options = task, task.config, options
         self._found, self._chooses = task.found, task.config.get("output_type") == "multiple_choice"
-        self._metrics = read_metrics(task.listed("metric_list"), self._chooses, partial(task.lose, "metric_list"))
-        self._filters = read_filters(task.listed("filter_list"), partial(task.lose, "filter_list"))
+        self._metrics = metrics.read_metrics(
+            task.listed("metric_list"), self._chooses, partial(task.lose, "metric_list")
+        )
+        self._filters = metrics.read_filters(task.listed("filter_list"), partial(task.lose, "filter_list"))
         self._patterns = self._metrics[0].patterns if self._metrics else []
         self._numeric = False  # all references are numbers, once what is ignored is taken out of them
         self._columns: set[str] = set()  # of the first row
@@ -117,7 +110,7 @@ class _Reader:
             found.ledger.add(self._task.place(problem[0]), problem[1])
             return found
         self._note_unused()
-        split = self._eval_split()
+        split = self._task.eval_split()
         self._survey(split)
         if self._patterns and not self._numeric:
             what = f"regexes_to_ignore ({len(self._patterns)}): taken out of the references, but not out of"
@@ -162,14 +155,6 @@ class _Reader:
                 if name not in known:
                     self._task.lose(key, f"'{str(name)[:60]}' of {key}")
 
-    def _eval_split(self) -> str:
-        test, validation = self._config.get("test_split"), self._config.get("validation_split")
-        if not test and not validation:
-            raise InputError(f"{where(self._task.source)}: names no test_split or validation_split. Name one.")
-        if test and validation and validation != self._fewshot_split():
-            self._task.lose("validation_split", f"validation_split '{str(validation)[:60]}' is not read")
-        return str(test or validation)
-
     def _survey(self, split: str) -> None:
         """Go through all rows once."""
         numbers = []
@@ -182,7 +167,7 @@ class _Reader:
                     self._indexes(doc, choices)
                     self._longest = max(self._longest, len(choices))
                 else:
-                    numbers += [number(without(self._patterns, text)) is not None for text in self._texts(doc)]
+                    numbers += [number(metrics.without(self._patterns, text)) is not None for text in self._texts(doc)]
             except Unusable:
                 continue
         self._numeric = bool(self._patterns and numbers) and all(numbers)
@@ -222,7 +207,7 @@ class _Reader:
             inputs[self._choices_input()] = choices
         else:
             texts = self._texts(doc)
-            key, answers = "answer", [without(self._patterns, text) for text in texts]
+            key, answers = "answer", [metrics.without(self._patterns, text) for text in texts]
             if train and answers != [text.strip() for text in texts]:
                 what = "an example shows what the metric compares, not the whole of its target"
                 self._found.ledger.tally(place, what)
@@ -294,20 +279,10 @@ class _Reader:
             raise Unusable("doc_to_target gives no text")
         return texts
 
-    def _fewshot_split(self) -> str | None:
-        given = self._config.get("fewshot_split")
-        if not given and self._shots():
-            given = self._config.get("training_split") or self._config.get("validation_split")
-        return str(given) if given else None
-
-    def _shots(self) -> int:
-        count = self._config.get("num_fewshot")
-        return count if isinstance(count, int) and count > 0 else 0
-
     def _examples(self, split: str, sink: Sink) -> int:
         """Hand over the rows that examples are taken from; how many of them the prompt shows."""
         settings, lose = self._config.get("fewshot_config"), self._task.lose
-        name, training, shots = self._fewshot_split(), self._config.get("training_split"), self._shots()
+        name, training, shots = self._task.fewshot_split(), self._config.get("training_split"), self._task.shots
         if training and name != training:
             lose("training_split", f"training_split '{str(training)[:60]}' is not read")
         samples = settings.get("samples") if isinstance(settings, dict) else None
@@ -334,12 +309,14 @@ class _Reader:
         if isinstance(description, str) and description.strip():
             messages.insert(0, {"role": "system", "content": over_inputs(description)})
             found.notes.append("the description is the system message")
-        scorers = [{"type": "label"}] if self._chooses else scorers_of(self._metrics, self._filters, self._numeric)
+        scorers = (
+            [{"type": "label"}] if self._chooses else metrics.scorers_of(self._metrics, self._filters, self._numeric)
+        )
         if wanted and scorers[0]["type"] != wanted:
             scorers = [{"type": wanted}]
         given = self._config.get("generation_kwargs")
         lose = partial(self._task.lose, "generation_kwargs")
-        generation = read_generation(given, lose) if isinstance(given, dict) else {}
+        generation = metrics.read_generation(given, lose) if isinstance(given, dict) else {}
         found.spec |= {
             "variants": {"default": {"messages": messages, **({"examples": examples} if examples else {})}},
             **({"generation": generation} if generation else {}),
@@ -350,7 +327,7 @@ class _Reader:
         how = "the harness compares the choices' likelihoods; here the model is asked for its choice"
         lost = "none of its metrics has a scorer here: exact_match stands for them"
         for there, note in (
-            (True, f"task {named(self._config.get('task'))}"),
+            (True, f"task {metrics.named(self._config.get('task'))}"),
             (True, f"the items are the rows of split '{split[:60]}'; all columns are inputs, also the answer's"),
             (self._chooses, "the choices are listed with letters, and how to answer is added to the prompt"),
             (self._chooses, how),
@@ -456,8 +433,8 @@ class _Writer:
             "doc_to_text": self._text,
             "doc_to_target": _TARGET,
             "doc_to_choice": self._choices or None,
-            **({"metric_list": [{"metric": "acc"}]} if self._choices else metrics_of(evalset.scorers, lose)),
-            "generation_kwargs": generation_of(spec.generation, lose),
+            **({"metric_list": [{"metric": "acc"}]} if self._choices else metrics.metrics_of(evalset.scorers, lose)),
+            "generation_kwargs": metrics.generation_of(spec.generation, lose),
             "num_fewshot": examples or None,
             "fewshot_config": {"sampler": "first_n"} if examples else None,
         }

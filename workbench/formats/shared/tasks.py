@@ -65,6 +65,32 @@ class Task:
         given = self.config.get(key) or []
         return given if isinstance(given, list) else [given]
 
+    @property
+    def shots(self) -> int:
+        """How many examples the prompt shows."""
+        count = self.config.get("num_fewshot")
+        return count if isinstance(count, int) and count > 0 else 0
+
+    def eval_split(self) -> str:
+        """The split that is asked.
+
+        Raises:
+            InputError: none is named.
+        """
+        test, validation = self.config.get("test_split"), self.config.get("validation_split")
+        if not test and not validation:
+            raise InputError(f"{where(self.source)}: names no test_split or validation_split. Name one.")
+        if test and validation and validation != self.fewshot_split():
+            self.lose("validation_split", f"validation_split '{str(validation)[:60]}' is not read")
+        return str(test or validation)
+
+    def fewshot_split(self) -> str | None:
+        """The split that examples are taken from."""
+        given = self.config.get("fewshot_split")
+        if not given and self.shots:
+            given = self.config.get("training_split") or self.config.get("validation_split")
+        return str(given) if given else None
+
     def _named_files(self) -> dict[str, list[Path]]:
         kwargs = self.config.get("dataset_kwargs")
         given = kwargs.get("data_files") if isinstance(kwargs, dict) else None

@@ -180,17 +180,18 @@ class _Reader:
         found, config = self._found, self._suite.config
         self._observe()
         prompts = _read_prompts(self._suite, found.ledger)
-        failures: dict[str, list[str]] = {prompt.name: [] for prompt in prompts}
+        failures, first = Counter[str](), dict[str, str]()
         for case in self._suite.cases(found.ledger):
             if self._carry(case, sink):
                 for prompt in prompts:
                     try:
                         prompt.try_on(case.vars)
                     except Unusable as failure:
-                        failures[prompt.name].append(f"{case.place}: {failure}")
+                        failures[prompt.name] += 1
+                        first.setdefault(prompt.name, f"{case.place}: {failure}")
         for prompt in prompts:
             if failures[prompt.name]:
-                why = f"cannot be rendered for {len(failures[prompt.name])} tests, first {failures[prompt.name][0]}"
+                why = f"cannot be rendered for {failures[prompt.name]} tests, first {first[prompt.name]}"
                 found.ledger.add(prompt.place, f"prompt '{prompt.name}' is left out: it {why}")
         for key, value in config.items():
             if key not in _USED and value is not None:
@@ -252,8 +253,9 @@ class _Reader:
         beside = metadata.pop("expectations") if isinstance(metadata.get("expectations"), dict) else {}  # our export's
         fields = item_fields(metadata, case.place, ledger)
         self._own |= fields.keys() - {"slice"}
-        for key in beside.keys() & KINDS.keys():
-            ledger.tally(case.place, f"metadata '{key}' is an expectation that an assertion would make")
+        for key in beside:
+            if key in KINDS:
+                ledger.tally(case.place, f"metadata '{key}' is an expectation that an assertion would make")
         expectations = {key: value for key, value in beside.items() if key not in KINDS}
         for kind in dict.fromkeys(claim.kind for claim in claims if claim.kind != SCHEMA):
             expectations[kind] = one_or_all([value for claim in claims if claim.kind == kind for value in claim.values])

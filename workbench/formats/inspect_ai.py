@@ -24,8 +24,8 @@ from workbench.formats.shared.export import chosen_variant, one_or_all, target_o
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, metadata_of, scalar_text
+from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Rows, first_row, open_rows
-from workbench.formats.shared.turns import read_turns
 from workbench.prompts import render
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from workbench.formats.shared.files import head, is_inside
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, metadata_of
+from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Rows, first_row, json_lines
-from workbench.formats.shared.turns import read_turns
 from workbench.prompts import render
 from workbench.strict import brief
 

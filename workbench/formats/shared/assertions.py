@@ -7,16 +7,18 @@ SCORERS_OF["icontains"]         # {'type': 'contains'}
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import yaml
 
 from workbench.errors import InputError
 from workbench.formats.shared.files import inside
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.metadata import scalar_text
-from workbench.formats.shared.schemas import usable_schema
 from workbench.formats.shared.suites import Case, Suite
 from workbench.formats.shared.templates import filled_in, is_template
 from workbench.scorers import FieldScorer, Scorer
@@ -128,7 +130,7 @@ def _claim(assertion: dict[str, Any], place: str, case: Case, suite: Suite) -> C
             value = filled_in(value, case.vars)
         except Unusable:
             raise Unusable("its value is a template that cannot be filled in") from None
-    values = (usable_schema(value),) if kind == SCHEMA else _texts(kind, type_, value)
+    values = (_usable_schema(value),) if kind == SCHEMA else _texts(kind, type_, value)
     return Claim(place, type_, kind, values, weight, str(assertion.get("metric") or ""), threshold)
 
 
@@ -156,6 +158,47 @@ def _texts(kind: str, type_: str, value: Any) -> tuple[str, ...]:
         return tuple(checked_pattern(str(text)) if "regex" in kind else str(text) for text in texts)
     except ValueError:
         raise Unusable("its regular expression is of a dialect that is not read here") from None
+
+
+def _usable_schema(schema: Any) -> dict[str, Any]:
+    """A JSON schema that an eval set can have; it may be JSON or YAML as a text.
+
+    Raises:
+        Unusable: it is none, or not of an object, or leads elsewhere.
+    """
+    import jsonschema
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    try:
+        schema = yaml.safe_load(schema) if isinstance(schema, str) else schema
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise Unusable("its JSON schema is not a valid one") from None
+    if schema in (None, ""):
+        raise Unusable("it names no JSON schema, and an eval set's JSON answers have one")
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise Unusable("its JSON schema is not of an object (type: object)")
+    references = list(_references(schema))
+    if not all(name.startswith("#") for name in references):
+        raise Unusable("its JSON schema refers to another file")
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        lookup = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver().lookup
+        for name in references:
+            lookup(name)
+        found: dict[str, Any] = json.loads(json.dumps(schema, default=str))
+        return found
+    except (ValueError, jsonschema.SchemaError, Unresolvable, RecursionError):
+        raise Unusable("its JSON schema is not a valid one") from None
+
+
+def _references(schema: Any) -> Iterator[str]:
+    parts = schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ()
+    for part in parts:
+        yield from _references(part)
+    if isinstance(schema, dict):
+        yield from (schema[key] for key in ("$ref", "$dynamicRef") if isinstance(schema.get(key), str))
 
 
 def _from_notation(text: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.made_prompt import holds_turns, made_variants
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.names import cut
+from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Row, Rows
 from workbench.formats.shared.splits import chosen_splits
-from workbench.formats.shared.turns import read_turns
 from workbench.formats.shared.values import Values
 
 Part = tuple[Rows, str | None]

@@ -92,7 +92,9 @@ def _regular(start: str, mark: str) -> tuple[int, int]:
 
 def cell_value(text: Any) -> Any:
     """A CSV cell: JSON where it holds an object or a list, otherwise what it is."""
-    stripped = text.strip() if isinstance(text, str) else ""
+    if not isinstance(text, str) or not text or not (text[0] in "{[" or text[0].isspace()):
+        return text  # most are
+    stripped = text.strip()
     if stripped[:1] in ("{", "[") and stripped[-1:] in ("}", "]"):
         try:
             value = json.loads(stripped)

@@ -107,9 +107,10 @@ class Values:
         self.characters += len(text)
         self.words += text.count(" ") + 1
         self.spellings = _counted(self.spellings, [text])
-        pieces = [piece.strip() for piece in text.split(";") if piece.strip()]
-        self.joined += len(pieces) > 1
-        self.parts = _counted(self.parts, pieces)
+        if self.parts is not None:
+            pieces = [piece.strip() for piece in text.split(";") if piece.strip()]
+            self.joined += len(pieces) > 1
+            self.parts = _counted(self.parts, pieces)
         # A look once gone costs nothing more.
         if "number" in self.looks:
             self.integers += text.lstrip("+-−").isdigit()

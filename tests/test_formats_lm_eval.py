@@ -428,7 +428,11 @@ def test_examples_that_are_the_items_or_written_out(project: Path) -> None:
     assert evalset.train == () and "3 examples out of the items that are asked" in lost(done)
     samples = [{"question": "0+0?", "answer": "0"}]
     done, evalset = imported(task(project, num_fewshot=1, fewshot_config={"sampler": "first_n", "samples": samples}))
-    assert asked(evalset)[:2] == ["Q: 0+0?\nA:", "0"]
+    assert asked(evalset)[:2] == ["Q: 0+0?\nA:", "0"] and done.losses == []
+    path = task(project, num_fewshot=1, fewshot_config={"sampler": "first_n", "samples": "SAMPLES"})
+    path.write_text(path.read_text().replace("SAMPLES", "!function utils.samples"))
+    done, evalset = imported(path)
+    assert evalset.train == () and "'samples' of fewshot_config" in lost(done)
     done, _ = imported(task(project, validation_split="test", num_fewshot=0))
     assert "validation_split" in lost(done)
 

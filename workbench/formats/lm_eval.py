@@ -149,10 +149,11 @@ class _Reader:
             elif key in ("target_delimiter", "fewshot_delimiter"):
                 what = "is not used: in a chat the turns are apart"
             self._task.lose(key, f"'{key}' {what}")
-        for key, known in (("dataset_kwargs", {"data_files"}), ("fewshot_config", {"sampler", "samples"})):
+        own_samples = ["samples"] if self._task.fewshot_split() is None else []
+        for key, known in (("dataset_kwargs", ["data_files"]), ("fewshot_config", ["sampler", *own_samples])):
             given = self._config.get(key)
-            for name in given if isinstance(given, dict) else ():
-                if name not in known:
+            for name, value in given.items() if isinstance(given, dict) else ():
+                if name not in known or isinstance(value, Function):
                     self._task.lose(key, f"'{str(name)[:60]}' of {key}")
 
     def _survey(self, split: str) -> None:

@@ -326,8 +326,8 @@ def _names(names: Any) -> list[str] | None:
 
 def _file_features(source: Path) -> dict[str, Feature]:
     """The features that datasets writes into a Parquet or Arrow file."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         if kind_of(source) == "parquet":

@@ -28,7 +28,7 @@ class Reading:
 
     def __init__(self, key: str | None) -> None:
         self._key = key
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
         self.done = False
         self.headers: Mapping[str, str] = {}
         self.parts: list[str] = []

@@ -47,6 +47,7 @@ class Reader(Protocol):
 
     done: bool  # nothing more is wanted
     sent_at: float  # when the request was handed to the socket; set by the wire
+    ended_at: float  # when the answer's end was there; set by the wire
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status and headers (names in lower case)."""
@@ -108,7 +109,7 @@ class _Connection(asyncio.Protocol):
         if self.waiter is None or self.waiter.done():
             return
         if failure is None and self._until_close:
-            self.whole = False
+            self.whole, self._at = False, time.perf_counter()
             self._finish()
         else:
             kind = type(failure).__name__ if failure else "closed by the server"
@@ -172,6 +173,8 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _finish(self) -> None:
+        if self.reader is not None:
+            self.reader.ended_at = self._at
         self.reader = None
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -372,7 +375,7 @@ class _TunnelReader:
     def __init__(self) -> None:
         self.done = False
         self.status = 0
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.done = status, True

@@ -223,6 +223,7 @@ class _Execution:
     async def _all(self, journal: Journal, intents: Intents, spool: Spool, progress: Progress) -> None:
         plan = self.plan
         here = [name for name in plan.questions if plan.models[name].zone == "local"]
+        here.sort(key=lambda name: plan.models[name].engine != "rules")  # at once, and while no engine takes the cores
         elsewhere = [name for name in plan.questions if name not in here]
         with Desk(journal, intents, self._retry_errors) as desk, self.overhead:
 

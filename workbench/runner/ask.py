@@ -168,8 +168,8 @@ class _Sender:
             most = MAX_RETRIES_LIMITED if attempt.error_class == "rate_limit" else MAX_RETRIES
             if attempt.error_class not in RETRYABLE or len(tried) > most or self.flow.dead:
                 return tried
+            self._forget(ask, tried)
             if self.lane.stopped:
-                self._forget(ask, attempt)
                 return []
             backoff_s = _backoff(len(tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
@@ -226,9 +226,10 @@ class _Sender:
         finally:
             budget.settle(ask.worst_usd, cost)
 
-    def _forget(self, ask: Ask, attempt: Attempt) -> None:
-        """An attempt that certainly was not paid leaves no intent behind."""
-        if self.sending.intents is not None and ask.slot is not None and attempt.error_class not in MAYBE_BILLED:
+    def _forget(self, ask: Ask, tried: list[Attempt]) -> None:
+        """What certainly was not paid leaves no intent behind."""
+        billed = any(attempt.error_class in MAYBE_BILLED for attempt in tried)
+        if self.sending.intents is not None and ask.slot is not None and not billed:
             self.sending.intents.end(ask.slot)
             ask.slot = None
 

@@ -137,8 +137,13 @@ class _Sender:
             await asyncio.gather(*self.workers, watch, return_exceptions=True)
 
     async def watch(self) -> None:
-        """Once the run is to stop, wait a moment for what is in flight, and then no longer."""
-        await self.sending.stopping.wait()
+        """Once the run is to stop, or the lane has failed, wait a moment for what is in flight, and then no longer."""
+        ends = [asyncio.ensure_future(end) for end in (self.sending.stopping.wait(), self.lane.failed())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
         self.lane.stop()
         await asyncio.sleep(GRACE_S)
         for task in self.workers:

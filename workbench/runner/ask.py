@@ -139,8 +139,13 @@ class _Sender:
             await asyncio.gather(*self.workers, watch, return_exceptions=True)
 
     async def watch(self) -> None:
-        """Once the run is to stop, wait a moment for what is in flight, and then no longer."""
-        await self.sending.stopping.wait()
+        """Once the run is to stop, or the lane has failed, wait a moment for what is in flight, and then no longer."""
+        ends = [asyncio.ensure_future(end) for end in (self.sending.stopping.wait(), self.lane.failed())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
         self.lane.stop()
         await asyncio.sleep(GRACE_S)
         for task in self.workers:
@@ -170,8 +175,8 @@ class _Sender:
             most = MAX_RETRIES_LIMITED if attempt.error_class == "rate_limit" else MAX_RETRIES
             if attempt.error_class not in RETRYABLE or len(tried) > most or self.flow.dead:
                 return tried
+            self._forget(ask, tried)
             if self.lane.stopped:
-                self._forget(ask, attempt)
                 return []
             backoff_s = _backoff(len(tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
@@ -228,9 +233,10 @@ class _Sender:
         finally:
             budget.settle(ask.worst_usd, cost)
 
-    def _forget(self, ask: Ask, attempt: Attempt) -> None:
-        """An attempt that certainly was not paid leaves no intent behind."""
-        if self.sending.intents is not None and ask.slot is not None and attempt.error_class not in MAYBE_BILLED:
+    def _forget(self, ask: Ask, tried: list[Attempt]) -> None:
+        """What certainly was not paid leaves no intent behind."""
+        billed = any(attempt.error_class in MAYBE_BILLED for attempt in tried)
+        if self.sending.intents is not None and ask.slot is not None and not billed:
             self.sending.intents.end(ask.slot)
             ask.slot = None
 

@@ -175,6 +175,8 @@ class Desk:
             kept, complete = consume(question, stored) if stored else ([], False)
             failed = bool(kept) and kept[-1].text is None
             if complete and not (failed and self.retry_errors):
+                if self._intents is not None:
+                    self._intents.answered(question.key)  # a run died between its commit and its note of it
                 lane.take(question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1

@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--variants", metavar="A,B", help="only these variants")
     run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
     run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
+    run.add_argument("--batch", action="store_true", help="ask models that have batch in models.yaml in batches")
     run.add_argument("--plan", action="store_true", help="say what would be asked, at what cost, and ask nothing")
     run.add_argument("--max-cost", type=money, metavar="USD", help="send nothing whose worst case could go over it")
     run.add_argument("--retry-errors", action="store_true", help="ask only what failed in an earlier run")
@@ -67,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
             variants=names(arguments.variants),
             repeats=arguments.repeats,
             max_cost_usd=arguments.max_cost,
+            batch=arguments.batch,
         )
         print(plan.describe())
         print(estimate(plan).describe())
@@ -79,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
         max_cost_usd=arguments.max_cost,
         retry_errors=arguments.retry_errors,
+        batch=arguments.batch,
         track=not arguments.no_track,
     )
     _report(done)

@@ -30,6 +30,7 @@ class Recorded:
     headers: dict[str, str]
     body: dict[str, Any]
     at: float
+    fault: str = "ok"  # what happened to it
 
     @property
     def last_user(self) -> str:
@@ -46,7 +47,7 @@ class RecordingServer:
 
     Attributes:
         faults: what happens to the first requests, in their order; afterwards `fault`.
-        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`.
+        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`; or what says so of a body.
         answer: the text for a request's body.
         delay_s: before each answer.
         retry_after: the header that comes with a 429.
@@ -55,17 +56,23 @@ class RecordingServer:
     """
 
     faults: list[str] = field(default_factory=list)
-    fault: str = "ok"
+    fault: str | Callable[[dict[str, Any]], str] = "ok"
     answer: Callable[[dict[str, Any]], str] = lambda body: "red"
     delay_s: float = 0.0
     retry_after: str | None = None
     message: str | Callable[[dict[str, Any]], str] = "as told"
     location: str = "/elsewhere"
     hold_after: int | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    room: int | None = None
+    on_request: Callable[[Recorded], None] = lambda request: None
     requests: list[Recorded] = field(default_factory=list)
+    connections: list[float] = field(default_factory=list)
+    most_at_once: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._inside = 0
         self.released = threading.Event()  # ends stalls
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
@@ -77,9 +84,21 @@ class RecordingServer:
 
     def take(self, request: Recorded) -> str:
         """Record a request, and say what is to happen to it."""
+        self.on_request(request)
         with self._lock:
+            self._inside += 1
+            self.most_at_once = max(self.most_at_once, self._inside)
             self.requests.append(request)
-            return self.faults.pop(0) if self.faults else self.fault
+            usual = self.fault if isinstance(self.fault, str) else self.fault(request.body)
+            request.fault = self.faults.pop(0) if self.faults else usual
+            if self.room is not None and self._inside > self.room:
+                request.fault = "429"
+            return request.fault
+
+    def left(self) -> None:
+        """A request has its answer."""
+        with self._lock:
+            self._inside -= 1
 
     def __enter__(self) -> RecordingServer:
         self._thread.start()
@@ -95,6 +114,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     owner: RecordingServer
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        self.owner.connections.append(time.monotonic())
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # clients that are killed in mid-answer are what some tests are about
@@ -115,6 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(raw) if raw else {}
         fault = owner.take(Recorded(self.path, dict(self.headers), body, time.monotonic()))
+        try:
+            self.reply(fault, body)
+        finally:
+            owner.left()
+
+    def reply(self, fault: str, body: dict[str, Any]) -> None:
+        owner = self.server.owner
         if owner.delay_s:
             owner.released.wait(owner.delay_s)
         if owner.hold_after is not None and len(owner.requests) > owner.hold_after:
@@ -129,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        for name, value in headers.items():
+        for name, value in {**self.server.owner.extra, **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(data)
@@ -138,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
+        for name, value in self.server.owner.extra.items():
+            self.send_header(name, value)
         self.end_headers()
 
     def chunk(self, data: bytes) -> None:
@@ -172,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner, model = self.server.owner, str(body.get("model"))
         words = owner.message if isinstance(owner.message, str) else owner.message(body)
         if fault in STATUSES:
-            headers = {"Retry_After": owner.retry_after} if fault == "429" and owner.retry_after else {}
+            headers = {"Retry_After": owner.retry_after} if fault in ("429", "503") and owner.retry_after else {}
             self.whole(STATUSES[fault], json.dumps({"error": {"message": words}}), **headers)
         elif fault == "redirect":
             self.whole(307, "", Location=owner.location)
@@ -233,6 +265,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.done()
         elif fault == "other_model":
             self.stream("red", body, model="another-model")
+        elif fault == "tool_calls":
+            call = {"index": 0, "id": "c", "type": "function", "function": {"name": "paint", "arguments": "{}"}}
+            self.begin()
+            delta = {"role": "assistant", "content": None, "tool_calls": [call]}
+            self.event(model, [{"index": 0, "delta": delta, "finish_reason": None}])
+            self.finish(model, reason="tool_calls")
+        elif fault == "reasoning":
+            self.begin()
+            for name, words in (("reasoning_content", "Is it blue?"), ("reasoning", " No."), ("content", "red")):
+                self.event(model, [{"index": 0, "delta": {name: words}, "finish_reason": None}])
+            self.finish(model)
+        elif fault == "hangup":
+            self.close_connection = True
         elif fault == "whole":
             message = {"role": "assistant", "content": owner.answer(body)}
             usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.evidence import prepare
-from workbench.intervals import CONFIDENCE, RESAMPLES, SEED, Estimate, Floats
+from workbench.intervals import CONFIDENCE, RESAMPLES, SEED, Estimate, Floats, wilson
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -137,13 +137,11 @@ def _bounds(totals: Floats, k: int) -> list[tuple[float, float]]:
 
     F1 is 2J / (1 + J) of the share J of right answers among all that are of the class or were given it.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     right, expected, given = totals[:k], totals[k : 2 * k], totals[2 * k :]
     found = []
     for trials, shape in ((expected + given - right, lambda share: 2 * share / (1 + share)), (expected, np.asarray)):
         share = np.minimum(right / trials, 1)  # sums of shares of items may miss a whole by a rounding
-        lo, hi = proportion_confint(share * trials, trials, alpha=1 - CONFIDENCE, method="wilson")
+        lo, hi = wilson(share, trials, CONFIDENCE)
         down, up = shape(share) - shape(lo), shape(hi) - shape(share)
         mean = float(shape(share).mean())
         found.append((mean - math.sqrt(float(down @ down)) / k, mean + math.sqrt(float(up @ up)) / k))

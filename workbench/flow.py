@@ -15,6 +15,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from workbench.client.limits import remaining
 from workbench.journal import Attempt
@@ -75,18 +76,20 @@ class Flow:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         say: Callable[[str], None] = lambda line: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._label = label
         self._start = level
         self.ceiling = max(ceiling or level, level)
         self._say = say
+        self._clock = clock
         self.level = float(level)
         self.dead: str | None = None
         self.notes: list[str] = []
         self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._requests = Bucket(requests_per_minute, clock) if requests_per_minute else None
+        self._tokens = Bucket(tokens_per_minute, clock) if tokens_per_minute else None
         self._resume_at = 0.0  # nothing is sent before
         self._cut_at = 0.0
         self._first_s: list[float] = []  # latencies at the level of the setting
@@ -94,9 +97,9 @@ class Flow:
         self._failures = 0  # in a row
         self._probes = 0  # that failed, in a row
         self._limited = 0  # refused for a limit, in a row
-        self._answered_at = time.monotonic()
+        self._answered_at = self._clock()
         self._open = False  # the breaker: one request at a time, a probe, is let through
-        self._probing = False
+        self._probe: asyncio.Task[Any] | None = None  # whose request that is
         self._lowest = float(level)
 
     # Entering and leaving.
@@ -128,23 +131,23 @@ class Flow:
         Returns:
             The seconds that it took.
         """
-        started = time.monotonic()
+        started = self._clock()
         delay_s = self._requests.take(1) if self._requests else 0.0
         delay_s = max(delay_s, self._tokens.take(tokens) if self._tokens else 0.0)
         if delay_s:
             await asyncio.sleep(delay_s)
         while self.dead is None:
-            pause_s = self._resume_at - time.monotonic()
+            pause_s = self._resume_at - self._clock()
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
                 # All that waited would start in the same moment.
                 await asyncio.sleep(random.uniform(0, min(0.05 * self.level, 1.0)))
-            elif self._open and self._probing:
+            elif self._open and self._probe is not None:
                 await asyncio.sleep(_POLL_S)
             else:
-                self._probing = self._open
+                self._probe = asyncio.current_task() if self._open else None
                 break
-        waited_s = time.monotonic() - started
+        waited_s = self._clock() - started
         return waited_s if waited_s > 0.001 else 0.0
 
     def leave(self, attempt: Attempt | None, tokens: int = 0) -> None:
@@ -155,11 +158,13 @@ class Flow:
             tokens: that were taken for it in `clearance`.
         """
         self._in_flight -= 1
+        probed = self._probe is not None and self._probe is asyncio.current_task()
+        if probed:
+            self._probe = None
         if attempt is not None:
-            self._probing = False
             if self._tokens and attempt.input_tokens is not None and attempt.output_tokens is not None:
                 self._tokens.give_back(tokens - attempt.input_tokens - attempt.output_tokens)
-            self._learn(attempt)
+            self._learn(attempt, probed)
         self._admit()
 
     def kill(self, reason: str) -> None:
@@ -176,7 +181,7 @@ class Flow:
             if left.amount == 0 and left.reset_s > 0:
                 self._pause(left.reset_s, f"the limit of {left.kind} is used up")
 
-    def _learn(self, attempt: Attempt) -> None:
+    def _learn(self, attempt: Attempt, probed: bool) -> None:
         kind = attempt.error_class
         if kind == "server" and (attempt.error or "").startswith("HTTP 503"):
             kind = "overloaded"
@@ -185,10 +190,10 @@ class Flow:
         if (kind == "rate_limit" and attempt.retry_after_s) or (kind == "overloaded" and attempt.retry_after_s):
             self._pause(attempt.retry_after_s, "the server asks to wait")
         if kind in _FAILING or kind in _REFUSING:
-            self._failed(attempt, kind)
+            self._failed(attempt, kind, probed)
         elif kind == "rate_limit":
             self._limited += 1
-            if self._limited >= _LIMITED_AFTER and time.monotonic() - self._answered_at > _LIMITED_S:
+            if self._limited >= _LIMITED_AFTER and self._clock() - self._answered_at > _LIMITED_S:
                 self.kill(f"it refused {self._limited} requests in a row for its limits: {attempt.error}")
         else:
             self._answered(attempt)
@@ -198,7 +203,7 @@ class Flow:
             self._open = False
             self._note("answers again")
         self._failures = self._probes = self._limited = 0
-        self._answered_at = time.monotonic()
+        self._answered_at = self._clock()
         latency_s = attempt.latency_s or 0.0
         if len(self._first_s) < self._start:
             self._first_s.append(latency_s)
@@ -212,14 +217,14 @@ class Flow:
 
     def _cut(self, latency_s: float) -> None:
         """Once for all that were in flight together: what was sent before the last cut says nothing new."""
-        now = time.monotonic()
+        now = self._clock()
         if now - latency_s < self._cut_at:
             return
         self._cut_at = now
         self.level = max(1.0, self.level * _CUT)
         self._lowest = min(self._lowest, self.level)
 
-    def _failed(self, attempt: Attempt, kind: str) -> None:
+    def _failed(self, attempt: Attempt, kind: str, probed: bool) -> None:
         self._failures += 1
         said = attempt.error or kind
         if kind in _REFUSING:
@@ -227,6 +232,8 @@ class Flow:
                 self.kill(f"it refuses every request: {said}")
             return
         if self._open:
+            if not probed:  # it was in flight when the breaker opened, and says nothing new
+                return
             self._probes += 1
             if self._probes >= (_GIVES_UP_AFTER if self._first_s else _GIVES_UP_NEVER_SEEN):
                 self.kill(f"it is dead: {self._failures} failures in a row, the last: {said}")
@@ -241,7 +248,7 @@ class Flow:
         if seconds > _LONGEST_PAUSE_S:
             self.kill(f"{reason or 'it failed'}: {seconds:.0f} s, which is too long to wait for")
             return
-        until = time.monotonic() + seconds
+        until = self._clock() + seconds
         if until > self._resume_at:
             self._resume_at = until
             if reason and seconds >= 1:

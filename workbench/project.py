@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from workbench.errors import JournalError
+
 _MARKS = ("models.yaml", "evalsets")
 
 
@@ -44,14 +46,23 @@ def target(path: str | Path) -> Path:
 
 
 def state(*parts: str) -> Path:
-    """A folder below `<root>/.workbench`, made with mode 0700 where it is missing."""
+    """A folder below `<root>/.workbench`, made with mode 0700 where it is missing.
+
+    Raises:
+        JournalError: it cannot be made.
+    """
     base = root() / ".workbench"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ignore = base / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
     folder = base.joinpath(*parts)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = base / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as failure:
+        raise JournalError(
+            f"{shown(folder)}: cannot be written ({failure.strerror}). Mend permissions or free space."
+        ) from None
     return folder
 
 

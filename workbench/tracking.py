@@ -29,10 +29,9 @@ import pandas as pd
 
 from workbench import __version__, project
 from workbench._mlflow_views import TAG, view_tag
-from workbench.classification import set_figures
-from workbench.evidence import leaderboard
+from workbench.files import write_atomic
 from workbench.outcomes import split_candidate
-from workbench.outcomes.table import digest, write_outcomes
+from workbench.outcomes.table import write_outcomes
 from workbench.privacy import redact_outcomes
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _experiment(client: MlflowClient) -> str:
 
 def fingerprint(run: Run) -> str:
     """What a run says, whenever it was made: the same answers, scored and priced the same way."""
-    basis = [digest(run.outcomes, times=False), run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
+    basis = [run.says, run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
     return hashlib.sha256("\0".join(basis).encode()).hexdigest()
 
 
@@ -115,12 +114,49 @@ def track_run(run: Run) -> None:
     A store that cannot be reached is a problem of the run, which is on disk by then.
     """
     try:
+        if _pointed(run):
+            return
         with _client() as client:
             _track(client, run)
+        _point(run)
     except Exception as failure:  # noqa: BLE001  (whatever MLflow raises, the run is on disk and is returned)
         where = project.shown(run.path)
         said = re.sub(r"//[^/@\s]+@", "//", str(failure))[:200]  # an address may hold a password
         run.problems.append(f"MLflow: not logged ({type(failure).__name__}: {said}). The run is in {where}.")
+
+
+def _pointer(run: Run) -> Path:
+    return project.state("tracked") / f"{fingerprint(run)}.json"
+
+
+def _point(run: Run) -> None:
+    """Note where a run stands in MLflow, for the next one that says the same."""
+    noted = {"store": store_uri(), "links": run.links}
+    write_atomic(_pointer(run), json.dumps(noted, indent=1), mode=0o600)
+
+
+def _pointed(run: Run) -> bool:
+    """Whether the run was tracked before and is still there: looked up without MLflow, whose import takes longer."""
+    uri, path = store_uri(), _pointer(run)
+    if not uri.startswith("sqlite:///") or not path.is_file():
+        return False
+    try:
+        noted = json.loads(path.read_text())
+        parent = noted["links"]["run_id"]
+        if noted["store"] != uri or not Path(uri.removeprefix("sqlite:///")).is_file():
+            return False
+        read_only = f"{Path(uri.removeprefix('sqlite:///')).resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(read_only, uri=True)) as database:
+            query = (
+                "SELECT 1 FROM runs JOIN tags USING (run_uuid) WHERE run_uuid = ? AND lifecycle_stage = 'active' "
+                "AND tags.key = 'workbench.fingerprint' AND tags.value = ?"
+            )
+            found = database.execute(query, (parent, fingerprint(run))).fetchone()
+    except (OSError, ValueError, KeyError, TypeError, sqlite3.Error):  # then MLflow itself is asked
+        return False
+    if found:
+        run.links.update(noted["links"])
+    return found is not None
 
 
 def _track(client: MlflowClient, run: Run) -> None:
@@ -137,7 +173,6 @@ def _track(client: MlflowClient, run: Run) -> None:
         run_name=_run_name(run),
         tags={"workbench.run": run.id, "workbench.status": run.status},
     ).info.run_id
-    run.outcomes.attrs["mlflow_run"] = parent
     try:
         _fill(client, experiment, parent, run, started_ms)
     except BaseException as failure:
@@ -152,7 +187,7 @@ def _fill(client: MlflowClient, experiment: str, parent: str, run: Run, started_
     """All that a parent and its children hold."""
     _log_parent(client, parent, run)
     if len(run.outcomes):
-        board = leaderboard(run.outcomes)
+        board = run.leaderboard
         _log_best(client, parent, board, started_ms)
         _log_children(client, experiment, parent, run, board, started_ms)
         _log_artifacts(client, parent, run, board)
@@ -173,6 +208,8 @@ def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
     params |= {f"sample/{name}": f"{part['n']} of {part['of']}" for name, part in run.plan.sample.items()}
     params |= {"outcomes": str(len(run.outcomes)), "requests_sent": str(run.asked), "python": sys.version.split()[0]}
     params |= {f"version/{name}": version(name) for name in ("workbench", "xllamacpp", "genai-prices", "mlflow")}
+    if run.overhead is not None:
+        params |= {"overhead": run.overhead.describe()}
     for name, use in run.engines.items():
         params |= {f"engine/{name}_load_s": f"{use.load_s:.2f}", f"engine/{name}_busy_s": f"{use.busy_s:.2f}"}
     client.log_batch(parent, params=[Param(key, value[:500]) for key, value in params.items()])
@@ -192,7 +229,7 @@ def _log_children(
     """One child for each candidate, the tasks as metrics, so that its row answers: good at what, at what cost?"""
     from mlflow.entities import Metric
 
-    of_sets = [row for row in set_figures(run.outcomes).to_dict("records") if math.isfinite(row["value"])]
+    of_sets = [row for row in run.set_figures.to_dict("records") if math.isfinite(row["value"])]
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
     for rank, candidate in enumerate(map(str, summary.index)):
         # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.
@@ -257,7 +294,7 @@ def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFr
         save_figures(board, folder / "figures", run.policy)
         run.policy.save(folder / "routing.yaml")
         client.log_artifacts(parent, str(folder))
-    figures = set_figures(run.outcomes)
+    figures = run.set_figures
     if len(figures):
         client.log_table(parent, figures.round(4).astype(object).where(figures.notna(), None), "set_figures.json")
     rounded = board.round(4).astype(object).where(board.notna(), None)
@@ -299,7 +336,7 @@ def _share_view(client: MlflowClient, run: Run, experiment: str, parent: str) ->
     """Whether there is a view to open. Written once for a run: whoever changed it in the UI keeps the change."""
     if f"{TAG}{parent}" in client.get_experiment(experiment).tags:
         return True
-    scores = leaderboard(run.outcomes).pivot_table(index="candidate", columns="task", values="score", observed=True)
+    scores = run.leaderboard.pivot_table(index="candidate", columns="task", values="score", observed=True)
     if scores.empty:
         return False
     sections = [name for name, _, _ in _FIGURES]

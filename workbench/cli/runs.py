@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import project
-from workbench.cli.common import command, count, names
+from workbench.cli.common import command, count, money, names
 
 if TYPE_CHECKING:
     from workbench.cli.common import Commands
     from workbench.runner import Run
+
+
+_SHOWN_AT_ONCE = 200_000  # outcomes whose leaderboard a run shows; a larger table is read when it is asked for
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +28,9 @@ def add(commands: Commands) -> None:
     run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
     run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
     run.add_argument("--batch", action="store_true", help="ask models that have batch in models.yaml in batches")
-    run.add_argument("--plan", action="store_true", help="say what would be asked, and ask nothing")
+    run.add_argument("--plan", action="store_true", help="say what would be asked, at what cost, and ask nothing")
+    run.add_argument("--max-cost", type=money, metavar="USD", help="send nothing whose worst case could go over it")
+    run.add_argument("--retry-errors", action="store_true", help="ask only what failed in an earlier run")
     run.add_argument("--no-track", action="store_true", help="do not log to MLflow")
 
     board = command(commands, "leaderboard", _leaderboard, "show the leaderboard of an outcome table")
@@ -51,16 +56,22 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.evalset import load_evalsets
-    from workbench.runner import make_plan, run
-    from workbench.runner.judging import check_judges
+    from workbench.runner import estimate, planned, run
 
     tasks = load_evalsets(arguments.evalsets, names(arguments.tasks))
     models = load_models(arguments.models_file).select(names(arguments.models))
     if arguments.plan:
-        sampled = {name: task.sample(arguments.sample) for name, task in tasks.items()}
-        plan = make_plan(sampled, models, names(arguments.variants), arguments.repeats, arguments.batch)
-        check_judges(plan)
+        plan = planned(
+            tasks,
+            models,
+            sample=arguments.sample,
+            variants=names(arguments.variants),
+            repeats=arguments.repeats,
+            max_cost_usd=arguments.max_cost,
+            batch=arguments.batch,
+        )
         print(plan.describe())
+        print(estimate(plan).describe())
         return 0
     done = run(
         tasks,
@@ -68,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> int:
         sample=arguments.sample,
         variants=names(arguments.variants),
         repeats=arguments.repeats,
+        max_cost_usd=arguments.max_cost,
+        retry_errors=arguments.retry_errors,
         batch=arguments.batch,
         track=not arguments.no_track,
     )
@@ -76,13 +89,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _report(done: Run) -> None:
-    from workbench.evidence import leaderboard
     from workbench.views.tables import leaderboard_text
 
-    if len(done.outcomes):
-        print(leaderboard_text(leaderboard(done.outcomes)))
+    if done.rows > _SHOWN_AT_ONCE:
+        print(f"{done.rows:,} outcomes: 'workbench leaderboard' reads the table, and shows the leaderboard")
+    elif done.rows:
+        print(leaderboard_text(done.leaderboard))
     print(done.plan.describe())
     print(done.summary())
+    if done.overhead is not None:
+        print(done.overhead.describe())
+    for note in done.notes:
+        print(f"note: {note}")
     for problem in done.problems:
         print(f"problem: {problem}")
     print(f"outcomes: {project.shown(done.path / 'outcomes.parquet')}")

@@ -108,7 +108,7 @@ class Client:
         except Malformed as failure:
             reading.fail("protocol", str(failure))
         finally:
-            attempt.latency_s = time.perf_counter() - reading.sent_at
+            attempt.latency_s = (reading.ended_at or time.perf_counter()) - reading.sent_at
             self._in_flight -= 1
         if reading.headers:
             self.on_headers(reading.headers)
@@ -151,7 +151,7 @@ class WholeReader:
 
     def __init__(self, limit: int = 16 << 20) -> None:
         self.done = False
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
         self.status = 0
         self._limit = limit
         self._pieces: list[bytes] = []

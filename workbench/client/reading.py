@@ -29,7 +29,7 @@ class Reading:
 
     def __init__(self, key: str | None) -> None:
         self._key = key
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
         self.done = False
         self.headers: Mapping[str, str] = {}
         self.parts: list[str] = []
@@ -76,7 +76,7 @@ class Reading:
         """The answer's body has ended, as the wire sees it."""
         if self._status != 200:
             self._fail_status(b"".join(self._rest))
-        elif not self._streamed:
+        elif not self._streamed and self.error_class is None:
             self._whole(b"".join(self._rest))
         elif not self.done and self.finish_reason is None and self.error_class is None:
             self.fail("protocol", "the stream ended before the answer did")
@@ -171,7 +171,9 @@ class Reading:
         self._answer(data)
 
     def _answer(self, data: Any) -> None:
-        if not isinstance(data, dict) or not (data.get("choices") or data.get("error")):
+        choices = data.get("choices") if isinstance(data, dict) else None
+        choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
+        if not isinstance(data, dict) or not (isinstance(choice.get("message"), dict) or data.get("error")):
             self.fail("protocol", "the answer has no choices")
             return
         self._event(data, None, key="message")

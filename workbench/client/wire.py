@@ -24,6 +24,7 @@ from workbench.client.address import Target
 
 _CONNECT_S = 10.0
 _HEAD_LIMIT = 128 << 10  # bytes of a response's headers
+_ENDLESS = "the answer's headers have no end"
 _PROBATION_S = 0.05  # a server that keeps connections has not closed this one by then
 _DRAIN_S = 1.0  # for what stands behind the end
 _IDLE_S = {"local": 2.0, "private": 2.0, "hosted": 15.0}  # unused that long, a connection may just be closing
@@ -46,6 +47,7 @@ class Reader(Protocol):
 
     done: bool  # nothing more is wanted
     sent_at: float  # when the request was handed to the socket; set by the wire
+    ended_at: float  # when the answer's end was there; set by the wire
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status and headers (names in lower case)."""
@@ -64,9 +66,12 @@ class _Connection(asyncio.Protocol):
         self.whole = True  # the last answer was read to its end, and another may follow
         self.open = False
         self.idle_since = 0.0
+        self.gone: Callable[[_Connection], None] = lambda connection: None
         self._parser: Any = None
         self._headers: dict[str, str] = {}
         self._head_size = 0
+        self._before_body = 0  # bytes that came while the head had no end
+        self._in_head = False
         self._at = 0.0
         self._until_close = False
         self._drained: Callable[[_Connection], None] | None = None
@@ -88,6 +93,10 @@ class _Connection(asyncio.Protocol):
             inner = failure.__context__
             self._fail(inner if isinstance(inner, Malformed) else Malformed("the answer is not HTTP"))
             return
+        if self._in_head:
+            self._before_body += len(data)
+            if self._before_body > _HEAD_LIMIT:
+                self._fail(Malformed(_ENDLESS))
         if self.reader is not None and self.reader.done:
             self._finish()
 
@@ -96,10 +105,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, failure: Exception | None) -> None:
         self.open = False
+        self.gone(self)
         if self.waiter is None or self.waiter.done():
             return
         if failure is None and self._until_close:
-            self.whole = False
+            self.whole, self._at = False, time.perf_counter()
             self._finish()
         else:
             kind = type(failure).__name__ if failure else "closed by the server"
@@ -108,18 +118,21 @@ class _Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
+        if self.reader is None:  # an answer that nobody asked for
+            self.close()
         self._headers, self._head_size, self._until_close = {}, 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value)
         if self._head_size > _HEAD_LIMIT:
-            raise Malformed("the answer's headers have no end")
+            raise Malformed(_ENDLESS)
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200 or self.reader is None:
             return
+        self._in_head = False
         self._until_close = "content-length" not in self._headers and "transfer-encoding" not in self._headers
         if self._headers.get("content-encoding", "identity") not in ("identity", ""):
             raise Malformed("the answer is compressed, which was not asked for")
@@ -127,7 +140,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         if self.reader is None:
-            self.close()  # it had said that it was done
+            if piece.strip():
+                self.close()  # it had said that it was done
         elif not self.reader.done:
             self.reader.data(piece, self._at)
 
@@ -144,6 +158,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, data: bytes, reader: Reader, waiter: asyncio.Future[None]) -> None:
         self.reader, self.waiter, self.whole, self._drained = reader, waiter, False, None
+        self._in_head, self._before_body, self._until_close = True, 0, False
         self._parser = httptools.HttpResponseParser(self)
         assert self.transport is not None
         self.transport.write(data)
@@ -158,6 +173,8 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _finish(self) -> None:
+        if self.reader is not None:
+            self.reader.ended_at = self._at
         self.reader = None
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -223,8 +240,7 @@ class Wire:
         if connection.whole or not connection.open:
             self._keep(connection)
         else:
-            connection.drain(self._keep)
-            asyncio.get_running_loop().call_later(_DRAIN_S, self._give_up, connection)
+            self._drain(connection)
 
     def _kept(self) -> _Connection | None:
         now = time.monotonic()
@@ -256,9 +272,15 @@ class Wire:
         else:
             self._drop(connection)
 
-    def _give_up(self, connection: _Connection) -> None:
-        if not connection.whole:
-            self._drop(connection)
+    def _drain(self, connection: _Connection) -> None:
+        """Keep it once all was read; not for ever, and no longer than that: it may carry the next answer by then."""
+        timer = asyncio.get_running_loop().call_later(_DRAIN_S, self._drop, connection)
+
+        def drained(connection: _Connection) -> None:
+            timer.cancel()
+            self._keep(connection)
+
+        connection.drain(drained)
 
     def _drop(self, connection: _Connection) -> None:
         self._all.discard(connection)
@@ -301,6 +323,7 @@ class Wire:
                 secured = await loop.start_tls(transport, connection, context, server_hostname=target.host)  # type: ignore[arg-type]
                 connection.connection_made(secured)  # type: ignore[arg-type]
         self._all.add(connection)
+        connection.gone = self._all.discard
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -352,7 +375,7 @@ class _TunnelReader:
     def __init__(self) -> None:
         self.done = False
         self.status = 0
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.done = status, True

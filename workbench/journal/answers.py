@@ -22,6 +22,8 @@ from workbench.errors import JournalError
 from workbench.journal.attempt import Attempt, from_record, to_record
 
 _CACHE_KIB = 64 << 10
+_LOG_PAGES = 16_000  # 64 MB: keys are random, so the index's pages come up often; a long log writes each of them once
+_BUSY_S = 30.0  # how long another run's commit is waited for
 _AT_ONCE = 500  # keys in one question to SQLite
 
 # A failure never takes the place of an answer, which another run may have got meanwhile.
@@ -41,13 +43,14 @@ class Journal:
         self._lock = threading.Lock()
         try:
             project.private_file(path)
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
             with project.private_file(path.with_suffix(".lock")).open("w") as lock:
                 # Switching a fresh file to WAL does not wait for others who do the same.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS answers "
                 "(key TEXT PRIMARY KEY, attempts TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"

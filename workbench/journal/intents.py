@@ -96,7 +96,7 @@ class Intents:
         for path in sorted(folder.glob("*.intents")):
             if path == self._path:
                 continue
-            with contextlib.suppress(BlockingIOError):  # held by a run that goes on
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):  # of a run that goes on, or just ended
                 file = os.open(path, os.O_RDWR)
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,7 +104,7 @@ class Intents:
                         if key not in self._of_dead:
                             self._of_dead[key] = self.begin(key, worst_usd)
                             self.left[key] = worst_usd
-                    path.unlink()
+                    path.unlink(missing_ok=True)
                 finally:
                     os.close(file)
 

@@ -73,7 +73,9 @@ async def serve_lane(
     Raises:
         WorkbenchError: what stopped the lane.
     """
-    if await lane.anything():
+    if sending.stopping.is_set() and lane.sends:
+        lane.stop()
+    elif await lane.anything():
         try:
             async with serving(model, say) as served:
                 say("")
@@ -137,8 +139,13 @@ class _Sender:
             await asyncio.gather(*self.workers, watch, return_exceptions=True)
 
     async def watch(self) -> None:
-        """Once the run is to stop, wait a moment for what is in flight, and then no longer."""
-        await self.sending.stopping.wait()
+        """Once the run is to stop, or the lane has failed, wait a moment for what is in flight, and then no longer."""
+        ends = [asyncio.ensure_future(end) for end in (self.sending.stopping.wait(), self.lane.failed())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
         self.lane.stop()
         await asyncio.sleep(GRACE_S)
         for task in self.workers:
@@ -168,8 +175,8 @@ class _Sender:
             most = MAX_RETRIES_LIMITED if attempt.error_class == "rate_limit" else MAX_RETRIES
             if attempt.error_class not in RETRYABLE or len(tried) > most or self.flow.dead:
                 return tried
+            self._forget(ask, tried)
             if self.lane.stopped:
-                self._forget(ask, attempt)
                 return []
             backoff_s = _backoff(len(tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
@@ -221,16 +228,17 @@ class _Sender:
         finally:
             budget.settle(ask.worst_usd, cost)
 
-    def _forget(self, ask: Ask, attempt: Attempt) -> None:
-        """An attempt that certainly was not paid leaves no intent behind."""
-        if self.sending.intents is not None and ask.slot is not None and attempt.error_class not in MAYBE_BILLED:
+    def _forget(self, ask: Ask, tried: list[Attempt]) -> None:
+        """What certainly was not paid leaves no intent behind."""
+        billed = any(attempt.error_class in MAYBE_BILLED for attempt in tried)
+        if self.sending.intents is not None and ask.slot is not None and not billed:
             self.sending.intents.end(ask.slot)
             ask.slot = None
 
 
 def _backoff(tries: int, retry_after_s: float | None) -> float:
     """Exponential with jitter; what the server asks for goes before, and is kept by the endpoint's flow."""
-    if retry_after_s is not None:
+    if retry_after_s:  # to wait no time, as some say, would be to hammer
         return float(min(retry_after_s, _MAX_BACKOFF_S))
     return float(min(_BACKOFF_S * 2 ** (tries - 1), _MAX_BACKOFF_S) * random.uniform(0.5, 1.5))
 

@@ -194,6 +194,8 @@ class Desk:
                 self._ready(lane, question, before)
                 ready = True
             elif complete or (kept and kept[-1].text is None):
+                if complete and self._intents is not None:
+                    self._intents.answered(question.key)  # a run died between its commit and its note of it
                 lane.take(question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1

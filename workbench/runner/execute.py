@@ -221,7 +221,7 @@ class _Execution:
                 self._sending = Sending(self.plan.models.machine, self._budget, intents)
                 with Progress(self.plan.questions, self._shown) as progress:
                     await self._all(journal, intents, spool, progress)
-            self._says = spool.digest()
+            self._says = spool.digest
             spool.close()
         except BaseException:
             spool.discard()
@@ -231,6 +231,7 @@ class _Execution:
     async def _all(self, journal: Journal, intents: Intents, spool: Spool, progress: Progress) -> None:
         plan = self.plan
         here = [name for name in plan.questions if plan.models[name].zone == "local"]
+        here.sort(key=lambda name: plan.models[name].engine != "rules")  # at once, and while no engine takes the cores
         elsewhere = [name for name in plan.questions if name not in here]
         with Desk(journal, intents, self._retry_errors) as desk, self.overhead:
 
@@ -358,5 +359,7 @@ class _Execution:
     def _tell(self) -> None:
         """Where a model answered nothing, the run is a failed one."""
         told, failed = self.tally.told()
+        named = {name: model for name, model in self.plan.models.items() if model.engine == "openai"}
+        self.notes += self.tally.renamed({name: str(model.model) for name, model in named.items()})
         self.problems += told
         self._failed = self._failed or failed

@@ -140,6 +140,14 @@ class Lane:
                 return None
         return None
 
+    async def failed(self) -> None:
+        """Wait until something stopped the lane."""
+        assert self._event is not None
+        while self.failure is None:
+            self._event.clear()
+            if self.failure is None:
+                await self._event.wait()
+
     async def settled(self) -> None:
         """Wait until all that came back was taken in.
 

@@ -92,6 +92,20 @@ class Run:
         return table
 
     @cached_property
+    def leaderboard(self) -> pd.DataFrame:
+        """The evidence for each task and candidate."""
+        from workbench.evidence import leaderboard
+
+        return leaderboard(self.outcomes)
+
+    @cached_property
+    def set_figures(self) -> pd.DataFrame:
+        """Macro-F1 and balanced accuracy of label fields, for each task and candidate."""
+        from workbench.classification import set_figures
+
+        return set_figures(self.outcomes)
+
+    @cached_property
     def policy(self) -> Policy:
         """The routes under the eval sets' own limits; `workbench.route` takes others."""
         from workbench.routing import route

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.classification import set_figures
-from workbench.evidence import MIN_COVERAGE, leaderboard
+from workbench.evidence import MIN_COVERAGE
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -210,10 +209,10 @@ def show(run: Run, policy: Policy | None = None) -> None:
     from workbench.views.figures import png, tradeoff
 
     policy = policy or run.policy
-    board = leaderboard(run.outcomes)
+    board = run.leaderboard
     display(HTML(leaderboard_html(board, policy)))
     display(Image(png(tradeoff(board, policy))))
     display(HTML(routes_html(policy)))
-    labels = set_figures_html(set_figures(run.outcomes))
+    labels = set_figures_html(run.set_figures)
     if labels:
         display(HTML(labels))

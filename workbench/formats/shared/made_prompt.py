@@ -1,27 +1,24 @@
 """A prompt for items whose source brings none: the inputs by name, then how to answer.
 
-made = made_variants({"question": values}, form)       # {'default': {'messages': [...]}}, and a note
+variants, note = made_variants({"question": values}, count=9, form=form)       # {'default': {'messages': [...]}}
 """
 
 from __future__ import annotations
 
-import json
-import re
+import string
 from typing import Any
 
-from workbench.formats.table.form import AnswerForm
-from workbench.formats.table.values import Values
+from workbench.formats.shared.answers import Form
+from workbench.formats.shared.templates import literal, reference
+from workbench.formats.shared.values import Values
 
-_TEMPLATE = re.compile(r"\{[{%#]")
-_NAME = re.compile(r"[^\W\d]\w*")
 _CHOICES = ("choices", "options", "endings")
-_TEXTS = {"text", "list_text", "object_text", "empty"}
 _LONG = 200  # characters; a name stands above such an input, not before it
 _WHOLE = ("prompt", "instruction", "messages")  # says itself how to answer
 
 
 def made_variants(
-    inputs: dict[str, Values], count: int, form: AnswerForm, turns: str | None = None
+    inputs: dict[str, Values], count: int, form: Form, turns: str | None = None
 ) -> tuple[dict[str, Any], str]:
     """The variant `default`, and a note that says what it is.
 
@@ -33,7 +30,8 @@ def made_variants(
     if turns is not None:
         others = ", ".join(name for name in inputs if name != turns)
         unused = f"; it shows no other input ({others})" if others else ""
-        return _default({"turns": turns}), f"the prompt is each item's own chat turns, inputs.{turns}{unused}"
+        note = f"the prompt is each item's own chat turns, inputs.{turns}{unused}"
+        return {"default": {"messages": [{"turns": turns}]}}, note
     only = len(inputs) == 1
     parts = []
     for name, values in inputs.items():
@@ -42,14 +40,8 @@ def made_variants(
         parts.append(f"{literal(label)}{shown}")
     ask = None if only and next(iter(inputs)) in _WHOLE else form.ask
     text = "\n".join(parts) + (f"\n\n{literal(ask)}" if ask else "")
-    note = (
-        f"the prompt is made up: {'the input' if only else 'the inputs by name'}{', and how to answer' if ask else ''}"
-    )
-    return _default({"role": "user", "content": text}), note
-
-
-def _default(message: dict[str, str]) -> dict[str, Any]:
-    return {"default": {"messages": [message]}}
+    note = f"the prompt is made up: {'the input' if only else 'the inputs by name'}"
+    return {"default": {"messages": [{"role": "user", "content": text}]}}, note + (", and how to answer" if ask else "")
 
 
 def holds_turns(values: Values) -> bool:
@@ -63,25 +55,17 @@ def holds_turns(values: Values) -> bool:
     )
 
 
-def literal(text: str) -> str:
-    """Text that a template shows as it is."""
-    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if _TEMPLATE.search(text) else text
-
-
-def _shown(name: str, values: Values, count: int, form: AnswerForm) -> str:
+def _shown(name: str, values: Values, count: int, form: Form) -> str:
     """The expression that shows an input, whatever it is and whether or not an item has it."""
-    plain_name = _NAME.fullmatch(name) and not hasattr(dict, name)  # inputs.items would be the method
-    place = f"inputs.{name}" if plain_name else f"inputs[{json.dumps(name, ensure_ascii=False)}]"
-    listed = values.lists_only and values.kinds["list"] and values.entries is not None
-    lists = listed and values.entries is not None and set(values.entries.kinds) <= _TEXTS
-    letters = all(len(label) == 1 and label.isalpha() for label in form.labels) and form.labels
+    place = value = reference(name)
+    lists = values.lists_only and values.shapes["list"] and values.entries is not None and values.entries.texts_only
+    letters = bool(form.labels) and all(len(label) == 1 and label.isalpha() for label in form.labels)
     if lists and name in _CHOICES and letters and values.filled == count:
-        letter = "{{ 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[loop.index0] }}"
+        letter = f"{{{{ '{string.ascii_uppercase}'[loop.index0] }}}}"
         return f"{{% for choice in {place} %}}{letter}. {{{{ choice }}}}\n{{% endfor %}}"
-    value = place
     if lists:
         value = f'{place} | join("\\n")'
-    elif values.kinds["list"] or values.kinds["object"]:
+    elif values.shapes["list"] or values.shapes["object"]:
         value = f"{place} if {place} is string else {place} | tojson"
     if values.filled == count:
         return f"{{{{ {value} }}}}"

@@ -1,6 +1,7 @@
 """Answers that are JSON objects: a type for each field, the schema, and expected values in their shape.
 
-form = fields_form({"total": values, "paid": values}, dict)      # json_fields: {'total': 'money', …}
+types, schema, shaped = typed_fields({"total": values, "paid": values})      # {'total': 'money', 'paid': 'boolean'}, …
+shaped({"total": "9.00"})                                                    # {'total': '9.00', 'paid': None}
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
-from workbench.formats.base import cell_value
-from workbench.formats.table.form import PARTIAL, AnswerForm, Expect
-from workbench.formats.table.values import Values, is_empty
+from workbench.formats.shared.cells import cell_value, is_empty
+from workbench.formats.shared.values import Values
 from workbench.scorers.values import number, plain
 
 _ENUM, _ENUM_REPEATS, _ENUM_LENGTH = 20, 5, 40  # labels at most, items for each, characters of one
@@ -20,44 +21,29 @@ _MONEY = re.compile(r"total|amount|price|cost|fee|tax|vat|balance|salary|payment
 Schema = dict[str, Any]
 
 
-def fields_form(fields: dict[str, Values], parts: Expect, text_only: bool = False) -> AnswerForm:
-    """Answers whose fields are compared one by one.
+def typed_fields(
+    fields: dict[str, Values], text_only: bool = False
+) -> tuple[dict[str, Any], Schema, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """The fields' types for json_fields, the schema of the object, and what brings an expected one into its shape.
 
     Args:
-        parts: the expected object of a row.
         text_only: values come from cells that can hold text only, so a number is one that looks like it.
     """
-    count = max((values.filled + values.kinds["empty"] for values in fields.values()), default=0)
+    count = max((values.filled + values.empty for values in fields.values()), default=0)
     made = {name: _field(name, values, count, text_only) for name, values in fields.items()}
     types = {name: spec for name, (spec, _) in made.items()}
-    cells = {name for name, (_, schema) in made.items() if text_only and _is_no_text(schema)}
+    schema = _object({name: schema for name, (_, schema) in made.items()})
+    cells = {name for name, (_, schema) in made.items() if text_only and "string" not in _types(schema)}
 
-    def expect(raw: dict[str, Any]) -> dict[str, Any] | None:
-        found = parts(raw)
-        if found is None:
-            return None
+    def shaped(found: dict[str, Any]) -> dict[str, Any]:
         return {name: _conform(found.get(name), spec, name in cells) for name, spec in types.items()}
 
-    shown = ", ".join(f"{name}: {spec if isinstance(spec, str) else spec['type']}" for name, spec in types.items())
-    return AnswerForm(
-        {
-            "output": {"json_schema": "schema.json"},
-            "scorers": [{"type": "json_fields", "fields": types}],
-            "accept": {"min_score": PARTIAL},
-        },
-        expect,
-        f"answers are objects, compared field by field (json_fields; {shown}), accepted from {PARTIAL}; "
-        "the schema is made from the values, and an empty value counts as null",
-        schema=_object({name: schema for name, (_, schema) in made.items()}),
-        ask=f"Answer with a JSON object with these keys: {', '.join(types)}",
-    )
+    return types, schema, shaped
 
 
-def _is_no_text(schema: Schema) -> bool:
+def _types(schema: Schema) -> list[str]:
     types = schema.get("type", "string")
-    return bool({"number", "integer", "boolean"} & set([types] if isinstance(types, str) else types)) and (
-        isinstance(types, str) or "string" not in types
-    )
+    return [types] if isinstance(types, str) else types
 
 
 def _object(properties: dict[str, Any]) -> Schema:
@@ -66,7 +52,6 @@ def _object(properties: dict[str, Any]) -> Schema:
 
 def _field(name: str, values: Values, count: int, text_only: bool) -> tuple[Any, Schema]:
     """A field's type for json_fields and its JSON schema."""
-    nullable = values.filled < count
     if values.objects_only and not values.wide:
         inner = {key: _field(key, each, values.filled, text_only) for key, each in values.fields.items()}
         schema = _object({key: each for key, (_, each) in inner.items()})
@@ -76,44 +61,42 @@ def _field(name: str, values: Values, count: int, text_only: bool) -> tuple[Any,
         spec, schema = {"type": "list", "of": of}, {"type": "array", "items": items}
     else:
         # A cell that can only hold text says by its looks what it is; in JSON a text is meant as one.
-        spec, schema = _single(name, values.scalars, text_only and not values.json_texts)
-    if nullable and "enum" in schema:
-        return spec, {"enum": [*schema["enum"], None]}
-    if nullable:
-        types = schema["type"]
-        schema["type"] = [*([types] if isinstance(types, str) else types), "null"]
+        spec, schema = _single(name, values, text_only and not values.json_texts)
+    if values.filled < count and "enum" in schema:
+        schema = {"enum": [*schema["enum"], None]}
+    elif values.filled < count:
+        schema["type"] = [*_types(schema), "null"]
     return spec, schema
 
 
-def _single(name: str, single: Values, looks: bool) -> tuple[str, Schema]:
-    kinds = set(single.kinds)
-    cells = looks and kinds == {"text"}
+def _single(name: str, values: Values, looks: bool) -> tuple[str, Schema]:
+    kinds = set(values.kinds)
     money = _MONEY.search(name) is not None
-    booleans = {spelling.casefold() for spelling in single.spellings or {"": 0}} <= {"true", "false"}
-    if kinds == {"boolean"} or (cells and booleans):
+    booleans = {spelling.casefold() for spelling in values.spellings or {"": 0}} <= {"true", "false"}
+    if kinds == {"boolean"} or (looks and kinds == {"text"} and booleans):
         return "boolean", {"type": "boolean"}
-    if kinds == {"number"} or (cells and "number" in single.looks):
-        whole = single.integers == single.filled and not money
+    if kinds == {"number"} or (looks and kinds == {"text"} and values.numbers_only):
+        whole = values.integers == values.kinds.total() and not money
         return "money" if money else "number", {"type": "integer" if whole else "number"}
     if kinds != {"text"}:
         types = sorted({kind if kind in ("number", "boolean") else "string" for kind in kinds} or {"string"})
         return "text", {"type": types[0] if len(types) == 1 else types}
-    schema: Schema = {"type": "string", "maxLength": max(20, math.ceil(2 * single.longest / 10) * 10)}
-    if "date" in single.looks:
+    schema: Schema = {"type": "string", "maxLength": max(20, math.ceil(2 * values.longest / 10) * 10)}
+    if "date" in values.looks:
         return "date", schema
-    if "money" in single.looks and (money or single.marked):
+    if "money" in values.looks and (money or values.marked):
         return "money", schema
-    if "number" in single.looks and single.integers < single.filled:
+    if "number" in values.looks and values.integers < values.kinds.total():
         return "number", schema
-    few = 2 <= len(single.labels) <= _ENUM and single.filled >= _ENUM_REPEATS * len(single.labels)
-    if few and single.longest <= _ENUM_LENGTH and "number" not in single.looks:
-        return "label", {"enum": sorted(single.spellings or {}, key=plain)}
+    few = 2 <= len(values.labels) <= _ENUM and values.kinds.total() >= _ENUM_REPEATS * len(values.labels)
+    if few and values.longest <= _ENUM_LENGTH and "number" not in values.looks:
+        return "label", {"enum": sorted(values.spellings or {}, key=plain)}
     return "text", schema
 
 
 def _conform(value: Any, spec: Any, cell: bool = False) -> Any:
     """An expected value in the shape of its field's type; of a cell that is no JSON also as a number or a boolean."""
-    value = cell_value(value) if isinstance(value, str) else value
+    value = cell_value(value)
     kind = spec["type"] if isinstance(spec, dict) else spec
     if is_empty(value):
         return [] if isinstance(value, list) and kind == "list" else None

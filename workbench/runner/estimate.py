@@ -1,0 +1,271 @@
+"""What a run would take, before it starts: requests, tokens, money and time, as intervals that say what they rest on.
+
+print(estimate(plan).describe())
+
+Measured where earlier runs asked the same model: tokens for each character of a prompt, tokens and seconds of an
+answer. Where none did, the bounds are those of any tokenizer in use and of the eval set's `max_tokens`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from workbench import project
+from workbench.catalog import Machine, Model
+from workbench.journal import Journal
+from workbench.prices import BATCH_SHARE, machine_cost, token_cost
+from workbench.runner.desk import consume
+from workbench.runner.plan import Plan
+from workbench.runner.question import Question
+
+_CHUNK = 500
+_RUNS = 5  # the newest ones that are looked at
+_FEWEST = 20  # outcomes that a measured figure rests on
+_TOKENS_PER_CHAR = (0.15, 0.5)  # of tokenizers in use, for prose and for code, numbers and other scripts
+_REACH = 1.96
+
+
+@dataclass(frozen=True)
+class Range:
+    """A low and a high bound."""
+
+    lo: float
+    hi: float
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.lo + other.lo, self.hi + other.hi)
+
+    def times(self, factor: float) -> Range:
+        return Range(self.lo * factor, self.hi * factor)
+
+    def shown(self, unit: str = "") -> str:
+        lo, hi = _short(self.lo), _short(self.hi)
+        return f"{unit}{lo}" if lo == hi else f"{unit}{lo} to {unit}{hi}"
+
+
+_NOTHING = Range(0.0, 0.0)
+
+
+@dataclass
+class ModelEstimate:
+    """What one model would take.
+
+    Attributes:
+        questions: in all.
+        requests: that would be sent; the rest is in the journal.
+        cost_usd: None where a price is not known.
+        time_s: None where no earlier run tells.
+        batched: whether a hosted API answers them in batches.
+        measured: in how many outcomes of earlier runs the figures were measured; 0 where they are bounds.
+    """
+
+    model: Model
+    questions: int
+    requests: int = 0
+    input_tokens: Range = _NOTHING
+    output_tokens: Range = _NOTHING
+    cost_usd: Range | None = _NOTHING
+    time_s: Range | None = _NOTHING
+    measured: int = 0
+    batched: bool = False
+
+    def describe(self) -> str:
+        """One line."""
+        known = self.questions - self.requests
+        line = f"ask   {self.model.id}: {self.requests} requests"
+        line += f" ({known} of {self.questions} are answered already)" if known else ""
+        if not self.requests:
+            return line
+        line += f", tokens {self.input_tokens.shown()} in and {self.output_tokens.shown()} out"
+        line += f", {self.cost_usd.shown('$')}" if self.cost_usd else ", cost not known"
+        line += ", within a day" if self.batched else f", {_time(self.time_s)}"
+        return line + (f" (measured on {self.measured} outcomes)" if self.measured else " (bounds: not asked before)")
+
+
+@dataclass
+class PlanEstimate:
+    """What a run would take, by model."""
+
+    models: list[ModelEstimate] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """A line a model, the order, and the sum."""
+        asked = [each for each in self.models if each.requests]
+        here = [each.model.id for each in asked if each.model.zone == "local"]
+        elsewhere = [each.model.id for each in asked if each.model.zone != "local"]
+        lines = [each.describe() for each in self.models if each.model.engine != "rules"]
+        if len(here) > 1 or elsewhere:
+            order = ", then ".join(here)
+            order += f"{'; meanwhile ' if here else ''}{', '.join(elsewhere)}" if elsewhere else ""
+            lines.append(f"order {order}")
+        costs = [each.cost_usd for each in asked]
+        total = f"total {sum(each.requests for each in asked)} requests"
+        if all(cost is not None for cost in costs):
+            total += f", {sum((cost for cost in costs if cost), _NOTHING).shown('$')}"
+        return "\n".join([*lines, total])
+
+
+def estimate(plan: Plan) -> PlanEstimate:
+    """What a run of a plan would take. Nothing is sent, and nothing is started."""
+    history = _history(set(plan.questions))
+    found = PlanEstimate()
+    with Journal.open() as journal:
+        for name, questions in plan.questions.items():
+            model = plan.models[name]
+            own = ModelEstimate(model, len(questions))
+            if model.engine != "rules":
+                _fill(own, _missing(iter(questions), journal), history.get(name, []), plan.models.machine)
+            if plan.batched(model) and model.batch == "openai":
+                own.batched = True
+                own.time_s = None
+                own.cost_usd = own.cost_usd.times(BATCH_SHARE) if own.cost_usd is not None else None
+            found.models.append(own)
+    return found
+
+
+def _missing(questions: Iterator[Question], journal: Journal) -> Iterator[Question]:
+    """The questions that the journal does not answer; those with equal requests once."""
+    seen: set[bytes] = set()
+    while some := list(islice(questions, _CHUNK)):
+        known = journal.get_many([question.key for question in some])
+        for question in some:
+            stored = known.get(question.key)
+            key = bytes.fromhex(question.key)
+            if key not in seen and not (stored and consume(question, stored)[1]):
+                seen.add(key)
+                yield question
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An outcome of an earlier run."""
+
+    task: str
+    chars: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    concurrency: int
+
+
+def _fill(own: ModelEstimate, missing: Iterable[Question], history: list[_Seen], machine: Machine) -> None:
+    """Sum up what is missing, task by task: answers to different tasks differ most."""
+    by_task: defaultdict[str, list[_Seen]] = defaultdict(list)
+    for each in history:
+        by_task[each.task].append(each)
+    chars: defaultdict[str, list[int]] = defaultdict(list)
+    longest: dict[str, int] = {}
+    for question in missing:
+        chars[question.evalset.name].append(len(question.prompt.text))
+        longest[question.evalset.name] = question.evalset.spec.generation.max_tokens
+    for task, lengths in chars.items():
+        own.requests += len(lengths)
+        _add(own, lengths, longest[task], history, by_task[task], machine)
+
+
+def _add(
+    own: ModelEstimate,
+    lengths: list[int],
+    longest: int,
+    history: list[_Seen],
+    same_task: list[_Seen],
+    machine: Machine,
+) -> None:
+    n = len(lengths)
+    ratio = Range(*_TOKENS_PER_CHAR)
+    if len(history) >= _FEWEST:
+        ratios = [each.input_tokens / max(each.chars, 1) for each in same_task or history]
+        ratio = Range(float(np.quantile(ratios, 0.05)), float(np.quantile(ratios, 0.95)))
+    read = Range(ratio.lo * sum(lengths), ratio.hi * sum(lengths))
+    written, seconds = Range(float(n), float(n * longest)), None
+    if len(same_task) >= _FEWEST:
+        written = _sum_of([each.output_tokens for each in same_task], n, n * longest)
+        seconds = _sum_of([each.seconds / max(each.concurrency, 1) for each in same_task], n, math.inf)
+        own.measured += len(same_task)
+    own.input_tokens += read
+    own.output_tokens += written
+    own.time_s = own.time_s + seconds if own.time_s is not None and seconds is not None else None
+    cost = _cost(own.model, read, written, seconds, machine)
+    own.cost_usd = own.cost_usd + cost if own.cost_usd is not None and cost is not None else None
+
+
+def _sum_of(values: list[float], n: int, most: float) -> Range:
+    """A sum of n more values like these: both samples vary."""
+    seen = np.asarray(values, dtype=float)
+    error = _REACH * float(seen.std(ddof=1)) * math.sqrt(1 / n + 1 / len(seen))
+    mean = float(seen.mean())
+    return Range(max(n * (mean - error), 0.0), min(n * (mean + error), most))
+
+
+def _cost(model: Model, read: Range, written: Range, seconds: Range | None, machine: Machine) -> Range | None:
+    if model.price is None and model.zone == "local":
+        if seconds is None:
+            return None
+        costs = [machine_cost(machine.usd_per_hour, each) for each in (seconds.lo, seconds.hi)]
+    else:
+        now, name = datetime.now(UTC), str(model.model)
+        costs = [
+            token_cost(model.price, name, round(tokens_in), round(tokens_out), now)
+            for tokens_in, tokens_out in ((read.lo, written.lo), (read.hi, written.hi))
+        ]
+    return None if costs[0] is None or costs[1] is None else Range(costs[0], costs[1])
+
+
+def _history(models: set[str]) -> dict[str, list[_Seen]]:
+    """What the newest runs tell of models, without their texts."""
+    runs = sorted(project.state("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
+    found: defaultdict[str, list[_Seen]] = defaultdict(list)
+    for path in runs[:_RUNS]:
+        for name, seen in _seen_in(path):
+            if name in models:
+                found[name].append(seen)
+    return found
+
+
+def _seen_in(path: Path) -> Iterator[tuple[str, _Seen]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    columns = ["model", "task", "prompt", "input_tokens", "output_tokens", "latency_s", "attempts", "concurrency"]
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_group(0, columns=columns)  # some thousands are enough
+    except (OSError, pa.ArrowException):
+        return
+    table = table.append_column("chars", pc.utf8_length(table["prompt"])).drop_columns(["prompt"])
+    for row in table.drop_null().to_pylist():
+        attempts = max(row["attempts"], 1)
+        yield (
+            row["model"],
+            _Seen(
+                row["task"],
+                row["chars"],
+                row["input_tokens"] // attempts,
+                row["output_tokens"],
+                row["latency_s"],
+                row["concurrency"],
+            ),
+        )
+
+
+def _short(value: float) -> str:
+    if value == 0 or value >= 1000:
+        return f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.1f}M"
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
+def _time(span: Range | None) -> str:
+    if span is None:
+        return "time not known"
+    unit, name = (60.0, "min") if span.hi >= 180 else (1.0, "s")
+    return f"{Range(span.lo / unit, span.hi / unit).shown()} {name}"

@@ -33,7 +33,7 @@ demo: env weights  ## benchmark real quantized models, choose one for each task,
 test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router
 	$(BIN)/pytest -m "not slow"
 
-test-all: dev weights gateways  ## also the slow ones: a browser, the notebooks, many kills
+test-all: dev weights gateways vllm checkpoints  ## also the slow ones: vLLM, a browser, the notebooks, many kills
 	$(BIN)/pytest -m slow
 
 check: dev  ## lint and types, in seconds

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -160,11 +159,13 @@ def command(folder: Path, *options: str) -> tuple[float, dict[str, Any], float]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    _, said = process.communicate()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
     took_s = time.perf_counter() - started
-    if process.returncode:
+    if status:
         raise SystemExit(said.decode())
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    peak_mb = usage.ru_maxrss / 1024
     newest = max((folder / ".workbench" / "runs").glob("*/run.json"), key=os.path.getmtime)
     noted = json.loads(newest.read_text())
     noted["path"] = newest.parent

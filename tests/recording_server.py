@@ -47,7 +47,7 @@ class RecordingServer:
 
     Attributes:
         faults: what happens to the first requests, in their order; afterwards `fault`.
-        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`.
+        fault: what happens to all others: "ok", or one of the names in `_Handler.fail`; or what says so of a body.
         answer: the text for a request's body.
         delay_s: before each answer.
         retry_after: the header that comes with a 429.
@@ -56,7 +56,7 @@ class RecordingServer:
     """
 
     faults: list[str] = field(default_factory=list)
-    fault: str = "ok"
+    fault: str | Callable[[dict[str, Any]], str] = "ok"
     answer: Callable[[dict[str, Any]], str] = lambda body: "red"
     delay_s: float = 0.0
     retry_after: str | None = None
@@ -89,7 +89,8 @@ class RecordingServer:
             self._inside += 1
             self.most_at_once = max(self.most_at_once, self._inside)
             self.requests.append(request)
-            request.fault = self.faults.pop(0) if self.faults else self.fault
+            usual = self.fault if isinstance(self.fault, str) else self.fault(request.body)
+            request.fault = self.faults.pop(0) if self.faults else usual
             if self.room is not None and self._inside > self.room:
                 request.fault = "429"
             return request.fault

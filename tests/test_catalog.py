@@ -103,8 +103,8 @@ def test_a_key_where_its_variable_should_stand_is_not_repeated() -> None:
     ("entry", "message"),
     [
         (
-            "m: {engine: vllm, model: x}",
-            "field 'models.m.engine': there is no engine 'vllm'",
+            "m: {engine: onnx, model: x}",
+            "field 'models.m.engine': there is no engine 'onnx'",
         ),
         ("m: {model: x}", "field 'models.m.engine': is missing. Add it."),
         ("m: {engine: openai, model: x}", "field 'models.m': engine openai needs base_url and model"),

@@ -191,7 +191,7 @@ def test_broken_yaml_is_named_by_its_line(
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"engine": "vllm"}, "field 'models.m.engine': there is no engine 'vllm'; there are: llamacpp"),
+        ({"engine": "onnx"}, "field 'models.m.engine': there is no engine 'onnx'; there are: llamacpp"),
         (
             {"engine": "rules", "speed": 1},
             "field 'models.m.speed': unknown key. Remove it, or see which keys there are",

@@ -143,3 +143,20 @@ def test_a_table_with_the_required_columns_only_is_enough() -> None:
     board = leaderboard(table)
     assert board["cost_per_accepted_usd"].isna().all()
     assert board["score"].tolist() == [0.5, 0.0]
+
+
+def test_many_items_get_formulas_that_agree_with_the_bootstraps() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.beta(2, 1, 2000)
+    few, many = mean_interval(values), mean_interval(np.append(values, 0.66))
+    assert (few.method, many.method) == ("bootstrap BCa", "t")
+    assert (many.lo, many.hi) == pytest.approx((few.lo, few.hi), abs=0.001)
+    clusters = rng.integers(0, 2000, 6000)
+    values = np.clip(rng.normal(0.5, 0.1, 2000)[clusters] + rng.normal(0, 0.1, 6000), 0, 1)
+    few = mean_interval(values[clusters < 1990], clusters[clusters < 1990])
+    many = mean_interval(np.append(values, [0.5] * 200), np.append(clusters, np.arange(2000, 2200)))
+    assert few.method == "cluster bootstrap" and many.method == "cluster t" and many.clusters and many.clusters > 2000
+    assert (many.lo, many.hi) == pytest.approx((few.lo, few.hi), abs=0.002)
+    cost, accepted = rng.exponential(0.01, 2000), rng.integers(0, 2, 2000).astype(float)
+    drawn, formula = cost_per_accepted(cost, accepted), cost_per_accepted(np.append(cost, 0.01), np.append(accepted, 1))
+    assert (formula.lo, formula.hi) == pytest.approx((drawn.lo, drawn.hi), rel=0.01)

@@ -326,8 +326,17 @@ def test_a_server_that_asks_to_wait_too_long_is_not_asked_again() -> None:
     assert asked.flow.dead is not None and "7200 s" in asked.flow.dead
 
 
-def in_iso(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+def with_moments(headers: dict[str, str]) -> dict[str, str]:
+    """Headers with `at 90` (ISO) and `in 90` (HTTP) as a moment so many seconds from now, not from the collection."""
+
+    def moment(text: str) -> str:
+        how, _, seconds = text.partition(" ")
+        if how not in ("at", "in"):
+            return text
+        then = datetime.now(UTC) + timedelta(seconds=int(seconds))
+        return then.isoformat() if how == "at" else format_datetime(then, usegmt=True)
+
+    return {name: moment(text) for name, text in headers.items()}
 
 
 @pytest.mark.parametrize(
@@ -336,8 +345,8 @@ def in_iso(seconds: float) -> str:
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "750ms"}, 0.75),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "12"}, 12),
-        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": in_iso(90)}, 90),
-        ({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": in_iso(90)}, 90),
+        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "at 90"}, 90),
+        ({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "at 90"}, 90),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "30"}, 30),
         ({"ratelimit-remaining": "1", "ratelimit-reset": "30"}, 0),
         ({"x-ratelimit-remaining-requests": "0"}, 0),
@@ -346,14 +355,14 @@ def in_iso(seconds: float) -> str:
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "-5"}, 0),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "nan"}, 0),
         ({"x-ratelimit-remaining-requests": "²", "x-ratelimit-reset-requests": "1s"}, 0),
-        ({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": in_iso(-90)}, 0),
+        ({"anthropic-ratelimit-tokens-remaining": "0", "anthropic-ratelimit-tokens-reset": "at -90"}, 0),
     ],
 )
 def test_the_vendors_limits_are_obeyed(headers: dict[str, str], wait_s: float) -> None:
     async def work() -> float:
         flow = flow_of(4)
         await flow.enter()
-        flow.heard(headers)
+        flow.heard(with_moments(headers))
         flow.leave(OK)
         await flow.enter()
         return await flow.clearance(0)
@@ -361,16 +370,12 @@ def test_the_vendors_limits_are_obeyed(headers: dict[str, str], wait_s: float) -
     assert run_in_virtual_time(work) == pytest.approx(wait_s, abs=2.0 if wait_s else 0.001)
 
 
-def in_http(seconds: float) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-
-
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({"retry-after": "7"}, 7),
-        ({"retry-after": in_http(40)}, 40),
-        ({"retry-after": in_http(-40)}, 0),
+        ({"retry-after": "in 40"}, 40),
+        ({"retry-after": "in -40"}, 0),
         ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
         ({"retry-after-ms": "x", "retry-after": "2"}, 2),
         ({"retry-after": "9" * 500}, float("inf")),
@@ -381,7 +386,7 @@ def in_http(seconds: float) -> str:
     ],
 )
 def test_a_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    found = retry_after(headers)
+    found = retry_after(with_moments(headers))
     assert found == (seconds if seconds is None else pytest.approx(seconds, abs=1.5))
 
 

@@ -153,14 +153,13 @@ def test_targets_of_choices(project: Path, target: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     "given", [["negative", " positive"], {"0": "negative", "1": "positive"}, "{{['negative', 'positive']}}"]
 )
-def test_choices_that_the_task_itself_says_are_labels(project: Path, given: Any) -> None:
+def test_choices_that_the_task_itself_says_get_letters_too(project: Path, given: Any) -> None:
     rows = [{"text": "bad", "gold": 0}, {"text": "good", "gold": "positive"}]
     path = choices(project, rows, doc_to_text="{{text}}", doc_to_choice=given, doc_to_target="{{gold}}")
-    done, evalset = imported(path)
-    assert evalset.spec.output.labels == ["negative", "positive"]
-    assert [i.expectations["label"] for i in evalset.items] == ["negative", "positive"]
-    assert asked(evalset) == ["bad\n\nAnswer with one of: negative, positive."]
-    assert "the task's choices are the labels" in told(done)
+    _, evalset = imported(path)
+    assert evalset.spec.output.labels == ["A", "B"]
+    assert [i.expectations["label"] for i in evalset.items] == ["A", "B"]
+    assert asked(evalset)[0].split() == "bad A) negative B) positive Answer with the letter only.".split()
     round_trip(evalset)
 
 
@@ -395,7 +394,7 @@ def test_examples_come_from_the_training_split(project: Path) -> None:
     assert "draws some" not in told(done)
 
 
-def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
+def test_examples_show_what_the_metric_compares(project: Path) -> None:
     rows = [{"question": "1+1?", "answer": "One and one.\n#### 2"}]
     write(project, "train.jsonl", [{"question": "2+2?", "answer": "Two and two.\n#### 4"}])
     files = {"test": "test.jsonl", "train": "train.jsonl"}
@@ -406,11 +405,10 @@ def test_examples_show_their_targets_as_they_are_written(project: Path) -> None:
         metric_list=[metric], filter_list=[{"name": "get", "filter": [step]}], fewshot_config={"sampler": "first_n"},
     )  # fmt: skip
     done, evalset = imported(path)
-    assert asked(evalset)[1] == "Two and two.\n#### 4"
-    assert evalset.items[0].expectations == {"answer": "2"}
-    assert evalset.train[0].expectations == {"shown": "Two and two.\n#### 4"}
+    assert asked(evalset)[1] == "4"
+    assert evalset.items[0].expectations == {"answer": "2"} and evalset.train[0].expectations == {"answer": "4"}
     assert score(evalset, "It is\n#### 2") == 1 and score(evalset, "2") == 0
-    assert "examples show their targets as they are written" in told(done) and done.losses == []
+    assert lost(done) == "train.jsonl:1: an example shows what the metric compares, not the whole of its target"
     round_trip(evalset)
 
 
@@ -430,7 +428,11 @@ def test_examples_that_are_the_items_or_written_out(project: Path) -> None:
     assert evalset.train == () and "3 examples out of the items that are asked" in lost(done)
     samples = [{"question": "0+0?", "answer": "0"}]
     done, evalset = imported(task(project, num_fewshot=1, fewshot_config={"sampler": "first_n", "samples": samples}))
-    assert asked(evalset)[:2] == ["Q: 0+0?\nA:", "0"]
+    assert asked(evalset)[:2] == ["Q: 0+0?\nA:", "0"] and done.losses == []
+    path = task(project, num_fewshot=1, fewshot_config={"sampler": "first_n", "samples": "SAMPLES"})
+    path.write_text(path.read_text().replace("SAMPLES", "!function utils.samples"))
+    done, evalset = imported(path)
+    assert evalset.train == () and "'samples' of fewshot_config" in lost(done)
     done, _ = imported(task(project, validation_split="test", num_fewshot=0))
     assert "validation_split" in lost(done)
 

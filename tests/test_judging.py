@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from test_redaction import files, is_private, text_of
 import workbench as wb
 from workbench.catalog import load_models
 from workbench.cli import main
-from workbench.errors import InputError, RunError
+from workbench.errors import InputError, JournalError
 from workbench.evalset import load_evalset
 from workbench.journal import Journal
 from workbench.judge import Calibration, calibrate, corrected_rates, load_calibration
@@ -254,15 +255,15 @@ def test_a_failure_nobody_foresaw_loses_no_answer(
 def test_a_journal_that_breaks_while_judging_is_one_line(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = Journal.put
+    put = Journal.put_many
 
-    def full(self: Journal, key: str, attempts: Any) -> None:
-        if '"verdict"' in str(attempts[-1].text):
-            raise RunError("journal.sqlite: the journal cannot be used (disk full).")
-        put(self, key, attempts)
+    def full(self: Journal, answers: Any) -> None:
+        if any('"verdict"' in str(attempts[-1].text) for attempts in answers.values()):
+            raise JournalError("journal.sqlite: the journal cannot be used (disk full).")
+        put(self, answers)
 
     setting(project, server, n=6)
-    monkeypatch.setattr(Journal, "put", full)
+    monkeypatch.setattr(Journal, "put_many", full)
     run = go("good")
     assert run.problems == [
         "colors: judge judge could not be asked: journal.sqlite: the journal cannot be used (disk full)."
@@ -295,12 +296,13 @@ def test_an_interrupted_run_keeps_what_was_answered_and_goes_on(project: Path, s
     assert eventually(lambda: not any(thread.name == "workbench-run" for thread in threading.enumerate()))
     table = run.outcomes
     assert run.status == "interrupted" and len(table) == 30 and table["output"].notna().all()
-    assert table["score"].isna().all() and not table["accepted"].any()
+    judged = table["score"].notna()  # what the judge had said, or was just saying, is taken in
+    assert 7 <= judged.sum() <= 8 and not table.loc[~judged, "accepted"].any()
     server.requests.clear()
     server.answer = PLANTED
     again = go("good")
     assert again.status == "complete" and again.outcomes["score"].notna().all()
-    assert asked_of(server, "good") == [] and len(asked_of(server, "judge")) == 23
+    assert asked_of(server, "good") == [] and len(asked_of(server, "judge")) == 30 - judged.sum()
 
 
 def test_answers_that_no_judge_has_seen_yet_say_so(project: Path, server: RecordingServer) -> None:
@@ -546,12 +548,17 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ru
         def repeats(body: dict[str, Any]) -> str:
             if body["model"] != "judge":
                 return f"red {CANARY}" if CANARY in user_turn(body) else "red"
-            if f"{CANARY} 2" in user_turn(body):
-                server.faults.append("400")  # for its second try
             verdict = "perhaps" if any(f"{CANARY} {k}" in user_turn(body) for k in (1, 2)) else "pass"
             return json.dumps({"reason": user_turn(body), "verdict": verdict})
 
-        server.answer = repeats
+        seen: Counter[str] = Counter()
+
+        def second_try(body: dict[str, Any]) -> str:
+            again = body["model"] == "judge" and f"{CANARY} 2" in user_turn(body) and seen[user_turn(body)]
+            seen[user_turn(body)] += 1
+            return "400" if again else "ok"
+
+        server.answer, server.fault = repeats, second_try
         run = go("good,poor", track=True)
         rows = [{"item_id": "i0", "output": f"red {CANARY}", "label": "pass"}]
         rows.append({"item_id": "i3", "output": f"blue {CANARY}", "label": "fail"})

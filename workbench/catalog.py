@@ -21,23 +21,35 @@ from workbench.files import Document, StrictModel, read_yaml
 from workbench.prices import Price
 from workbench.privacy import Destination, Zone
 
-Engine = Literal["llamacpp", "openai", "rules"]
+Engine = Literal["llamacpp", "openai", "rules", "vllm"]
 Capability = Literal["json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai": "hosted"}
+_DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai": "hosted", "vllm": "local"}
 _RULES_ONLY = {"engine", "zone"}
+_VLLM_ONLY = ("python", "engine_args")
+_ARGUMENT = re.compile(r"[a-z][a-z0-9_-]*")
+# What the workbench says itself; what would open a port to everyone, or log requests. vLLM takes an option's beginning
+# for the option.
+_VLLM_OWN = (
+    *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
+    *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
+)
 
 
 class Model(StrictModel, strict=True):
     """One entry of models.yaml.
 
     Attributes:
-        engine: `llamacpp` is a server that the workbench starts, `openai` one that is running somewhere, `rules`
-            the eval set's own table.
-        model: a GGUF file (`package:…` for one in a weights package; a list is joined), or the name that the
-            server knows the model by.
-        sha256: of the weights file; checked before the engine starts.
+        engine: `llamacpp` is a server that the workbench starts, `openai` one that is running somewhere, `vllm` one in
+            an environment of its own, `rules` the eval set's own table.
+        model: a GGUF file (`package:…` for one in a weights package; a list is joined), vLLM's folder of weights, or
+            the name that the server knows the model by.
+        sha256: of the weights file, or of all in their folder; checked before the engine starts.
+        batch: with `workbench run --batch`, ask it in batches: `openai` by its API's batches (files, half price),
+            `vllm` by `vllm run-batch`.
+        python: the interpreter of vLLM's environment, from the project's root.
+        engine_args: further options of vLLM, such as `{dtype: bfloat16, enforce_eager: true}`.
         chat_template: `plain` for a base model without a template of its own; None takes the file's.
         context: tokens of context for each request.
         concurrency: requests in flight at first; an endpoint that is not managed finds its own level from there.
@@ -70,14 +82,19 @@ class Model(StrictModel, strict=True):
     capabilities: list[Capability] | None = None
     variants: list[str] | None = None
     timeout_s: float = Field(default=120, gt=0)
+    batch: Literal["openai", "vllm"] | None = None
+    python: str = ".venv-vllm/bin/python"
+    engine_args: dict[str, str | bool | int | float] = {}
     private_hosts: tuple[str, ...] = Field(default=(), exclude=True)  # those of the whole file
 
     @model_validator(mode="before")
     @classmethod
-    def _zone_by_engine(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "zone" not in data and data.get("engine") in _DEFAULT_ZONE:
-            return {**data, "zone": _DEFAULT_ZONE[data["engine"]]}
-        return data
+    def _by_engine(cls, data: Any) -> Any:
+        """What follows from the engine where the entry does not say."""
+        if not isinstance(data, dict) or data.get("engine") not in _DEFAULT_ZONE:
+            return data
+        usual = {"zone": _DEFAULT_ZONE[data["engine"]]} | ({"batch": "vllm"} if data["engine"] == "vllm" else {})
+        return {**usual, **data}
 
     @field_validator("base_url")
     @classmethod
@@ -93,6 +110,24 @@ class Model(StrictModel, strict=True):
             raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself")
         return name
 
+    @field_validator("engine_args")
+    @classmethod
+    def _arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for name in arguments:
+            if not _ARGUMENT.fullmatch(name):
+                raise ValueError(f"'{name}' is no option: write a name such as max_num_seqs, without hyphens before it")
+            if any(own.startswith(name.replace("_", "-")) for own in _VLLM_OWN):
+                raise ValueError(f"{name} is not to be set here. Remove it")
+        return arguments
+
+    @model_validator(mode="after")
+    def _fits_batch(self) -> Model:
+        if self.batch == "openai" and (self.engine != "openai" or self.zone == "local"):
+            raise ValueError("batch: openai is for engine openai in zone hosted or private. Leave it out")
+        if self.batch == "vllm" and self.engine != "vllm":
+            raise ValueError("batch: vllm is for engine vllm. Leave it out")
+        return self
+
     @model_validator(mode="after")
     def _fits_engine(self) -> Model:
         if self.engine == "openai" and not (self.base_url and isinstance(self.model, str) and self.model):
@@ -103,6 +138,11 @@ class Model(StrictModel, strict=True):
             raise ValueError("engine llamacpp has as many places as concurrency says: it takes no max_concurrency")
         if self.engine == "llamacpp" and not self.model:
             raise ValueError("engine llamacpp needs model: a GGUF file, or package:NAME/FILE")
+        if self.engine == "vllm" and not (isinstance(self.model, str) and self.model):
+            raise ValueError("engine vllm needs model: a folder of weights")
+        foreign = self.model_fields_set.intersection(_VLLM_ONLY)
+        if self.engine != "vllm" and foreign:
+            raise ValueError(f"{' and '.join(sorted(foreign))}: only engine vllm takes that. Remove it")
         if self.engine != "openai" and self.zone != "local":
             raise ValueError(f"engine {self.engine} runs on this machine: zone must be local")
         extra = self.model_fields_set - _RULES_ONLY - {"id", "private_hosts", "variants"}

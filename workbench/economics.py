@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 _RESAMPLES = 2000
+_MANY = 2000  # items
 _SEED = 0
 
 
@@ -33,7 +35,9 @@ class CostEstimate:
 
 
 def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np.float64] | None) -> CostEstimate:
-    """The cost of all attempts over the number of accepted answers, with a bootstrap interval of the ratio.
+    """The cost of all attempts over the number of accepted answers, with an interval of the ratio.
+
+    A bootstrap; above 2,000 items, where both agree, the delta method, which takes less time and memory.
 
     Args:
         cost_usd: shape (n,), an item's cost over all its attempts; one NaN makes the whole unknown.
@@ -46,7 +50,12 @@ def cost_per_accepted(cost_usd: NDArray[np.float64] | None, accepted: NDArray[np
         return CostEstimate(math.inf, math.inf, math.inf)
     if total == 0:
         return CostEstimate(0.0, 0.0, 0.0)
-    drawn = np.random.default_rng(_SEED).integers(0, len(cost_usd), (_RESAMPLES, len(cost_usd)))
+    n = len(cost_usd)
+    if n > _MANY:
+        ratio = total / good
+        reach = NormalDist().inv_cdf(0.975) * float((cost_usd - ratio * accepted).std(ddof=1)) * math.sqrt(n) / good
+        return CostEstimate(ratio, max(ratio - reach, 0.0), ratio + reach)
+    drawn = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, n))
     with np.errstate(divide="ignore"):
         ratios = cost_usd[drawn].sum(axis=1) / accepted[drawn].sum(axis=1)
     lo, hi = np.quantile(ratios, [0.025, 0.975], method="nearest")

@@ -186,7 +186,7 @@ class Flow:
         if kind == "server" and (attempt.error or "").startswith("HTTP 503"):
             kind = "overloaded"
         if kind in _CUTTING:
-            self._cut(attempt.latency_s)
+            self._cut(attempt.latency_s or 0.0)
         if (kind == "rate_limit" and attempt.retry_after_s) or (kind == "overloaded" and attempt.retry_after_s):
             self._pause(attempt.retry_after_s, "the server asks to wait")
         if kind in _FAILING or kind in _REFUSING:
@@ -204,11 +204,12 @@ class Flow:
             self._note("answers again")
         self._failures = self._probes = self._limited = 0
         self._answered_at = self._clock()
+        latency_s = attempt.latency_s or 0.0
         if len(self._first_s) < self._start:
-            self._first_s.append(attempt.latency_s)
+            self._first_s.append(latency_s)
             self._latency_s = sum(self._first_s) / len(self._first_s)
             return
-        self._latency_s += (attempt.latency_s - self._latency_s) / (2 * self.level)
+        self._latency_s += (latency_s - self._latency_s) / (2 * self.level)
         busy = self._in_flight + 1 >= int(self.level)  # a level that is not used says nothing
         usual_s = sum(self._first_s) / len(self._first_s)
         if busy and (self.level < self._start or self._latency_s < _SLOWER * usual_s):

@@ -208,6 +208,8 @@ def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
     params |= {f"sample/{name}": f"{part['n']} of {part['of']}" for name, part in run.plan.sample.items()}
     params |= {"outcomes": str(len(run.outcomes)), "requests_sent": str(run.asked), "python": sys.version.split()[0]}
     params |= {f"version/{name}": version(name) for name in ("workbench", "xllamacpp", "genai-prices", "mlflow")}
+    if run.overhead is not None:
+        params |= {"overhead": run.overhead.describe()}
     for name, use in run.engines.items():
         params |= {f"engine/{name}_load_s": f"{use.load_s:.2f}", f"engine/{name}_busy_s": f"{use.busy_s:.2f}"}
     client.log_batch(parent, params=[Param(key, value[:500]) for key, value in params.items()])

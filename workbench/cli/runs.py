@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from workbench.runner import Run
 
 
+_SHOWN_AT_ONCE = 200_000  # outcomes whose leaderboard a run shows; a larger table is read when it is asked for
+
+
 def add(commands: Commands) -> None:
     """Declare the commands."""
     run = command(commands, "run", _run, "ask every candidate every item, log to MLflow, show the leaderboard")
@@ -24,6 +27,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--variants", metavar="A,B", help="only these variants")
     run.add_argument("--sample", type=count, metavar="N", help="a stratified sample of N items of each eval set")
     run.add_argument("--repeats", type=count, default=1, metavar="K", help="ask each question K times")
+    run.add_argument("--batch", action="store_true", help="ask models that have batch in models.yaml in batches")
     run.add_argument("--plan", action="store_true", help="say what would be asked, at what cost, and ask nothing")
     run.add_argument("--max-cost", type=money, metavar="USD", help="send nothing whose worst case could go over it")
     run.add_argument("--retry-errors", action="store_true", help="ask only what failed in an earlier run")
@@ -64,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
             variants=names(arguments.variants),
             repeats=arguments.repeats,
             max_cost_usd=arguments.max_cost,
+            batch=arguments.batch,
         )
         print(plan.describe())
         print(estimate(plan).describe())
@@ -76,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
         max_cost_usd=arguments.max_cost,
         retry_errors=arguments.retry_errors,
+        batch=arguments.batch,
         track=not arguments.no_track,
     )
     _report(done)
@@ -85,7 +91,9 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(done: Run) -> None:
     from workbench.views.tables import leaderboard_text
 
-    if done.rows:
+    if done.rows > _SHOWN_AT_ONCE:
+        print(f"{done.rows:,} outcomes: 'workbench leaderboard' reads the table, and shows the leaderboard")
+    elif done.rows:
         print(leaderboard_text(done.leaderboard))
     print(done.plan.describe())
     print(done.summary())

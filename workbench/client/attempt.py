@@ -18,7 +18,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.client.address import Target
-from workbench.client.reading import Reading, clean
+from workbench.client.reading import Reading
 from workbench.client.wire import CannotConnect, Lost, Malformed, Wire, request_of
 from workbench.errors import InputError
 from workbench.journal import Attempt
@@ -108,22 +108,11 @@ class Client:
         except Malformed as failure:
             reading.fail("protocol", str(failure))
         finally:
-            attempt.latency_s = time.perf_counter() - reading.sent_at
+            attempt.latency_s = (reading.ended_at or time.perf_counter()) - reading.sent_at
             self._in_flight -= 1
         if reading.headers:
             self.on_headers(reading.headers)
-        return self._filled(attempt, reading)
-
-    def _filled(self, attempt: Attempt, reading: Reading) -> Attempt:
-        if reading.error_class is None:
-            attempt.text = self._without_key(clean("".join(reading.parts)))
-        attempt.error, attempt.error_class = reading.error, reading.error_class
-        attempt.finish_reason = reading.finish_reason
-        attempt.input_tokens, attempt.output_tokens = reading.input_tokens, reading.output_tokens
-        attempt.ttft_s = reading.ttft_s
-        attempt.served_model = self._without_key(reading.served_model) if reading.served_model else None
-        attempt.retry_after_s = reading.retry_after_s
-        return attempt
+        return reading.fill(attempt)
 
     async def count_tokens(self, released: Released) -> tuple[int, int | None] | None:
         """The tokens of a prompt by the server's own tokenizer, and the context length where the server says it.
@@ -156,17 +145,13 @@ class Client:
         if released.destination != self.endpoint.destination:
             raise ValueError(f"released for {released.destination.model}, not for {self.endpoint.destination.model}")
 
-    def _without_key(self, text: str) -> str:
-        """A server may repeat the key that it was shown."""
-        return text.replace(self.endpoint.api_key, "[key]") if self.endpoint.api_key else text
-
 
 class WholeReader:
     """Takes in an answer as a whole."""
 
     def __init__(self, limit: int = 16 << 20) -> None:
         self.done = False
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
         self.status = 0
         self._limit = limit
         self._pieces: list[bytes] = []
@@ -191,10 +176,19 @@ class WholeReader:
 def _headers(endpoint: Endpoint, accept: str) -> dict[str, str]:
     headers = {"Accept": accept, "Content-Type": "application/json", "User-Agent": f"workbench/{__version__}"}
     if endpoint.api_key:
-        if not endpoint.api_key.isascii() or not endpoint.api_key.isprintable():
-            raise InputError(f"{endpoint.destination.model}: its key has characters that no key has. Set it anew.")
-        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        headers["Authorization"] = authorization(endpoint.destination.model, endpoint.api_key)
     return headers
+
+
+def authorization(model: str, key: str) -> str:
+    """The header that shows a model's key.
+
+    Raises:
+        InputError: it is none; it is not repeated.
+    """
+    if not key.isascii() or not key.isprintable():
+        raise InputError(f"{model}: its key has characters that no key has. Set it anew.")
+    return f"Bearer {key}"
 
 
 def _count(value: Any) -> int | None:

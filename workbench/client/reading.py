@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.client.limits import retry_after
+from workbench.journal import Attempt
 
 ANSWER_LIMIT = 16 << 20
 _BY_STATUS = {401: "auth", 403: "auth", 404: "not_found", 408: "timeout", 413: "context_length", 429: "rate_limit"}
@@ -28,7 +29,7 @@ class Reading:
 
     def __init__(self, key: str | None) -> None:
         self._key = key
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
         self.done = False
         self.headers: Mapping[str, str] = {}
         self.parts: list[str] = []
@@ -80,7 +81,40 @@ class Reading:
         elif not self.done and self.finish_reason is None and self.error_class is None:
             self.fail("protocol", "the stream ended before the answer did")
 
+    @classmethod
+    def whole(cls, status: int, body: Any, key: str | None) -> Reading:
+        """What is read of an answer that is there as a whole, such as a line of a batch's output.
+
+        Args:
+            status: the answer's HTTP status.
+            body: its JSON, parsed; of an error also its words alone.
+            key: never to be repeated.
+        """
+        reading = cls(key)
+        reading._status = status
+        if status == 200:
+            reading._answer(body)
+        else:
+            reading._fail_status(json.dumps(body).encode())
+        return reading
+
+    def fill(self, attempt: Attempt) -> Attempt:
+        """An attempt with what was read: its text, or its error."""
+        if self.error_class is None:
+            attempt.text = self._without_key(clean("".join(self.parts)))
+        attempt.error, attempt.error_class = self.error, self.error_class
+        attempt.finish_reason = self.finish_reason
+        attempt.input_tokens, attempt.output_tokens = self.input_tokens, self.output_tokens
+        attempt.ttft_s = self.ttft_s
+        attempt.served_model = self._without_key(self.served_model) if self.served_model else None
+        attempt.retry_after_s = self.retry_after_s
+        return attempt
+
     # What is made of it.
+
+    def _without_key(self, text: str) -> str:
+        """A server may repeat the key that it was shown."""
+        return text.replace(self._key, "[key]") if self._key else text
 
     def fail(self, error_class: str, error: str) -> None:
         self.error_class, self.error = error_class, clean(error)[:500]
@@ -134,6 +168,9 @@ class Reading:
         except (ValueError, RecursionError):
             self.fail("protocol", "the answer is not JSON")
             return
+        self._answer(data)
+
+    def _answer(self, data: Any) -> None:
         choices = data.get("choices") if isinstance(data, dict) else None
         choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
         if not isinstance(data, dict) or not (isinstance(choice.get("message"), dict) or data.get("error")):

@@ -47,6 +47,7 @@ class Reader(Protocol):
 
     done: bool  # nothing more is wanted
     sent_at: float  # when the request was handed to the socket; set by the wire
+    ended_at: float  # when the answer's end was there; set by the wire
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status and headers (names in lower case)."""
@@ -65,6 +66,7 @@ class _Connection(asyncio.Protocol):
         self.whole = True  # the last answer was read to its end, and another may follow
         self.open = False
         self.idle_since = 0.0
+        self.gone: Callable[[_Connection], None] = lambda connection: None
         self._parser: Any = None
         self._headers: dict[str, str] = {}
         self._head_size = 0
@@ -103,10 +105,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, failure: Exception | None) -> None:
         self.open = False
+        self.gone(self)
         if self.waiter is None or self.waiter.done():
             return
         if failure is None and self._until_close:
-            self.whole = False
+            self.whole, self._at = False, time.perf_counter()
             self._finish()
         else:
             kind = type(failure).__name__ if failure else "closed by the server"
@@ -170,6 +173,8 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _finish(self) -> None:
+        if self.reader is not None:
+            self.reader.ended_at = self._at
         self.reader = None
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -318,6 +323,7 @@ class Wire:
                 secured = await loop.start_tls(transport, connection, context, server_hostname=target.host)  # type: ignore[arg-type]
                 connection.connection_made(secured)  # type: ignore[arg-type]
         self._all.add(connection)
+        connection.gone = self._all.discard
         return connection
 
     def _context(self) -> ssl.SSLContext:
@@ -369,7 +375,7 @@ class _TunnelReader:
     def __init__(self) -> None:
         self.done = False
         self.status = 0
-        self.sent_at = 0.0
+        self.sent_at = self.ended_at = 0.0
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self.status, self.done = status, True

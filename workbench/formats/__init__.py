@@ -19,8 +19,10 @@ from pathlib import Path
 from workbench import project
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
-from workbench.formats.base import FORMATS, Format, Found, Loss, Options, check_readable, where
+from workbench.formats.base import FORMATS, Format, Found, Options, check_readable, where
 from workbench.formats.folder import fill
+from workbench.formats.shared.export import note_unwritten
+from workbench.formats.shared.ledger import Ledger, Loss
 
 __all__ = ["FORMATS", "Format", "Found", "Import", "Loss", "Options", "detect", "export_evalset", "import_evalset"]
 
@@ -102,6 +104,9 @@ def import_evalset(
     if not on_hub:
         check_readable(path)
     reader = FORMATS.find(format or "huggingface") if format or on_hub else detect(path)
+    if options.mapping and not reader.mapped:
+        what = f"{reader.name} names its columns itself. Leave --map out, or say --format table."
+        raise InputError(f"{where(path)}: {what}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-") as scratch:
         folder = Path(scratch) / target.name
@@ -128,4 +133,11 @@ def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> list[Loss]:
     """
     writer = FORMATS.find(format)
     target = project.resolve(to)
-    return writer.write(evalset, target)
+    what, *suffixes = writer.written or ("",)
+    if suffixes and target.suffix.lower() not in suffixes:
+        listed = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+        raise InputError(f"{where(target)}: {what} written as {listed}. Name such a file.")
+    ledger = Ledger()
+    writer.write(evalset, target, ledger)
+    note_unwritten(evalset, ledger, writer.keeps)
+    return ledger.losses()

@@ -6,18 +6,14 @@ in the sandbox, sizes limited.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workbench import project
 from workbench.errors import InputError
+from workbench.formats.shared.ledger import Ledger, Loss
 from workbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,22 +28,6 @@ class Sink(Protocol):
     """Takes one item in the form of items.jsonl; `id` may be left out. Of split `train` it goes to train.jsonl."""
 
     def __call__(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None: ...
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Something that the eval set cannot hold.
-
-    Attributes:
-        place: file and line (or row, or key) where it stands.
-        what: what it is and what became of it, in a line.
-    """
-
-    place: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.what}"
 
 
 @dataclass
@@ -74,14 +54,18 @@ class Found:
     Attributes:
         spec: the rest of evalset.yaml: description, variants, output, scorers, accept, generation where known.
         schema: the JSON schema of answers, if there is one.
-        losses: what could not be carried over, in the order of the source.
+        ledger: takes what cannot be carried over, in the order of the source.
         notes: what was guessed, for the user to confirm.
     """
 
-    spec: dict[str, Any]
+    spec: dict[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
-    losses: list[Loss] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def losses(self) -> list[Loss]:
+        return self.ledger.losses()
 
 
 class Format(ABC):
@@ -90,12 +74,16 @@ class Format(ABC):
     Attributes:
         name: what `--format` calls it.
         about: a line that says what it reads.
-        suffix: of the file that an export writes.
+        mapped: whether its columns can be called anything, so that a mapping says what they are.
+        written: what an export is called in messages, and the suffixes that it may have; any where there are none.
+        keeps: the parts of evalset.yaml that an export says itself; what is left of the others is told as lost.
     """
 
     name: str
     about: str
-    suffix: str = ""
+    mapped: bool = False
+    written: tuple[str, ...] = ()
+    keeps: frozenset[str] = frozenset({"train"})
 
     @abstractmethod
     def sniff(self, source: Path) -> float:
@@ -109,11 +97,11 @@ class Format(ABC):
             InputError: the source is broken; the message names file, line and mend.
         """
 
-    def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
+    def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         """Write an eval set as this tool's file.
 
-        Returns:
-            What the tool's format cannot hold.
+        Args:
+            ledger: takes what the tool's format cannot hold, apart from whole parts that it does not keep.
 
         Raises:
             InputError: it cannot be written at all.
@@ -140,109 +128,5 @@ def check_readable(source: Path) -> None:
     if source.is_file():
         with source.open("rb") as file:
             if file.read(len(_LFS)) == _LFS:
-                raise InputError(
-                    f"{where(source)}: a git-LFS pointer, not the data. Fetch the file: git lfs pull --include "
-                    f"{source.name}"
-                )
-
-
-def json_lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers, one by one; passes over a byte order mark and blank lines.
-
-    Raises:
-        InputError: a line is not a JSON object, or longer than the limit.
-    """
-    from workbench.files import read_jsonl
-
-    for document in read_jsonl(source):
-        yield document.line(()), document.data
-
-
-def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with the line that each begins on, one by one; the delimiter is found out.
-
-    Args:
-        header: the first row names the columns; otherwise they are column_1, column_2, ….
-
-    Raises:
-        InputError: not UTF-8, a row with more cells than columns, or a column named twice.
-    """
-    csv.field_size_limit(LINE_LIMIT)
-    try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            start = file.read(65536)
-            file.seek(0)
-            reader = csv.reader(file, dialect=_dialect(start), strict=True)
-            yield from _rows(source, reader, header)
-    except UnicodeDecodeError:
-        raise InputError(f"{where(source)}: not UTF-8 text. Save it as UTF-8.") from None
-    except OSError as failure:
-        raise InputError(f"{where(source)}: cannot be read ({failure.strerror}).") from None
-
-
-def _rows(source: Path, reader: Any, header: bool) -> Iterator[tuple[int, dict[str, str]]]:
-    names: list[str] | None = None
-    line = 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as failure:
-            raise InputError(f"{where(source, line)}: not valid CSV: {failure}. Check the quotes.") from None
-        first, line = line, reader.line_num + 1
-        if not any(cell.strip() for cell in cells):
-            continue
-        if names is None:
-            names = [cell.strip() for cell in cells] if header else [f"column_{n + 1}" for n in range(len(cells))]
-            twice = next((name for n, name in enumerate(names) if name and name in names[:n]), None)
-            # promptfoo allows several __expected columns without numbers
-            if twice is not None and not twice.startswith("__expected"):
-                raise InputError(f"{where(source, first)}: column '{twice}' is there twice. Rename one of them.")
-            if header:
-                continue
-        if len(cells) > len(names):
-            raise InputError(
-                f"{where(source, first)}: {len(cells)} cells for {len(names)} columns. Quote cells that hold commas."
-            )
-        row: dict[str, str] = {}
-        for position, (name, cell) in enumerate(zip(names, cells, strict=False)):
-            row[name if name not in row else f"{name}#{position}"] = cell
-        yield first, row
-
-
-def _dialect(start: str) -> type[csv.Dialect]:
-    class Found(csv.excel):
-        delimiter = max(",;\t|", key=lambda mark: _regular(start, mark))
-
-    return Found
-
-
-def _regular(start: str, mark: str) -> tuple[int, int]:
-    """How well a mark parts the first rows into the same number of cells."""
-    try:
-        rows = [row for row in csv.reader(io.StringIO(start), delimiter=mark) if row][:20]
-    except csv.Error:
-        return (0, 0)
-    widths = [len(row) for row in rows[:-1] or rows]
-    return (sum(width == widths[0] > 1 for width in widths), widths[0]) if widths else (0, 0)
-
-
-def cell_value(text: str) -> Any:
-    """A CSV cell: JSON where it holds an object or a list, text otherwise."""
-    stripped = text.strip()
-    if stripped[:1] in "{[" and stripped[-1:] in "}]" and stripped:
-        try:
-            value = json.loads(stripped)
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a character: no JSON for others
-        except (ValueError, RecursionError):
-            return text
-        if isinstance(value, dict | list):
-            return value
-    return text
-
-
-def identifier(text: str) -> str:
-    """A name that a template can use: letters, digits and underscores."""
-    name = re.sub(r"\W+", "_", text.strip()).strip("_") or "value"
-    return name if not name[0].isdigit() else f"_{name}"
+                mend = f"Fetch the file: git lfs pull --include {source.name}"
+                raise InputError(f"{where(source)}: a git-LFS pointer, not the data. {mend}")

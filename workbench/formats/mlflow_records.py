@@ -11,23 +11,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.formats.base import FORMATS, Format, Found, Loss, Options, Sink, cell_value, where
-from workbench.formats.shared.export import spec_losses
-from workbench.formats.shared.rows import Numbered, Rows, first_row, kind_of, open_rows
-from workbench.formats.table.read import import_parts
-from workbench.formats.table.values import is_empty
-from workbench.formats.table.write import item_rows, write_objects
+from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.shared.cells import cell_value, is_empty
+from workbench.formats.shared.export import item_rows, write_objects
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.rows import Numbered, first_row, kind_of, open_rows
+from workbench.formats.shared.tables import read_tables
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 _OURS = ("id", "cluster", "sensitivity", "split")
 _PREFIX = "workbench."
+_OWN_TAGS = [f"{_PREFIX}{name}" for name in _OURS]
 _KEEPING = "MLflow's own record-keeping"
 _REASONS = {
     "outputs": "the answer of an earlier run; models answer anew",
@@ -45,7 +45,8 @@ class MlflowRecords(Format):
 
     name = "mlflow_records"
     about = "MLflow GenAI evaluation records: JSONL, JSON list, Parquet or CSV"
-    suffix = ".jsonl"
+    mapped = True
+    written = ("records are", ".jsonl", ".json")
 
     def sniff(self, source: Path) -> float:
         row = first_row(source) if source.is_file() and kind_of(source) != "arrow" else None
@@ -54,44 +55,39 @@ class MlflowRecords(Format):
         return 0.9 if len(row) > 1 else 0.5
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
-        rows = open_rows(source)
-        rows.each = _records(rows)
-        return import_parts([(rows, None)], options, sink, reasons=_REASONS)
+        found = Found()
+        rows = open_rows(source, found)
+        each = rows.each
 
-    def write(self, evalset: EvalSet, target: Path) -> list[Loss]:
-        write_objects(target, map(_record_of, item_rows(evalset)), "records are written as .jsonl or .json")
-        return [*spec_losses(evalset), *_losses(evalset)]
+        def records() -> Numbered:
+            return ((line, _item_row(row, rows.place(line))) for line, row in each())
+
+        rows.each = records
+        return read_tables([(rows, None)], options, sink, found, reasons=_REASONS)
+
+    def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+        write_objects(target, map(_record_of, item_rows(evalset)))
+        _note_losses(evalset, ledger)
 
 
 FORMATS.add("mlflow_records", MlflowRecords())
 
 
-def _records(rows: Rows) -> Any:
-    """The rows as items' rows, read anew each time."""
-    each = rows.each
-
-    def read() -> Numbered:
-        for line, row in each():
-            yield line, _item_row(rows, line, row)
-
-    return read
-
-
-def _item_row(rows: Rows, line: int, row: dict[str, Any]) -> dict[str, Any]:
+def _item_row(row: dict[str, Any], place: str) -> dict[str, Any]:
     """A record with its tags where an item has them; what it does not use stays under its own name."""
-    item = {name: cell_value(value) if isinstance(value, str) else value for name, value in row.items()}
+    item = {name: cell_value(value) for name, value in row.items()}
     for name in ("inputs", "expectations", "tags"):
         if not isinstance(item.get(name), dict) and not is_empty(item.get(name)):
-            raise InputError(f"{rows.place(line)}: field '{name}': must be an object of names and values.")
+            raise InputError(f"{place}: field '{name}': must be an object of names and values.")
     if is_empty(item.get("inputs")):
-        raise InputError(f"{rows.place(line)}: field 'inputs' is missing or empty. A record needs it.")
-    tags = dict(item.pop("tags", None) or {})
-    slices = {}
-    for name in list(tags):
-        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX) in _OURS:
-            item[name.removeprefix(_PREFIX)] = tags.pop(name)
-        elif not name.startswith("mlflow.") and not isinstance(tags[name], dict | list):
-            slices[name] = tags.pop(name)
+        raise InputError(f"{place}: field 'inputs' is missing or empty. A record needs it.")
+    tags: dict[str, Any] = {}
+    slices: dict[str, Any] = {}
+    for name, value in (item.pop("tags", None) or {}).items():
+        if name in _OWN_TAGS:
+            item[name.removeprefix(_PREFIX)] = value
+        else:
+            (tags if name.startswith("mlflow.") or isinstance(value, dict | list) else slices)[name] = value
     if is_empty(item.get("id")) and not is_empty(item.get("dataset_record_id")):
         item["id"] = item.pop("dataset_record_id")
     return item | ({"slice": slices} if slices else {}) | ({"tags": tags} if tags else {})
@@ -102,18 +98,17 @@ def _record_of(row: dict[str, Any]) -> dict[str, Any]:
     return {"inputs": row["inputs"], "expectations": row["expectations"], "tags": {**row.get("slice", {}), **ours}}
 
 
-def _losses(evalset: EvalSet) -> Iterator[Loss]:
+def _note_losses(evalset: EvalSet, ledger: Ledger) -> None:
     place = where(evalset.path / "items.jsonl")
     seen: set[bytes] = set()
-    again = 0
     names: set[str] = set()
-    for item in itertools.chain(evalset.items, evalset.train):
-        key = hashlib.blake2b(json.dumps(item.inputs, sort_keys=True).encode(), digest_size=12).digest()
-        again += key in seen
-        seen.add(key)
+    count = 0
+    for count, item in enumerate(itertools.chain(evalset.items, evalset.train), 1):  # noqa: B007
+        seen.add(hashlib.blake2b(json.dumps(item.inputs, sort_keys=True).encode(), digest_size=12).digest())
         names |= item.slice.keys()
-    if again:
-        yield Loss(place, f"{again} items repeat another's inputs: merge_records keeps one record for equal inputs")
+    if again := count - len(seen):
+        what = f"{again} items repeat another's inputs: merge_records keeps one record for equal inputs"
+        ledger.add(place, what)
     for name in sorted(names):
-        if name.startswith("mlflow.") or (name.startswith(_PREFIX) and name.removeprefix(_PREFIX) in _OURS):
-            yield Loss(place, f"slice '{name[:60]}' is called like a tag that has its own meaning")
+        if name.startswith("mlflow.") or name in _OWN_TAGS:
+            ledger.add(place, f"slice '{name[:60]}' is called like a tag that has its own meaning")

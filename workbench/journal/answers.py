@@ -22,6 +22,7 @@ from workbench.errors import JournalError
 from workbench.journal.attempt import Attempt, from_record, to_record
 
 _CACHE_KIB = 64 << 10
+_LOG_PAGES = 16_000  # 64 MB: keys are random, so the index's pages come up often; a long log writes each of them once
 _BUSY_S = 30.0  # how long another run's commit is waited for
 _AT_ONCE = 500  # keys in one question to SQLite
 
@@ -49,6 +50,7 @@ class Journal:
                 self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS answers "
                 "(key TEXT PRIMARY KEY, attempts TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"

@@ -20,13 +20,14 @@ class Attempt:
     Attributes:
         text: the answer; None where there was an error.
         error_class: None, or what kind of error: connection (never reached), disconnected, timeout, rate_limit, server,
-            auth, bad_request, not_found, context_length, content_policy, refusal, protocol, engine, no_match.
-        latency_s: from sending to the last byte.
+            auth, bad_request, not_found, context_length, content_policy, refusal, protocol, engine, no_match, expired
+            (a batch ended without it).
+        latency_s: from sending to the last byte; None in a batch, which does not tell.
         ttft_s: from sending to the first text.
         wait_s: waited before it was sent, for a limit or a pause of its endpoint.
         backoff_s: waited before this attempt because the last one failed.
         busy_s: share of a local engine's busy time.
-        concurrency: requests in flight when it was sent, this one included.
+        concurrency: requests in flight when it was sent, this one included; None in a batch.
         asked_at: UTC, ISO 8601.
         batch: whether it was answered in a batch, at a batch's price.
     """
@@ -37,12 +38,12 @@ class Attempt:
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    latency_s: float = 0.0
+    latency_s: float | None = 0.0
     ttft_s: float | None = None
     wait_s: float = 0.0
     backoff_s: float = 0.0
     busy_s: float | None = None
-    concurrency: int = 1
+    concurrency: int | None = 1
     served_model: str | None = None
     engine_id: str | None = None
     asked_at: str = ""

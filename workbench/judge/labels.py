@@ -13,7 +13,9 @@ from typing import Any
 from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, Item
-from workbench.formats.base import csv_rows, json_lines, where
+from workbench.formats.base import where
+from workbench.formats.shared.cells import csv_rows
+from workbench.formats.shared.rows import json_lines
 from workbench.judge.calibration import Calibration, calibrate
 from workbench.judge.request import Shown, judge_digest
 from workbench.judge.verdict import judge_outputs

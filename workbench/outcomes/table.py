@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import infer_dtype, is_bool_dtype, is_integer_dtype, is_numeric_dtype
 
 from workbench import project
 from workbench.errors import InputError
@@ -61,6 +61,16 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     if outside.any():
         row = int(outside.to_numpy().argmax())
         raise InputError(f"{where}: row {row + 1}: score is {scores.iloc[row]:g}. Scores run from 0 to 1.")
+    if table.duplicated(KEY).any():
+        table = _without_repetitions(table, where)
+    ordered = [name for name in COLUMNS if name in table] + [name for name in table if name not in COLUMNS]
+    table = table[ordered]
+    table.attrs = attrs
+    return table
+
+
+def _without_repetitions(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The table without rows that stand there twice; two that differ are an error."""
     further = [name for name in table if name not in COLUMNS and table[name].dtype == object]
     same = table.assign(**{str(name): table[name].map(repr) for name in further})  # such as lists: they have no hash
     table = table[~same.duplicated()].reset_index(drop=True)
@@ -68,9 +78,6 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
     if twice.any():
         first = table[KEY][twice].iloc[0]
         raise InputError(f"{where}: two different outcomes for {', '.join(map(str, first))}. Keep one of them.")
-    ordered = [name for name in COLUMNS if name in table] + [name for name in table if name not in COLUMNS]
-    table = table[ordered]
-    table.attrs = attrs
     return table
 
 
@@ -84,6 +91,9 @@ def _typed(column: pd.Series[Any], name: str, where: str) -> pd.Series[Any]:
 
 
 def _converted(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    kept = _as_it_is(column, name)
+    if kept is not None:
+        return kept
     if name in TEXT:
         return column.astype(object).map(lambda v: v if isinstance(v, str) else None if _null(v) else str(v))
     if name in FLOAT:
@@ -99,6 +109,23 @@ def _converted(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     if name == "slice":
         return column.astype(object).map(_slice_text)
     return column
+
+
+def _as_it_is(column: pd.Series[Any], name: str) -> pd.Series[Any] | None:
+    """A column that needs no look at each of its values, such as those of a table of ours; else None."""
+    if name in FLOAT and is_numeric_dtype(column) and not is_bool_dtype(column):
+        return column.astype("float64")
+    if name in INT and is_integer_dtype(column):
+        return column.astype("Int64")
+    if name in BOOL and is_bool_dtype(column):
+        return column.astype("boolean")
+    if name in TEXT and infer_dtype(column, skipna=True) in ("string", "empty"):
+        texts = column.astype(object)
+        return texts.where(texts.notna(), None)
+    if name == "slice" and infer_dtype(column, skipna=True) == "string":
+        known = {text: _slice_text(text) for text in column.dropna().unique()}
+        return column.astype(object).map(known.get)
+    return None
 
 
 def _fits(value: Any, name: str) -> bool:

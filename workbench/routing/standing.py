@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from workbench.catalog import Models
 from workbench.economics import CostEstimate, cost_per_accepted, quantile, quantile_upper_bound
@@ -110,7 +110,7 @@ def _certainty(score: Estimate, lower: float, p95_bound_s: float, limit: Limits)
     if limit.min_score > 0 and not lower >= limit.min_score:
         why.append(f"its score may be under the minimum of {limit.min_score:g} (it is at least {lower:.2f})")
         gap = score.value - limit.min_score
-        z = float(stats.norm.ppf(CONFIDENCE))
+        z = float(NormalDist().inv_cdf(CONFIDENCE))
         enough = math.inf if not gap > 0 else math.ceil(z**2 * score.value * (1 - score.value) / gap**2)
         needed = max(needed, enough)
     if limit.p95_latency_s is not None and not p95_bound_s <= limit.p95_latency_s:

@@ -19,7 +19,7 @@ from workbench.client import RETRYABLE, Client
 from workbench.flow import Flow
 from workbench.journal import Attempt, Intents
 from workbench.prices import BusyMeter
-from workbench.privacy import Payload, Released, gate
+from workbench.privacy import Released, gate
 from workbench.runner.budget import Budget
 from workbench.runner.lane import Ask, Lane
 from workbench.runner.outcome import MAYBE_BILLED, attempt_cost, worst_cost
@@ -74,7 +74,9 @@ async def serve_lane(
     Raises:
         WorkbenchError: what stopped the lane.
     """
-    if await lane.anything():
+    if sending.stopping.is_set():
+        lane.stop()
+    elif await lane.anything():
         try:
             async with serving(model, say) as served:
                 say("")
@@ -199,14 +201,9 @@ class _Sender:
             self.flow.leave(attempt, tokens)
 
     def _released(self, ask: Ask) -> tuple[Released, tuple[int, int]]:
-        question = ask.question
-        payload = question.payload
-        answers = ask.answers
-        if answers and "seed" in payload.body:  # asking again with the same seed would only repeat the answer
-            payload = Payload({**payload.body, "seed": payload.body["seed"] + answers}, payload.sources)
-        tokens = question.worst_tokens
+        tokens = ask.question.worst_tokens
         ask.worst_usd = worst_cost(self.model, *tokens)
-        return gate(payload, self.client.endpoint.destination), tokens
+        return gate(ask.payload, self.client.endpoint.destination), tokens
 
     async def _may_send(self, ask: Ask) -> bool:
         """Whether a request may be sent now: the lane goes on, the endpoint lives, the money is there."""

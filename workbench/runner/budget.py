@@ -66,6 +66,15 @@ class Budget:
         self.spent_usd += worst_usd if cost_usd is None else cost_usd
         self._settled.set()
 
+    def add(self, cost_usd: float) -> None:
+        """Count what an earlier run set out to spend."""
+        self.spent_usd += cost_usd
+
+    @property
+    def left_usd(self) -> float:
+        """What may still be spent; infinite where there is no ceiling."""
+        return math.inf if self.limit_usd is None else self.limit_usd - self.spent_usd - self._reserved_usd
+
     def _fits(self, worst_usd: float) -> bool:
         assert self.limit_usd is not None
         return self.spent_usd + self._reserved_usd + worst_usd <= self.limit_usd + 1e-12

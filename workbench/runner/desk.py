@@ -50,6 +50,22 @@ def consume(question: Askable, stored: list[Attempt]) -> tuple[list[Attempt], bo
     return kept, kept[-1].text is None and kept[-1].error_class in DEFINITE
 
 
+def due(kept: list[Attempt], complete: bool, retry_errors: bool) -> list[Attempt] | None:
+    """What a question that is to be asked goes on from; None where it is not to be asked.
+
+    What failed is tried afresh; an answer in a wrong format counts on.
+
+    Args:
+        kept: what `consume` says of it, none where the journal has nothing.
+        complete: likewise.
+        retry_errors: ask only what failed before.
+    """
+    failed = bool(kept) and kept[-1].text is None
+    if (complete and not (failed and retry_errors)) or (retry_errors and not kept):
+        return None
+    return [] if failed else kept
+
+
 class Desk:
     """Feeds lanes and settles what comes back.
 
@@ -171,19 +187,20 @@ class Desk:
         known = self._journal.get_many([question.key for question in some])
         ready = False
         for question in some:
-            stored = known.get(question.key)
+            stored = lane.instead.get(question.key) or known.get(question.key)
             kept, complete = consume(question, stored) if stored else ([], False)
-            failed = bool(kept) and kept[-1].text is None
-            if complete and not (failed and self.retry_errors):
-                if self._intents is not None:
+            before = due(kept, complete, self.retry_errors)
+            if before is not None and lane.sends:
+                self._ready(lane, question, before)
+                ready = True
+            elif complete or (kept and kept[-1].text is None):
+                if complete and self._intents is not None:
                     self._intents.answered(question.key)  # a run died between its commit and its note of it
                 lane.take(question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1
             else:
-                # What failed is tried afresh; an answer in a wrong format counts on.
-                self._ready(lane, question, [] if failed else kept)
-                ready = True
+                lane.unasked += 1
         if ready:
             lane.tell()
 

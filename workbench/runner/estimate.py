@@ -22,7 +22,7 @@ import numpy as np
 from workbench import project
 from workbench.catalog import Machine, Model
 from workbench.journal import Journal
-from workbench.prices import machine_cost, token_cost
+from workbench.prices import BATCH_SHARE, machine_cost, token_cost
 from workbench.runner.desk import consume
 from workbench.runner.plan import Plan
 from workbench.runner.question import Question
@@ -44,6 +44,9 @@ class Range:
     def __add__(self, other: Range) -> Range:
         return Range(self.lo + other.lo, self.hi + other.hi)
 
+    def times(self, factor: float) -> Range:
+        return Range(self.lo * factor, self.hi * factor)
+
     def shown(self, unit: str = "") -> str:
         lo, hi = _short(self.lo), _short(self.hi)
         return f"{unit}{lo}" if lo == hi else f"{unit}{lo} to {unit}{hi}"
@@ -61,6 +64,7 @@ class ModelEstimate:
         requests: that would be sent; the rest is in the journal.
         cost_usd: None where a price is not known.
         time_s: None where no earlier run tells.
+        batched: whether a hosted API answers them in batches.
         measured: in how many outcomes of earlier runs the figures were measured; 0 where they are bounds.
     """
 
@@ -72,6 +76,7 @@ class ModelEstimate:
     cost_usd: Range | None = _NOTHING
     time_s: Range | None = _NOTHING
     measured: int = 0
+    batched: bool = False
 
     def describe(self) -> str:
         """One line."""
@@ -82,7 +87,7 @@ class ModelEstimate:
             return line
         line += f", tokens {self.input_tokens.shown()} in and {self.output_tokens.shown()} out"
         line += f", {self.cost_usd.shown('$')}" if self.cost_usd else ", cost not known"
-        line += f", {_time(self.time_s)}"
+        line += ", within a day" if self.batched else f", {_time(self.time_s)}"
         return line + (f" (measured on {self.measured} outcomes)" if self.measured else " (bounds: not asked before)")
 
 
@@ -119,6 +124,10 @@ def estimate(plan: Plan) -> PlanEstimate:
             own = ModelEstimate(model, len(questions))
             if model.engine != "rules":
                 _fill(own, _missing(iter(questions), journal), history.get(name, []), plan.models.machine)
+            if plan.batched(model) and model.batch == "openai":
+                own.batched = True
+                own.time_s = None
+                own.cost_usd = own.cost_usd.times(BATCH_SHARE) if own.cost_usd is not None else None
             found.models.append(own)
     return found
 

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from workbench.evalset import EvalSet
 from workbench.journal import Attempt, Intents, Journal
 from workbench.outcomes.spool import Spool
 from workbench.runner.ask import Sending, Use, depth_of, serve_lane, unknown_price
+from workbench.runner.batch import ask_in_batches, pending_batches
 from workbench.runner.budget import Budget
 from workbench.runner.desk import Desk
 from workbench.runner.judging import Answered, check_judges, judge_rows, judges_of
@@ -49,6 +51,7 @@ def run(
     repeats: int = 1,
     max_cost_usd: float | None = None,
     retry_errors: bool = False,
+    batch: bool = False,
     track: bool = True,
     progress: bool = True,
 ) -> Run:
@@ -66,6 +69,8 @@ def run(
         repeats: how often each question is asked, independently.
         max_cost_usd: nothing is sent whose worst case could go over it.
         retry_errors: ask only what failed in an earlier run; what was never asked is left out.
+        batch: ask models that have `batch` in models.yaml in batches, the others live. A hosted batch may take a day;
+            it goes on where the run is ended, and the same run again collects it.
         track: log the run to MLflow at its end.
         progress: show a progress line for each model.
 
@@ -73,7 +78,9 @@ def run(
         InputError: the plan is impossible; nothing was sent.
         JournalError: what is answered cannot be written down; what was reported as done is.
     """
-    plan = planned(tasks, models, sample=sample, variants=variants, repeats=repeats, max_cost_usd=max_cost_usd)
+    plan = planned(
+        tasks, models, sample=sample, variants=variants, repeats=repeats, max_cost_usd=max_cost_usd, batch=batch
+    )
     done = _Execution(plan, Budget(max_cost_usd), retry_errors, progress).go()
     if track:
         from workbench.tracking import track_run
@@ -92,6 +99,7 @@ def planned(
     variants: str | Iterable[str] | None = None,
     repeats: int = 1,
     max_cost_usd: float | None = None,
+    batch: bool = False,
 ) -> Plan:
     """What a run would ask, checked; the arguments are those of `run`.
 
@@ -99,7 +107,7 @@ def planned(
         InputError: it is impossible.
     """
     tasks = {name: task.sample(sample) for name, task in tasks.items()}
-    plan = make_plan(tasks, models, project.listed(variants), repeats)
+    plan = make_plan(tasks, models, project.listed(variants), repeats, batch)
     check_judges(plan)
     Budget(max_cost_usd)
     if max_cost_usd is not None:
@@ -213,7 +221,7 @@ class _Execution:
                 self._sending = Sending(self.plan.models.machine, self._budget, intents)
                 with Progress(self.plan.questions, self._shown) as progress:
                     await self._all(journal, intents, spool, progress)
-            self._says = spool.digest()
+            self._says = spool.digest
             spool.close()
         except BaseException:
             spool.discard()
@@ -223,18 +231,19 @@ class _Execution:
     async def _all(self, journal: Journal, intents: Intents, spool: Spool, progress: Progress) -> None:
         plan = self.plan
         here = [name for name in plan.questions if plan.models[name].zone == "local"]
+        here.sort(key=lambda name: plan.models[name].engine != "rules")  # at once, and while no engine takes the cores
         elsewhere = [name for name in plan.questions if name not in here]
         with Desk(journal, intents, self._retry_errors) as desk, self.overhead:
 
             async def one_after_another() -> None:
                 for name in here:
-                    await self._model(plan.models[name], desk, spool, progress)
+                    await self._model(plan.models[name], journal, desk, spool, progress)
 
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(one_after_another())
                     for name in elsewhere:
-                        group.create_task(self._model(plan.models[name], desk, spool, progress))
+                        group.create_task(self._model(plan.models[name], journal, desk, spool, progress))
             except* WorkbenchError as failures:
                 failure: BaseException = failures
                 while isinstance(failure, BaseExceptionGroup):
@@ -251,8 +260,8 @@ class _Execution:
                 self._write(each.row, spool)
         self._of_desk(desk)
 
-    async def _model(self, model: Model, desk: Desk, spool: Spool, progress: Progress) -> None:
-        """All questions of a model: out of the journal what is there, the rest from its server."""
+    async def _model(self, model: Model, journal: Journal, desk: Desk, spool: Spool, progress: Progress) -> None:
+        """All questions of a model: out of the journal what is there, the rest from its server, or first in batches."""
         assert self._sending is not None
         if self._sending.stopping.is_set():
             return
@@ -265,6 +274,14 @@ class _Execution:
         if model.engine == "rules":
             lane.answer = lambda question: ask_rules(question, model)
         try:
+            if self.plan.batched(model):
+                lane.sends = False
+                await self._in_batches(model, lane, journal, use, progress)
+            elif pending := pending_batches(model):
+                self.notes.append(
+                    f"{model.id}: batch {', '.join(pending)} is with its API, and what it asks was asked live as well. "
+                    "'workbench run --batch' collects it"
+                )
             await serve_lane(desk.open(lane), model, self._sending, use, lambda line: progress.say(model.id, line))
         except WorkbenchError as failure:
             if failure.fatal:
@@ -275,6 +292,24 @@ class _Execution:
             self._fail(model, f"{model.id}: stopped by {_kind(failure)}.", progress)
         finally:
             self._of_lane(model, lane, use, progress)
+
+    async def _in_batches(self, model: Model, lane: Lane, journal: Journal, use: Use, progress: Progress) -> None:
+        """The phase before a lane. Where it fails, the outcomes that there are are made all the same."""
+        assert self._sending is not None
+        say = partial(progress.say, model.id)
+        try:
+            batched = await ask_in_batches(
+                model, self.plan.questions[model.id], journal, self._sending, use, say, self._retry_errors
+            )
+        except WorkbenchError as failure:
+            if failure.fatal:
+                raise
+            self._fail(model, str(failure), progress)
+            return
+        lane.instead = batched.instead
+        self.problems += batched.interrupted
+        for problem in batched.problems:
+            self._fail(model, problem, progress)
 
     def _of_lane(self, model: Model, lane: Lane, use: Use, progress: Progress) -> None:
         self.asked += use.sent

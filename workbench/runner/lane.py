@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,6 +60,14 @@ class Ask:
         """How many answers there were before, all in a wrong format."""
         return sum(attempt.text is not None for attempt in self.stored)
 
+    @property
+    def payload(self) -> Payload:
+        """What is to be sent. Asking again with the same seed would only repeat the answer, so it moves on."""
+        payload = self.question.payload
+        if self.answers and "seed" in payload.body:
+            return Payload({**payload.body, "seed": payload.body["seed"] + self.answers}, payload.sources)
+        return payload
+
 
 Take = Callable[[Any, list[Attempt]], None]
 
@@ -72,6 +80,9 @@ class Lane:
         take: is given each question with all its attempts once they are in the journal; in the desk's thread.
         answer: answers a question in this process, for rules; None where it is sent.
         depth: how many questions are kept ready.
+        sends: whether what is not in the journal is asked; where not (it was asked in a batch), a failure that is there
+            is the outcome.
+        instead: attempts that stand for what the journal has, by key.
         unasked: questions that were not asked, because the lane was stopped.
         failure: what stopped it.
     """
@@ -81,6 +92,8 @@ class Lane:
     take: Take
     answer: Callable[[Any], list[Attempt]] | None = None
     depth: int = 64
+    sends: bool = True
+    instead: Mapping[str, list[Attempt]] = field(default_factory=dict)
     unasked: int = 0
     failure: BaseException | None = None
     stopped: bool = False

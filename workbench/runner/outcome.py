@@ -61,7 +61,8 @@ def attempt_cost(attempt: Attempt, model: Model, machine: Machine) -> float | No
         return 0.0 if model.price is not None else None
     at = datetime.fromisoformat(attempt.asked_at) if attempt.asked_at else datetime.now(UTC)
     cost = token_cost(model.price, str(model.model), attempt.input_tokens, attempt.output_tokens, at)
-    return cost * BATCH_SHARE if cost is not None and attempt.batch else cost
+    halved = attempt.batch and model.engine == "openai"  # a hosted API's batch; one on this machine is what it is
+    return cost * BATCH_SHARE if cost is not None and halved else cost
 
 
 def worst_cost(model: Model, input_tokens: int, output_tokens: int) -> float:
@@ -76,6 +77,12 @@ def total_cost(values: list[float | None]) -> float | None:
     """A sum in which one unknown makes the whole unknown."""
     known = [value for value in values if value is not None]
     return math.fsum(known) if len(known) == len(values) else None
+
+
+def _latency_s(attempts: list[Attempt]) -> float | None:
+    """Over all attempts and the waits between them; one that is not known makes the whole unknown."""
+    known = [attempt.latency_s + attempt.backoff_s for attempt in attempts if attempt.latency_s is not None]
+    return math.fsum(known) if len(known) == len(attempts) else None
 
 
 def _tokens(attempts: list[Attempt], name: str) -> int | None:
@@ -113,7 +120,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "input_tokens": _tokens(attempts, "input_tokens"),
         "output_tokens": _tokens(attempts, "output_tokens"),
         "cost_usd": total_cost([attempt_cost(attempt, model, machine) for attempt in attempts]),
-        "latency_s": math.fsum(attempt.latency_s + attempt.backoff_s for attempt in attempts),
+        "latency_s": _latency_s(attempts),
         "ttft_s": last.ttft_s,
         "wait_s": math.fsum(attempt.wait_s for attempt in attempts),
         "concurrency": last.concurrency,

@@ -18,6 +18,12 @@ from workbench.outcomes import candidate_id
 from workbench.runner.question import Part, Questions, Shape
 from workbench.servers import engine_of
 
+_HOW = {
+    None: "",
+    "openai": " in batches of its API (at half price, within 24 hours)",
+    "vllm": " in batches of vllm run-batch",
+}
+
 
 @dataclass
 class Plan:
@@ -29,6 +35,7 @@ class Plan:
         skipped: models that cannot run here, with the reason and the mend.
         failed: models whose weights are damaged, with the reason.
         notes: what else the user should know.
+        batch: models that have `batch` are asked in batches, and not live.
     """
 
     tasks: Mapping[str, EvalSet]
@@ -38,6 +45,11 @@ class Plan:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    batch: bool = False
+
+    def batched(self, model: Model) -> str | None:
+        """How a model is asked in batches; None where it is asked live."""
+        return model.batch if self.batch else None
 
     @property
     def sample(self) -> dict[str, dict[str, int]]:
@@ -55,7 +67,10 @@ class Plan:
             variants = sorted({candidate_id(name, part.variant) for part in questions.parts})
             held = sorted({part.task.name for part in questions.parts if part.shape.constrained})
             mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
-            lines.append(f"model {name}: {len(questions)} questions, zone {model.zone}, {mode} ({', '.join(variants)})")
+            how = _HOW[self.batched(model)]
+            lines.append(
+                f"model {name}: {len(questions)} questions{how}, zone {model.zone}, {mode} ({', '.join(variants)})"
+            )
         lines += self.withheld_lines()
         lines += [f"skipped: {reason}" for reason in self.skipped.values()]
         lines += [f"failed: {reason}" for reason in self.failed.values()]
@@ -74,6 +89,7 @@ def make_plan(
     models: Models,
     variants: Iterable[str] | None = None,
     repeats: int = 1,
+    batch: bool = False,
 ) -> Plan:
     """Plan a run.
 
@@ -82,6 +98,7 @@ def make_plan(
         models: who is asked. One that was selected by name and cannot run is an error, others are skipped visibly.
         variants: only these variants; None asks those that each model's entry allows.
         repeats: how many times each question is asked, independently.
+        batch: ask models that have `batch` in batches.
 
     Raises:
         InputError: nothing to ask, an unknown variant, an endpoint outside its zone, a named model that cannot run.
@@ -89,10 +106,12 @@ def make_plan(
     if variants is not None:
         variants = list(variants)
         check_variants(tasks, variants)
-    plan = Plan(tasks, models)
+    plan = Plan(tasks, models, batch=batch)
+    if batch and not any(model.batch for model in models.values()):
+        plan.notes.append("note: no model here has batch in models.yaml, so all are asked live")
     for name, model in models.items():
         preflight(model.destination())
-        reason = engine_of(model).unavailable(model)
+        reason = engine_of(model).unavailable(model, batch=plan.batched(model) is not None)
         if reason and name in models.named:
             raise InputError(reason)
         if reason:

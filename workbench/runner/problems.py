@@ -12,6 +12,8 @@ from typing import Any
 
 _NO_FAILURES = ("no_match", "judge")  # the rules abstain by design; a judge's failure is told by the judging
 
+_SHOWN = 10  # items that are named
+
 
 class Tally:
     """Counts outcomes and errors.
@@ -27,6 +29,7 @@ class Tally:
         self._asked: Counter[str] = Counter()
         self._by_model: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._first: dict[str, str] = {}  # error texts of items that are not restricted
+        self._items: defaultdict[str, list[str]] = defaultdict(list)  # of errors, the first ones
         self._served: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -42,6 +45,8 @@ class Tally:
         self._asked[model] += 1
         if kind is not None:
             self._by_model[model][kind] += 1
+            if len(self._items[model]) < _SHOWN:
+                self._items[model].append(f"{row['task']}/{row['item_id']}")
             if row["sensitivity"] != "restricted" and row["error"]:
                 self._first.setdefault(model, row["error"])
 
@@ -66,10 +71,7 @@ class Tally:
             total = sum(counts.values())
             kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
             said = f" First: {self._first[model]}" if model in self._first else ""
-            lines.append(f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}).{said}")
+            items = ", ".join(self._items[model]) + (", …" if total > _SHOWN else "")
+            lines.append(f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}): {items}.{said}")
             failed = failed or total == self._asked[model] or counts["engine"] > 0
-        for model, names in sorted(self._served.items()):
-            if len(names) > 1:
-                told = ", ".join(f"{name} ({count})" for name, count in names.most_common(5))
-                lines.append(f"{model}: several models answered under this name: {told}.")
         return lines, failed

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from workbench.catalog import Model
 from workbench.errors import InputError
-from workbench.servers import llamacpp, openai, rules
+from workbench.servers import llamacpp, openai, rules, vllm
 from workbench.servers.process import Launch, ManagedServer
 
 __all__ = ["EngineRecipe", "Launch", "ManagedServer", "engine_of"]
@@ -22,8 +22,12 @@ class EngineRecipe(Protocol):
 
     CAPABILITIES: frozenset[str]
 
-    def unavailable(self, model: Model) -> str | None:
-        """Why the model cannot run here, with the mend; None if it can."""
+    def unavailable(self, model: Model, batch: bool = False) -> str | None:
+        """Why the model cannot run here, with the mend; None if it can.
+
+        Args:
+            batch: it is to be asked in batches, not served.
+        """
 
     def identity(self, model: Model) -> dict[str, Any]:
         """What the answers depend on: engine, version, weights digest, arguments; or base URL and model."""
@@ -38,7 +42,7 @@ class EngineRecipe(Protocol):
         """How to start its server; None where the workbench starts none."""
 
 
-_ENGINES: dict[str, EngineRecipe] = {"llamacpp": llamacpp, "openai": openai, "rules": rules}
+_ENGINES: dict[str, EngineRecipe] = {"llamacpp": llamacpp, "openai": openai, "rules": rules, "vllm": vllm}
 
 
 def engine_of(model: Model) -> EngineRecipe:

@@ -1,9 +1,9 @@
 """The watchdog: a small process between the workbench and an engine, so that no engine outlives its owner.
 
-Started as `python -I _watchdog.py` with one JSON line on standard input: {"argv", "env", "log", "parent"}. It starts
-the engine in a session of its own, writes `pid N` and later `exit CODE` to standard output, and ends the engine's
-whole process group as soon as standard input ends or the parent is gone, whatever way the parent went. Only the
-standard library: it must start at once and never fail.
+Started as `python -I _watchdog.py` with one JSON line on standard input: {"argv", "env", "log", "parent", "end"}, where
+"end" lists signals and the seconds to wait after each. It starts the engine in a session of its own, writes `pid N` and
+later `exit CODE` to standard output, and ends the engine's whole process group as soon as standard input ends or the
+parent is gone, whatever way the parent went. Only the standard library: it must start at once and never fail.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 
-GRACE_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -26,9 +25,9 @@ def _die_with_watchdog() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end(engine: "subprocess.Popen[bytes]") -> None:
+def _end(engine: "subprocess.Popen[bytes]", signs: "list[tuple[int, float]]") -> None:
     """Ask the group to end, wait, then kill what is left of it."""
-    for sign, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+    for sign, wait_s in signs:
         try:
             os.killpg(engine.pid, sign)
         except ProcessLookupError:
@@ -45,8 +44,11 @@ def _end(engine: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     spec = json.loads(sys.stdin.buffer.readline())
+    # Only noted: an exception out of a handler could come while the engine is being ended, and cut that short.
+    told: list[int] = []
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sign, lambda *_: sys.exit(0))
+        signal.signal(sign, lambda number, _: told.append(number))
+    os.umask(0o077)  # what an engine writes may hold an item's text
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         engine = subprocess.Popen(
@@ -64,14 +66,14 @@ def main() -> None:
         return
     try:
         print(f"pid {engine.pid}", flush=True)
-        while engine.poll() is None and os.getppid() == spec["parent"]:
+        while engine.poll() is None and not told and os.getppid() == spec["parent"]:
             ready, _, _ = select.select([sys.stdin], [], [], 0.1)
             if ready and not os.read(0, 4096):
                 break
     except OSError:
         pass
     finally:
-        _end(engine)
+        _end(engine, spec["end"])
     code = engine.wait()
     with contextlib.suppress(OSError):
         print(f"exit {code}", flush=True)

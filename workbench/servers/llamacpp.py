@@ -31,7 +31,7 @@ PLAIN_TEMPLATE = (
 )
 
 
-def unavailable(model: Model) -> str | None:
+def unavailable(model: Model, batch: bool = False) -> str | None:
     if find_spec("xllamacpp") is None:
         return f"{model.id}: the package xllamacpp is not installed. Install the locked environment with 'make env'."
     return weights.missing(model)

@@ -12,7 +12,7 @@ from workbench.catalog import Model
 CAPABILITIES = frozenset({"stream_usage", "temperature", "stop"})
 
 
-def unavailable(model: Model) -> str | None:
+def unavailable(model: Model, batch: bool = False) -> str | None:
     if model.key_missing:
         return f"{model.id}: its key is not set. Set the environment variable {model.api_key_env}."
     return None

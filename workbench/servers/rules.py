@@ -12,7 +12,7 @@ from workbench.catalog import Model
 CAPABILITIES: frozenset[str] = frozenset()
 
 
-def unavailable(model: Model) -> str | None:
+def unavailable(model: Model, batch: bool = False) -> str | None:
     return None
 
 

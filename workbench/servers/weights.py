@@ -1,11 +1,14 @@
 """Weights files: found in packages without importing them, joined where they come in parts, checked by SHA-256.
 
 path, digest = locate(models["smollm2-q4"])
+folder, digest = locate_folder(models["qwen3-vllm"])       # all its files, hashed once
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -14,7 +17,8 @@ from pathlib import Path
 
 from workbench import project
 from workbench.catalog import Model
-from workbench.errors import EngineError
+from workbench.errors import EngineError, WorkbenchError
+from workbench.files import write_atomic
 
 _BLOCK = 1 << 22
 
@@ -71,19 +75,73 @@ def locate(model: Model) -> tuple[Path, str]:
         path.unlink()  # the joined file may be damaged where the parts are not
         path = _joined(model, parts)
         digest = _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
-    if model.sha256 and digest != model.sha256:
-        raise EngineError(
-            f"{model.id}: the weights file {project.shown(path)} is not the one that models.yaml names: its SHA-256 is "
-            f"{digest[:12]}…, not {model.sha256[:12]}…. It is damaged, or another version. Install it again, or mend "
-            "sha256."
-        )
+    _check(model, path, digest)
     return path, digest
+
+
+def _check(model: Model, path: Path, digest: str) -> None:
+    if model.sha256 and digest != model.sha256:
+        what = "folder" if path.is_dir() else "file"
+        raise EngineError(
+            f"{model.id}: the weights {what} {project.shown(path)} is not the one that models.yaml names: its SHA-256 "
+            f"is {digest[:12]}…, not {model.sha256[:12]}…. It is damaged, or another version. Install it again, or "
+            "mend sha256."
+        )
 
 
 @lru_cache(maxsize=32)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def missing_folder(model: Model) -> str | None:
+    """Why a model's folder of weights is not there, or None."""
+    folder = project.resolve(str(model.model))
+    if not folder.is_dir():
+        return f"{model.id}: no weights: there is no folder {project.shown(folder)}. Mend its model entry."
+    if not (folder / "config.json").is_file():
+        return f"{model.id}: {project.shown(folder)} has no config.json: no folder of weights. Mend its entry."
+    return None
+
+
+def locate_folder(model: Model) -> tuple[Path, str]:
+    """A model's folder of weights, and a SHA-256 over the names and contents of its files.
+
+    A file is hashed once, and again where its size or time has changed: some are larger than memory.
+
+    Raises:
+        EngineError: it is missing, cannot be read, or is not the one that models.yaml names by its hash.
+    """
+    problem = missing_folder(model)
+    if problem:
+        raise EngineError(problem)
+    folder = project.resolve(str(model.model))
+    try:
+        digest = _folder_digest(folder)
+    except OSError as failure:
+        raise EngineError(f"{model.id}: {project.shown(folder)} cannot be read ({failure.strerror}).") from None
+    _check(model, folder, digest)
+    return folder, digest
+
+
+def _folder_digest(folder: Path) -> str:
+    cache = project.state("weights") / "digests.json"
+    known: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):  # a cache: what is wrong with it costs time only
+        known = dict(json.loads(cache.read_text()))
+    whole, new = hashlib.sha256(), False
+    inside = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
+    for name, path in sorted(each for each in inside if not any(part.startswith(".") for part in each[0].parts)):
+        about = path.stat()
+        mark = f"{path} {about.st_size} {about.st_mtime_ns}"
+        if mark not in known:
+            known[mark], new = _digest(path, about.st_size, about.st_mtime_ns), True
+        whole.update(f"{name.as_posix()}\0{known[mark]}\n".encode())
+    if new:
+        with contextlib.suppress(WorkbenchError):
+            write_atomic(cache, json.dumps(known, indent=0), mode=0o600)
+    return whole.hexdigest()
 
 
 def _joined(model: Model, parts: list[Path]) -> Path:

@@ -44,12 +44,31 @@ def choice_texts(value: Any) -> list[str] | None:
 
 
 def letter_of(target: Any, choices: list[str]) -> str | None:
-    """The letter of the right choice: given as one, as a position from 0, or as the choice itself; None if neither."""
+    """The letter of the right choice: given as one, as the choice itself, or as a position from 0; None if neither."""
+    text = target.strip().upper() if isinstance(target, str) else ""
+    if len(text) == 1 and text in LETTERS[: len(choices)]:
+        return text
+    position = position_of(target, choices)
+    return None if position is None else LETTERS[position]
+
+
+def position_of(target: Any, choices: list[str], digits_first: bool = False) -> int | None:
+    """Which choice is right, from 0: given as a position, or as the choice itself; None if neither.
+
+    Args:
+        digits_first: a text of digits is a position, even where a choice reads the same.
+    """
+    if isinstance(target, float) and target.is_integer():
+        target = int(target)
     if isinstance(target, int) and not isinstance(target, bool):
-        return LETTERS[target] if 0 <= target < len(choices) else None
-    text = str(target).strip() if isinstance(target, str) else ""
-    if len(text) == 1 and text.upper() in LETTERS[: len(choices)]:
-        return text.upper()
-    if choices.count(text) == 1:
-        return LETTERS[choices.index(text)]
-    return LETTERS[int(text)] if text.isascii() and text.isdigit() and int(text) < len(choices) else None
+        return target if 0 <= target < len(choices) else None
+    text = scalar_text(target) or ""
+    stripped = text.strip()
+    digits = stripped.isascii() and stripped.isdigit() and len(stripped) < 9
+    position = int(stripped) if digits and int(stripped) < len(choices) else None
+    if digits_first and position is not None:
+        return position
+    for wanted, offered in ((text, choices), (stripped, [choice.strip() for choice in choices])):
+        if offered.count(wanted) == 1:
+            return offered.index(wanted)
+    return position

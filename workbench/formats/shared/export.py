@@ -1,29 +1,39 @@
 """What every export has to say and to choose: what a tool's file has no room for, which prompt, which target.
 
-note_unwritten(evalset, ledger, kept={"generation"})
-texts, key = target_of(evalset, item)            # ['Paris'], 'answer'
+note_unwritten(evalset, ledger, keeps={"train"})
+texts, key = target_of(evalset, item, ledger)            # ['Paris'], 'answer'
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from workbench.evalset import EvalSet, Item, Limits
 from workbench.evalset.spec import Generation
-from workbench.formats.base import Loss, where
+from workbench.files import write_lines
+from workbench.formats.base import where
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.metadata import scalar_text
 from workbench.prompts import reference_answer
 from workbench.scorers import FieldScorer, Scorer
 
 
-def note_unwritten(evalset: EvalSet, ledger: Ledger, kept: Collection[str] = ()) -> None:
-    """Write down what of an eval set is not in the file, apart from what is `kept`."""
+def note_unwritten(evalset: EvalSet, ledger: Ledger, keeps: Collection[str]) -> None:
+    """Write down the parts of an eval set that are not in the file, apart from what it keeps."""
     spec = evalset.spec
+    kind = "labels" if spec.output.labels else "a JSON schema" if spec.output.json_schema else "text"
+    scorers = ", ".join(scorer.type for scorer in evalset.scorers)
+    bar = f"the score from which an answer is accepted ({spec.accept.min_score:g})"
     train = f"{len(evalset.train)} items for few-shot examples"
     sample = f"a sample: {len(evalset.items)} of {evalset.total} items"
     for name, there, file, what in (
+        ("variants", True, "evalset.yaml", f"the prompts ({', '.join(spec.variants)}): there is no place for that"),
+        ("output", True, "evalset.yaml", f"the output format ({kind}): there is no place for that"),
+        ("scorers", True, "evalset.yaml", f"the scorers ({scorers}): there is no place for that"),
+        ("accept", True, "evalset.yaml", f"{bar}: there is no place for that"),
         ("generation", spec.generation != Generation(), "evalset.yaml", "generation: set it with the model there"),
         ("limits", spec.limits != Limits(), "evalset.yaml", "limits"),
         ("license", spec.license, "evalset.yaml", "license"),
@@ -32,24 +42,8 @@ def note_unwritten(evalset: EvalSet, ledger: Ledger, kept: Collection[str] = ())
         ("train", evalset.train, "train.jsonl", train),
         ("sample", len(evalset.items) < evalset.total, "items.jsonl", sample),
     ):
-        if there and name not in kept:
+        if there and name not in keeps:
             ledger.add(where(evalset.path / file), what)
-
-
-def spec_losses(evalset: EvalSet, held: Collection[str] = ("train",)) -> list[Loss]:
-    """What of an eval set a file of items has no place for, apart from what is `held`."""
-    spec, ledger = evalset.spec, Ledger()
-    kind = "labels" if spec.output.labels else "a JSON schema" if spec.output.json_schema else "text"
-    for name, what in (
-        ("variants", f"the prompts ({', '.join(spec.variants)})"),
-        ("output", f"the output format ({kind})"),
-        ("scorers", f"the scorers ({', '.join(scorer.type for scorer in evalset.scorers)})"),
-        ("accept", f"the score from which an answer is accepted ({spec.accept.min_score:g})"),
-    ):
-        if name not in held:
-            ledger.add(where(evalset.path / "evalset.yaml"), f"{what}: there is no place for that")
-    note_unwritten(evalset, ledger, held)
-    return ledger.losses()
 
 
 def chosen_variant(evalset: EvalSet, ledger: Ledger) -> str:
@@ -69,13 +63,48 @@ def main_scorer(evalset: EvalSet) -> Scorer:
     return next((scorer for scorer in weighted if isinstance(scorer, FieldScorer)), weighted[0])
 
 
-def target_of(evalset: EvalSet, item: Item) -> tuple[list[str], str | None]:
+def target_of(evalset: EvalSet, item: Item, ledger: Ledger) -> tuple[list[str], str | None]:
     """What an answer is held against, as texts, and the expectation that they are; None for the whole JSON."""
     if evalset.output_schema is not None:
         return [reference_answer(evalset, item)], None
     for scorer in evalset.scorers:
         if isinstance(scorer, FieldScorer) and scorer.weight and scorer.applies(item.expectations):
-            texts = [text for value in scorer.accepted(item.expectations) if (text := scalar_text(value)) is not None]
-            if texts and len(texts) == len(scorer.accepted(item.expectations)):
-                return texts, scorer.expected_key
+            texts = [scalar_text(value) for value in scorer.accepted(item.expectations)]
+            if texts and None not in texts:
+                return [str(text) for text in texts], scorer.expected_key
+    place = f"{where(evalset.path / 'items.jsonl')} {item.id}"
+    ledger.tally(place, "no expectation that is a text: the target is its whole JSON")
     return [json.dumps(item.expectations, ensure_ascii=False)], None
+
+
+def one_or_all(values: list[Any]) -> Any:
+    """A value that has several alternatives as a list, and by itself where it has none."""
+    return values[0] if len(values) == 1 else values
+
+
+def item_rows(evalset: EvalSet) -> Iterator[dict[str, Any]]:
+    """The items in the form of items.jsonl; with their split where there are examples too."""
+    for split, items in (("test", evalset.items), ("train", evalset.train)):
+        for item in items:
+            yield {**item_row(item), **({"split": split} if evalset.train else {})}
+
+
+def item_row(item: Item) -> dict[str, Any]:
+    """An item as a line of items.jsonl."""
+    own = item.model_dump(exclude_none=True, exclude_defaults=True)
+    return own | {"inputs": item.inputs, "expectations": item.expectations}
+
+
+def write_objects(target: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write objects as they come, as a JSON list if the file is called .json, else as JSONL."""
+    lines: Iterator[str] = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+    write_lines(target, _json_list(lines) if target.suffix.lower() == ".json" else lines)
+
+
+def _json_list(lines: Iterator[str]) -> Iterator[str]:
+    held = "["
+    for number, line in enumerate(lines):
+        yield held + ("," if number else "")
+        held = line
+    yield held
+    yield "]"

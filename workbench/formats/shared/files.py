@@ -7,20 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.errors import InputError
-from workbench.formats.base import Options, where
-
-_FILES_AT_MOST = 10_000
-
-
-def refuse_mapping(source: Path, options: Options, format: str) -> None:
-    """A format whose columns have fixed names takes no mapping.
-
-    Raises:
-        InputError: the user gave one.
-    """
-    if options.mapping:
-        raise InputError(f"{where(source)}: {format} names its columns itself. Leave --map out, or say --format table.")
+FILES_AT_MOST = 10_000
 
 
 def head(path: Path, size: int = 8192) -> str:
@@ -43,14 +30,12 @@ def inside(root: Path, name: str, base: Path | None = None) -> list[Path]:
     A link that leads out of root counts as what it leads to.
     """
     name = name.removeprefix("file://").replace("\0", "")
-    if not name or Path(name).is_absolute():
-        return [path for path in [Path(name)] if name and _is_kept(path, root)]
-    for folder in dict.fromkeys([base or root, root]):
+    for folder in dict.fromkeys([base or root, root]) if name else ():
         try:
             found = sorted(folder.glob(name)) if any(mark in name for mark in "*?[") else [folder / name]
         except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
             return []
-        kept = [path for path in found[:_FILES_AT_MOST] if _is_kept(path, root)]
+        kept = [path for path in found[:FILES_AT_MOST] if is_inside(path, root) and path.is_file()]
         if kept:
             return kept
     return []
@@ -58,12 +43,13 @@ def inside(root: Path, name: str, base: Path | None = None) -> list[Path]:
 
 def folder_inside(root: Path, name: str) -> Path | None:
     """The folder that a name means, if it is one inside root."""
-    return root / name if name and "\0" not in name and _is_kept(root / name, root, folder=True) else None
+    folder = root / name
+    return folder if name and "\0" not in name and is_inside(folder, root) and folder.is_dir() else None
 
 
-def _is_kept(path: Path, root: Path, folder: bool = False) -> bool:
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether there is such a file or folder, and it does not lie outside of root, links followed."""
     try:
-        there = path.is_dir() if folder else path.is_file()
-        return there and path.resolve().is_relative_to(root.resolve())
+        return path.exists() and path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         return False

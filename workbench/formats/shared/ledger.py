@@ -8,8 +8,7 @@ ledger.tally("tests.csv:7", "column '__provider'")      # tests.csv:7, 9, 12 …
 from __future__ import annotations
 
 from collections import Counter
-
-from workbench.formats.base import Loss
+from dataclasses import dataclass
 
 _EACH_AT_MOST = 1000  # lines of a kind; after that they are counted
 _PLACES_SHOWN = 3
@@ -19,8 +18,24 @@ class Unusable(Exception):
     """A row, a turn or a template that cannot be carried over; the message says why, and repeats no contents."""
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Something that cannot be carried over.
+
+    Attributes:
+        place: file and line (or row, or key) where it stands.
+        what: what it is and what became of it, in a line.
+    """
+
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+
 class Ledger:
-    """What a reader could not carry over, in the order in which it met it."""
+    """What could not be carried over, in the order in which it was met."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[str]] = {}  # place (or "" for many) and what: the first places
@@ -45,7 +60,7 @@ class Ledger:
         self._counts["", what] += 1
 
     def losses(self) -> list[Loss]:
-        """All of them, for `Found`."""
+        """All of them."""
         return [self._line(key, places) for key, places in self._found.items()]
 
     def _line(self, key: tuple[str, str], places: list[str]) -> Loss:

@@ -1,42 +1,43 @@
-"""What other tools keep as metadata of a test: an item's id, cluster and sensitivity, and its slices.
+"""What other tools keep as metadata of a test: an item's id, cluster and sensitivity, and its slices; in and out.
 
-fields, lost = item_fields({"topic": "billing", "id": "t-7", "tags": ["a"]})
-# {'id': 't-7', 'slice': {'topic': 'billing'}}, {'tags': 'a list'}
+fields = item_fields({"topic": "billing", "id": "t-7", "tags": ["a"]}, "tests.csv:2", ledger)
+# {'id': 't-7', 'slice': {'topic': 'billing'}}, and a loss: metadata 'tags' is a list
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from workbench.evalset import Item
+from workbench.formats.shared.ledger import Ledger
 from workbench.privacy import Sensitivity
 
 RESERVED = ("id", "cluster", "sensitivity")
 _SLICE_LENGTH = 100  # a slice is a group; a longer text is a remark
 
 
-def item_fields(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """An item's fields out of metadata, and what stays behind: by key, what it is."""
+def item_fields(metadata: Mapping[str, Any], place: str, ledger: Ledger) -> dict[str, Any]:
+    """An item's fields out of metadata; what stays behind is a loss."""
     fields: dict[str, Any] = {}
     slices: dict[str, str] = {}
-    lost: dict[str, str] = {}
     for key, value in metadata.items():
-        text = scalar_text(value)
+        text, lost = scalar_text(value), ""
         if key == "sensitivity":
             known = isinstance(value, str) and value in get_args(Sensitivity)
             fields[key] = value if known else "restricted"
-            lost |= {} if known else {key: "none of public, internal, restricted: taken as restricted"}
+            lost = "" if known else "none of public, internal, restricted: taken as restricted"
         elif text is None or (key in RESERVED and not text):
-            empty = value is None or value == ""
-            lost[key] = "empty" if empty else "a list" if isinstance(value, list) else "an object"
+            lost = "empty" if value in (None, "") else "a list" if isinstance(value, list) else "an object"
         elif key in RESERVED:
             fields[key] = text
         elif len(text) > _SLICE_LENGTH:
-            lost[key] = f"a text of more than {_SLICE_LENGTH} characters"
+            lost = f"a text of more than {_SLICE_LENGTH} characters"
         else:
             slices[str(key)] = text
-    return ({**fields, "slice": slices} if slices else fields), lost
+        if lost:
+            ledger.tally(place, f"metadata '{str(key)[:60]}' is {lost}")
+    return {**fields, "slice": slices} if slices else fields
 
 
 def scalar_text(value: Any) -> str | None:
@@ -48,12 +49,11 @@ def scalar_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def metadata_of(item: Item) -> dict[str, Any]:
-    """An item's id, cluster, sensitivity and slices as flat metadata."""
+def metadata_of(item: Item, place: str, ledger: Ledger) -> dict[str, Any]:
+    """An item's id, cluster, sensitivity and slices as flat metadata; a slice called like one of them is a loss."""
     own = {"id": item.id, "cluster": item.cluster, "sensitivity": item.sensitivity}
-    return {**item.slice, **{key: value for key, value in own.items() if value is not None}}
-
-
-def hidden_slices(item: Item) -> Iterator[str]:
-    """The slices that flat metadata has no room for: they are called like a field of the item."""
-    yield from (name for name in item.slice if name in RESERVED)
+    for name in item.slice:
+        if name in own:
+            ledger.tally(place, f"slice '{name}': metadata of this name is the item's own")
+    slices = {name: value for name, value in item.slice.items() if name not in own}
+    return {**slices, **{key: value for key, value in own.items() if value is not None}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+_SHOWN = 60
 PLACE = re.compile(r"id|cluster|sensitivity|split|(inputs|expectations|slice)(\..+)?", re.DOTALL)
 
 
@@ -66,3 +67,14 @@ def normal(name: str) -> str:
 def known_name(name: str) -> bool:
     """Whether a cell is what columns are called."""
     return normal(name) in _KNOWN or (PLACE.fullmatch(name.strip()) is not None)
+
+
+def identifier(text: str) -> str:
+    """A name that a template can use: letters, digits and underscores."""
+    name = re.sub(r"\W+", "_", text.strip()).strip("_") or "value"
+    return name if not name[0].isdigit() else f"_{name}"
+
+
+def cut(text: str) -> str:
+    """A column's name in a message: it may be data, where a file has no header."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,16 +1,15 @@
 """Tables of any kind as rows: CSV, TSV, JSONL, a JSON list, Parquet, Arrow. Read piece by piece, as often as needed.
 
-rows = open_rows(Path("tests.csv"))
-for number, row in rows: ...            # the line that a row begins on, and its cells as JSON values
+rows = open_rows(Path("tests.csv"), found)
+for line, row in rows.read(found.ledger): ...      # the line that a row begins on, and its cells as JSON values
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
@@ -18,20 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.files import read_json
-from workbench.formats.base import Loss, cell_value, check_readable, csv_rows, json_lines, where
+from workbench.files import read_json, read_jsonl
+from workbench.formats.base import Found, check_readable, where
+from workbench.formats.shared.cells import cell_value, csv_rows, headless, unnamed
 from workbench.formats.shared.files import head_of
-from workbench.formats.shared.names import known_name
-from workbench.scorers.values import number
+from workbench.formats.shared.ledger import Ledger
 
 Row = dict[str, Any]
 Numbered = Iterator[tuple[int, Row]]
 
 _HEAD = 65536  # bytes of a file that are looked at to find out what it is
-_PEEKED_ROWS = 100
 _BATCH = 1000
-_LONG_NAME = 40  # characters; and
-_WORDS = 5  # that make a sentence, not a name
 _KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "csv"),
     **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
@@ -39,7 +35,6 @@ _KINDS = {
     **{".json": "json", ".arrow": "arrow"},
 }
 _LISTS = ("data", "rows", "items", "examples", "records", "samples", "goldens", "test_cases")
-_DATED = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 
 @dataclass
@@ -48,12 +43,10 @@ class Rows:
 
     Attributes:
         source: the file.
+        each: makes its rows anew.
         unit: what stands between the file's name and a row's number in messages.
         text_only: its cells are all text, as in CSV.
         sparse: its objects have every key of the column, null where there is none, as in Parquet.
-        notes: what was guessed to read it.
-        losses: what of the file is no row.
-        odd: by column, what the last row held that JSON cannot hold.
     """
 
     source: Path
@@ -61,21 +54,24 @@ class Rows:
     unit: str = ":"
     text_only: bool = False
     sparse: bool = False
-    notes: list[str] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
-    odd: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Numbered:
+        return self.read(Ledger())
+
+    def read(self, ledger: Ledger) -> Numbered:
+        """The rows, one by one, and what of them JSON cannot hold."""
         for line, row in self.each():
-            self.odd = {}
             try:
-                yield line, {str(name): self._plain(str(name), value) for name, value in row.items()}
+                plain = {str(name): self._plain(value) for name, value in row.items()}
             except RecursionError:
                 raise InputError(f"{self.place(line)}: nested too deep.") from None
             except UnicodeEncodeError:
-                raise InputError(
-                    f"{self.place(line)}: half a character (a lone surrogate), which no file can hold."
-                ) from None
+                what = "half a character (a lone surrogate), which no file can hold."
+                raise InputError(f"{self.place(line)}: {what}") from None
+            for name, value in row.items() if self.sparse else ():  # only such files hold more than JSON can
+                if odd := _odd(value):
+                    ledger.tally(self.place(line), f"column '{str(name)[:60]}': {odd}, left out")
+            yield line, plain
 
     def place(self, line: int) -> str:
         """A row as messages name it."""
@@ -85,37 +81,34 @@ class Rows:
     def _file(self) -> str:
         return where(self.source)  # once: it looks at the disk
 
-    def _plain(self, column: str, value: Any) -> Any:
-        """A value as JSON can hold it; what it cannot hold is noted in `odd`."""
+    def _plain(self, value: Any) -> Any:
+        """A value as JSON can hold it."""
         if isinstance(value, str):
             value.encode()
             return value
         if value is None or isinstance(value, bool | int):
             return value
         if isinstance(value, float):
-            return self._finite(column, value)
+            return value if math.isfinite(value) else None  # NaN is how tables write a missing number
         if isinstance(value, dict):
-            return {_text(key): self._plain(column, inner) for key, inner in value.items()}
+            return {self._plain(str(key)): self._plain(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self._plain(column, inner) for inner in value]
+            return [self._plain(inner) for inner in value]
         if isinstance(value, date | datetime | time):
             return value.isoformat()
         if isinstance(value, Decimal):
             return float(value) if Decimal(str(float(value))) == value else str(value)
-        if isinstance(value, bytes):
-            self.odd[column] = "binary data (an image?)"
-            return None
-        return str(value)
-
-    def _finite(self, column: str, value: float) -> float | None:
-        if math.isinf(value):
-            self.odd[column] = "a number that is not finite"
-        return value if math.isfinite(value) else None  # NaN is how tables write a missing number
+        return None if isinstance(value, bytes) else str(value)
 
 
-def _text(key: Any) -> str:
-    str(key).encode()
-    return str(key)
+def _odd(value: Any) -> str | None:
+    """What of a value JSON cannot hold."""
+    if isinstance(value, bytes):
+        return "binary data (an image?)"
+    if isinstance(value, float) and math.isinf(value):
+        return "a number that is not finite"
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((odd for each in inner if (odd := _odd(each))), None)
 
 
 def kind_of(source: Path) -> str | None:
@@ -131,8 +124,29 @@ def kind_of(source: Path) -> str | None:
     return kind
 
 
-def open_rows(source: Path) -> Rows:
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def json_lines(source: Path) -> Numbered:
+    """The objects of a JSONL file with their line numbers, one by one; passes over a byte order mark and blank lines.
+
+    Raises:
+        InputError: a line is not a JSON object, or longer than the limit.
+    """
+    for document in read_jsonl(source):
+        yield document.line(()), document.data
+
+
+def open_rows(source: Path, found: Found) -> Rows:
     """A file as a table.
+
+    Args:
+        found: takes what was guessed to read it, and what of the file is no row.
 
     Raises:
         InputError: it is none, or broken; what stands further on is found when it is read.
@@ -142,108 +156,55 @@ def open_rows(source: Path) -> Rows:
         raise InputError(f"{where(source)}: a folder, not a table. Name a file, or say --format huggingface.")
     kind = kind_of(source) or "csv"
     if kind == "csv":
-        return _open_csv(source)
+        columns = headless(source)
+        if columns:
+            names = ", ".join(unnamed(columns))
+            found.notes.append(f"the first line looks like data, so the columns have no names; they are called {names}")
+        return Rows(source, lambda: csv_rows(source, header=not columns), text_only=True)
     if kind == "json":
-        return _open_json(source)
+        data = _json_list(source, found)
+        return Rows(source, lambda: iter(enumerate(data, 1)), unit=" item ")
     if kind == "jsonl":
         return Rows(source, lambda: json_lines(source))
     return Rows(source, lambda: _columnar(source, kind), unit=" row ", sparse=True)
 
 
 def first_row(source: Path) -> Row | None:
-    """The first row of a file, from its first few KB; None where there is none, or it is broken."""
+    """The first row of a file; None where there is none, or it is broken, or the file is not UTF-8."""
     kind = kind_of(source)
-    head = head_of(source, _HEAD).decode("utf-8-sig", errors="replace")
     try:
-        if kind == "jsonl":
-            found: Any = json.loads(next(line for line in head.splitlines() if line.strip()))
-        elif kind == "json":
-            found, _ = json.JSONDecoder().raw_decode(head.lstrip(" \t\r\n["))
-        elif kind == "csv":
-            found = {name: cell_value(cell) for name, cell in next(iter(_open_csv(source)))[1].items()}
-        elif kind is not None:
-            found = next(iter(_columnar(source, kind)))[1]
-        else:
+        if kind == "json":
+            head = head_of(source, _HEAD).decode("utf-8-sig", errors="replace")
+            row, _ = json.JSONDecoder().raw_decode(head.lstrip(" \t\r\n["))
+        elif kind is None:
             return None
+        else:
+            row = next(iter(open_rows(source, Found())))[1]
     except (StopIteration, ValueError, RecursionError, InputError):
         return None
-    return found if isinstance(found, dict) else None
+    if kind == "csv":
+        return {name: cell_value(cell) for name, cell in row.items()}
+    return row if isinstance(row, dict) else None
 
 
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _open_csv(source: Path) -> Rows:
-    start = []
-    for _, row in csv_rows(source, header=False):
-        start.append(list(row.values()))
-        if len(start) > _PEEKED_ROWS:
-            break
-    rows = Rows(source, lambda: csv_rows(source), text_only=True)
-    if start and not _is_header(start[0], start[1:]):
-        rows.each = lambda: csv_rows(source, header=False)
-        names = ", ".join(f"column_{place + 1}" for place in range(len(start[0])))
-        rows.notes.append(f"the first line looks like data, so the columns have no names; they are called {names}")
-    return rows
-
-
-def _is_header(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether a CSV's first row names the columns; data that follow look like it where it is data itself."""
-    if any(known_name(name) for name in first):
-        return True
-    for place, cell in enumerate(first):
-        column = [row[place] for row in rest if place < len(row) and row[place].strip()]
-        if cell.strip() and (cell in column or _alike(cell, column)):
-            return False
-    return True
-
-
-def _alike(cell: str, column: list[str]) -> bool:
-    """Whether a cell is a number, a sentence or JSON, which no column is called, and so is most of what follows it."""
-    for kind in (_is_number, _is_sentence, _is_container):
-        if kind(cell):
-            return not column or sum(map(kind, column)) > len(column) / 2
-    return False
-
-
-def _is_number(cell: str) -> bool:
-    text = cell.strip().lstrip("+-−$€£")
-    return _DATED.fullmatch(text) is not None or (text[:1].isdigit() and number(text) is not None)
-
-
-def _is_sentence(cell: str) -> bool:
-    text = cell.strip()
-    return len(text) > _LONG_NAME or len(text.split()) >= _WORDS or (" " in text and text[-1] in ".?!")
-
-
-def _is_container(cell: str) -> bool:
-    return isinstance(cell_value(cell), dict | list)
-
-
-def _open_json(source: Path) -> Rows:
+def _json_list(source: Path, found: Found) -> list[Row]:
     data = read_json(source)
-    rows = Rows(source, lambda: iter(()), unit=" item ")
     if isinstance(data, dict):
         name = next((name for name in _LISTS if isinstance(data.get(name), list)), None)
         if name is None:
-            raise InputError(
-                f"{where(source)}: one JSON object, not a list of rows. Wrap rows in [ … ], or write each on a line."
-            )
-        rows.notes.append(f"the rows are those of the list '{name}'")
-        rows.losses += [Loss(f"{where(source)} key {key[:60]}", "not used") for key in data if key != name]
+            what = "one JSON object, not a list of rows. Wrap rows in [ … ], or write each on a line."
+            raise InputError(f"{where(source)}: {what}")
+        found.notes.append(f"the rows are those of the list '{name}'")
+        for key in data:
+            if key != name:
+                found.ledger.add(f"{where(source)} key {key[:60]}", "not used")
         data = data[name]
     if not isinstance(data, list):
         raise InputError(f"{where(source)}: must be a list of JSON objects, one a row.")
     wrong = next((place for place, row in enumerate(data, 1) if not isinstance(row, dict)), None)
     if wrong is not None:
         raise InputError(f"{where(source)} item {wrong}: must be a JSON object: column names and values.")
-    rows.each = lambda: iter(enumerate(data, 1))
-    return rows
+    return data
 
 
 def _columnar(source: Path, kind: str) -> Numbered:
@@ -276,21 +237,6 @@ def _arrow_batches(source: Path) -> Iterator[Any]:
             stream = pa.ipc.open_stream(file)  # what datasets writes
         except pa.ArrowInvalid:
             whole = pa.ipc.open_file(file)
-            for index in range(whole.num_record_batches):
-                yield whole.get_batch(index)
-            return
-        yield from stream
-
-
-def file_metadata(source: Path) -> dict[bytes, bytes]:
-    """The metadata of a Parquet or Arrow file's schema; empty where there is none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if kind_of(source) == "parquet":
-            return dict(pq.read_schema(source).metadata or {})
-        with pa.memory_map(str(source)) as file:
-            return dict(pa.ipc.open_stream(file).schema.metadata or {})
-    except (pa.ArrowException, OSError, ValueError):
-        return {}
+            yield from (whole.get_batch(index) for index in range(whole.num_record_batches))
+        else:
+            yield from stream

@@ -20,9 +20,11 @@ from workbench.strict import Place, Unusable, parse_json
 
 _VALUES_AT_MOST = 5_000_000  # aliases of aliases can stand for more than any memory holds
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"^[-+]?(?:[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 _NUMERIC = list("-+.0123456789")
+_NO_JSON = ("binary", "set", "omap", "pairs")
 
 
 class Function(str):
@@ -35,34 +37,37 @@ class _CoreLoader(_BASE):  # type: ignore[misc]
     yaml_implicit_resolvers: dict[str, Any] = {}
 
 
+class _PythonLoader(_BASE):  # type: ignore[misc]
+    """YAML as Python's tools read it, with `!function`; a date stays the text that it is."""
+
+
 def _int(loader: Any, node: Any) -> Any:
-    text = loader.construct_scalar(node)
-    base = {"0o": 8, "0x": 16}.get(text.lstrip("+-")[:2], 10)
-    return int(text, base) if len(text) < 1000 else text
+    base = {"0o": 8, "0x": 16}.get(node.value.lstrip("+-")[:2], 10)
+    return int(node.value, base) if len(node.value) < 1000 else node.value
 
 
 def _float(loader: Any, node: Any) -> Any:
-    return _finite(loader.construct_scalar(node))
+    value = loader.construct_yaml_float(node)
+    return value if math.isfinite(value) else node.value
 
 
-for _tag, _pattern, _first in (
+def _text(loader: Any, node: Any) -> Any:
+    return loader.construct_scalar(node)
+
+
+for _name, _pattern, _first in (
     ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
     ("int", _INT, _NUMERIC),
     ("float", _FLOAT, _NUMERIC),
     ("merge", re.compile(r"^<<$"), ["<"]),
 ):
-    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _first)
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", _int)
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _float)
-
-
-class _PythonLoader(_BASE):  # type: ignore[misc]
-    """YAML as Python's tools read it, with `!function`; a date stays the text that it is."""
-
-
+    _CoreLoader.add_implicit_resolver(_TAG + _name, _pattern, _first)
+_CoreLoader.add_constructor(f"{_TAG}int", _int)
 _PythonLoader.add_constructor("!function", lambda loader, node: Function(loader.construct_scalar(node)))
-_PythonLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+for _loader in (_CoreLoader, _PythonLoader):
+    _loader.add_constructor(f"{_TAG}float", _float)
+    _loader.add_constructor(f"{_TAG}timestamp", _text)
 
 
 def read_structured(path: Path, python: bool = False) -> Document:
@@ -84,7 +89,6 @@ def read_structured(path: Path, python: bool = False) -> Document:
         data = _yaml(path, text, _PythonLoader if python else _CoreLoader, lines)
     if not isinstance(data, dict | list):
         raise InputError(f"{where(path, 1)}: must be a mapping or a list.")
-    _check_size(path, data)
     return Document(path, data, lines, private=True)
 
 
@@ -97,18 +101,18 @@ def _json(path: Path, text: str) -> Any:
         return None  # YAML's flow style begins like JSON
 
 
-def _finite(text: str) -> float | str:
-    value = float(text)
-    return value if math.isfinite(value) else text
-
-
 def _yaml(path: Path, text: str, loader_class: Any, lines: dict[Place, int]) -> Any:
     loader = None
     try:
         loader = loader_class(text)
         node = loader.get_single_node()
-        _note_lines(path, node, (), lines, set())
-        return None if node is None else loader.construct_document(node)
+        if node is None:
+            return None
+        if _walk(node, (), lines, {}) > _VALUES_AT_MOST:
+            raise Unusable("its aliases stand for more than can be read. Write the parts out")
+        return loader.construct_document(node)
+    except Unusable as failure:
+        raise InputError(f"{where(path, failure.line)}: {failure}.") from None
     except yaml.MarkedYAMLError as failure:
         line = failure.problem_mark.line + 1 if failure.problem_mark else 1
         what = failure.problem or "cannot be parsed"
@@ -121,54 +125,31 @@ def _yaml(path: Path, text: str, loader_class: Any, lines: dict[Place, int]) -> 
             loader.dispose()
 
 
-def _note_lines(path: Path, node: Any, place: Place, lines: dict[Place, int], seen: set[int]) -> None:
-    if node is None or id(node) in seen:
-        return
-    seen.add(id(node))  # an aliased part keeps the lines of its first place
+def _walk(node: Any, place: Place, lines: dict[Place, int], sizes: dict[int, int]) -> int:
+    """Note the line of every part; how many values it stands for, those behind an alias counted each time."""
+    if id(node) in sizes:
+        return sizes[id(node)]  # an aliased part keeps the lines of its first place
+    sizes[id(node)] = _VALUES_AT_MOST + 1  # a part that holds itself
     lines.setdefault(place, node.start_mark.line + 1)
+    kind = node.tag.removeprefix(_TAG)
+    if kind in _NO_JSON:
+        raise Unusable(f"holds what JSON has no word for ({kind}). Write it as text", node.start_mark.line + 1)
+    size = 1
     if isinstance(node, yaml.MappingNode):
         names: set[str] = set()
         for key, value in node.value:
-            name = str(key.value)
+            name, line = str(key.value), key.start_mark.line + 1
             if name in names and name != "<<":
-                at = where(path, key.start_mark.line + 1)
-                raise InputError(f"{at}: key '{name[:60]}' stands here a second time. Keep one of them.")
+                raise Unusable(f"key '{name[:60]}' stands here a second time. Keep one of them", line)
             names.add(name)
-            lines[(*place, name)] = key.start_mark.line + 1
-            _note_lines(path, value, (*place, name), lines, seen)
+            lines[(*place, name)] = line
+            size += _walk(key, (*place, name), lines, sizes) + _walk(value, (*place, name), lines, sizes)
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _note_lines(path, value, (*place, index), lines, seen)
-
-
-def _check_scalar(path: Path, value: Any) -> None:
-    kept = value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
-    if not kept:
-        raise InputError(f"{where(path)}: holds what JSON has no word for ({type(value).__name__}). Write it as text.")
-    str(value).encode()
-
-
-def _check_size(path: Path, data: Any) -> None:
-    sizes: dict[int, int] = {}
-    too_much = InputError(f"{where(path)}: its aliases stand for more than can be read. Write the parts out.")
-
-    def size(value: Any) -> int:
-        if not isinstance(value, dict | list):
-            _check_scalar(path, value)
-            return 1
-        if id(value) not in sizes:
-            sizes[id(value)] = _VALUES_AT_MOST + 1  # a part that holds itself
-            parts = [*value, *value.values()] if isinstance(value, dict) else value
-            sizes[id(value)] = 1 + sum(size(part) for part in parts)
-        return sizes[id(value)]
-
-    try:
-        if size(data) > _VALUES_AT_MOST:
-            raise too_much
-    except RecursionError:
-        raise too_much from None
-    except UnicodeEncodeError:
-        raise InputError(f"{where(path)}: half a character (a lone surrogate), which no file can hold.") from None
+        size += sum(_walk(value, (*place, index), lines, sizes) for index, value in enumerate(node.value))
+    else:
+        node.value.encode()  # half a character, which no file can hold, is an error
+    sizes[id(node)] = size
+    return size
 
 
 def dump_yaml(data: Any) -> str:
@@ -181,5 +162,5 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
         return True
 
 
-for _tag, _pattern in (("int", _INT), ("float", _FLOAT)):  # such texts are quoted
-    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _NUMERIC)
+for _name, _pattern in (("int", _INT), ("float", _FLOAT)):  # such texts are quoted
+    _Dumper.add_implicit_resolver(_TAG + _name, _pattern, _NUMERIC)

@@ -29,6 +29,24 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
+def literal(text: str) -> str:
+    """Text that a template shows as it is."""
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if is_template(text) else text
+
+
+def filled_in(value: Any, values: Mapping[str, Any]) -> Any:
+    """A value with the templates over bare names in its texts filled in.
+
+    Raises:
+        Unusable: one cannot be.
+    """
+    if isinstance(value, str):
+        return rendered(value, values) if is_template(value) else value
+    if isinstance(value, list):
+        return [filled_in(each, values) for each in value]
+    return {key: filled_in(each, values) for key, each in value.items()} if isinstance(value, dict) else value
+
+
 def bare_names(template: str) -> set[str]:
     """The names that a template takes from outside.
 
@@ -105,10 +123,11 @@ def over_inputs(template: str, missing: Collection[str] = ()) -> str:
         return simple
     # `inputs` itself comes last: until then it is ours.
     heads = sorted(names, key=lambda name: (name == "inputs", name))
-    return "".join(f"{{% set {name} = {_or_empty(name, name in missing)} %}}" for name in heads) + template
+    return "".join(f"{{% set {name} = {expression(name, name in missing)} %}}" for name in heads) + template
 
 
-def _or_empty(name: str, missing: bool) -> str:
+def expression(name: str, missing: bool) -> str:
+    """What stands for an input in a template of ours; empty for an item that does not have it."""
     if missing and hasattr(dict, name):  # where the key is missing, jinja takes the method
         return f"inputs.get({json.dumps(name)}, '')"
     return reference(name) + (" | default('')" if missing else "")

@@ -1,0 +1,371 @@
+"""Hugging Face datasets in a folder: of save_to_disk, or like a repository. Its loading scripts are never run.
+
+import_evalset("path/to/dataset", "evalsets/mine")        # split test is the items, split train is train.jsonl
+import_evalset("owner/name", "evalsets/mine", options=Options(online=True))     # off the hub, by huggingface_hub
+export_evalset(evalset, "huggingface", "out/dataset")     # a folder that load_dataset reads
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from workbench import project
+from workbench.errors import InputError
+from workbench.files import read_json, read_text
+from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.shared.export import item_row, write_objects
+from workbench.formats.shared.files import FILES_AT_MOST, is_inside
+from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.rows import Numbered, Rows, kind_of, open_rows
+from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits
+from workbench.formats.shared.tables import Part, read_tables
+
+if TYPE_CHECKING:
+    from workbench.evalset import EvalSet
+
+Feature = Any  # a list of names, {"each": Feature} for lists, {"fields": {…}} for objects, or None: as it is
+Splits = dict[str, list[Path]]
+
+_ABOUT = re.compile(r"(?i)(readme|license|citation|\.git.*|dataset_infos?\.json|dataset_dict\.json|state\.json)(\..*)?")
+_FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+
+
+class HuggingFace(Format):
+    """A dataset of the Hugging Face libraries."""
+
+    name = "huggingface"
+    about = "a Hugging Face dataset: a folder of save_to_disk or of a repository; with --online a name on the hub"
+    mapped = True
+    keeps = frozenset({"train", "license"})
+
+    def sniff(self, source: Path) -> float:
+        if source.is_file():
+            return 0.5 if source.suffix == ".arrow" else 0.0
+        if (source / "evalset.yaml").exists():
+            return 0.0
+        if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
+            return 1.0
+        try:
+            front = _front_matter(source)
+        except InputError:
+            front = {}  # reading says what is wrong with it
+        if front.keys() & {"configs", "dataset_info", "task_categories"}:
+            return 0.9
+        return 0.3 if any(path.suffix.lower() in DATA for path in _visible(source)) else 0.0
+
+    def read(self, source: Path, options: Options, sink: Sink) -> Found:
+        if source.exists():
+            return _read(source, options, sink)
+        name = project.shown(source)
+        if not options.online:
+            raise InputError(f"{name}: there is no such folder. If it is a name on the hub, say --online.")
+        with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
+            _download(name, Path(scratch))
+            return _read(Path(scratch), options, sink)
+
+    def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+        if target.exists():
+            raise InputError(f"{where(target)}: is there already. Name a new folder.")
+        splits = {name: items for name, items in (("test", evalset.items), ("train", evalset.train)) if items}
+        files = [{"split": name, "path": f"{name}.jsonl"} for name in splits]
+        front: dict[str, Any] = {"license": evalset.spec.license} if evalset.spec.license else {}
+        front["configs"] = [{"config_name": "default", "data_files": files}]
+        head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
+                folder = Path(scratch) / target.name
+                folder.mkdir()
+                for name, items in splits.items():
+                    write_objects(folder / f"{name}.jsonl", map(item_row, items))
+                card = f"---\n{head}---\n\n# {evalset.name}\n\n{evalset.spec.description}\n"
+                (folder / "README.md").write_text(card, "utf-8")
+                folder.rename(target)
+        except OSError as failure:
+            raise InputError(f"{where(target)}: cannot be written ({failure.strerror}).") from None
+
+
+FORMATS.add("huggingface", HuggingFace())
+
+
+def _download(name: str, folder: Path) -> None:
+    """Fetch a dataset's files off the hub: data and its card, no scripts."""
+    try:
+        hub = importlib.import_module("huggingface_hub")
+    except ImportError:
+        raise InputError(
+            f"{name}: reading from the hub needs the package huggingface_hub: pip install huggingface_hub. Or "
+            "download the dataset elsewhere and name its folder."
+        ) from None
+    patterns = [*(f"*{suffix}" for suffix in DATA), "README.md"]
+    try:
+        hub.snapshot_download(repo_id=name, repo_type="dataset", local_dir=str(folder), allow_patterns=patterns)
+    except (OSError, ValueError) as failure:
+        about = str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__
+        raise InputError(f"{name}: cannot be read from the hub: {about}") from None
+
+
+def _read(source: Path, options: Options, sink: Sink) -> Found:
+    found = Found()
+    splits, known = _layout(source, found)
+    if not any(splits.values()):
+        first = f" First: {found.losses[0]}" if found.losses else ""
+        raise InputError(f"{where(source)}: holds no data (Parquet, Arrow, JSONL, JSON, CSV).{first}")
+    chosen = chosen_splits(list(splits))
+    if [*splits] != [UNNAMED]:
+        found.notes.append(chosen.note)
+    parts: list[Part] = []
+    features: dict[str, Feature] = {}
+    for name, files in splits.items():
+        use = chosen.use(name)
+        for path in files:
+            rows = open_rows(path, found)
+            if use is None:
+                count = sum(1 for _ in rows.each())
+                found.ledger.add(where(path), f"split '{name}' is not used ({count} rows)")
+                continue
+            own = known | (_file_features(path) if rows.sparse else {})
+            features |= own
+            parts.append((_named(rows, own), None if len(splits) == 1 else use))
+    labels = {name: feature for name, feature in features.items() if isinstance(feature, list)}
+    return read_tables(parts, options, sink, found, labels=labels)
+
+
+# Where the data lie
+
+
+def _layout(source: Path, found: Found) -> tuple[Splits, dict[str, Feature]]:
+    """The files of a folder, or a single file, by split; and what is known of their columns."""
+    if source.is_file():
+        return {UNNAMED: [source]}, {}
+    index = source / "dataset_dict.json"
+    if not index.is_file():
+        if not (source / "state.json").is_file():
+            return _repository(source, found)
+        files, features, split = _saved(source)
+        return {split or UNNAMED: files}, features
+    data = read_json(index)
+    names = data.get("splits") if isinstance(data, dict) else None
+    if not isinstance(names, list) or not names:
+        raise InputError(f'{where(index)}: must name the splits: {{"splits": ["test"]}}.')
+    splits, features = {}, {}
+    for name in map(str, names):
+        if not is_inside(source / name / "state.json", source):
+            raise InputError(f"{where(index)}: split '{name[:60]}' has no folder with state.json.")
+        splits[name], known, _ = _saved(source / name)
+        features |= known
+    return splits, features
+
+
+def _saved(folder: Path) -> tuple[list[Path], dict[str, Feature], str | None]:
+    """The files, features and split of a dataset that was saved to a folder."""
+    index, about = folder / "state.json", folder / "dataset_info.json"
+    state = read_json(index)
+    state = state if isinstance(state, dict) else {}
+    if state.get("_indices_data_files") or state.get("_indices_files"):
+        raise InputError(
+            f"{where(index)}: a selection of rows that was saved by an old version of datasets. Load it, call "
+            "flatten_indices(), and save it again."
+        )
+    entries = state.get("_data_files")
+    files = []
+    for entry in entries if isinstance(entries, list) else []:
+        name = str(entry.get("filename") if isinstance(entry, dict) else None)
+        if not _is_kept(folder / name, folder):
+            raise InputError(f"{where(index)}: there is no file '{name[:60]}' in this folder.")
+        files.append(folder / name)
+    info = read_json(about) if about.is_file() else {}
+    split = state.get("_split")
+    return files, _fields(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
+
+
+def _is_kept(path: Path, folder: Path) -> bool:
+    """Whether a file stays in its folder; the hub's own cache has its files next to it."""
+    blobs = folder.parent.parent / "blobs"
+    return path.is_file() and (
+        is_inside(path, folder) or (folder.parent.name == "snapshots" and is_inside(path, blobs))
+    )
+
+
+def _front_matter(folder: Path) -> dict[str, Any]:
+    """What a repository's card says of its data."""
+    card = folder / "README.md"
+    found = _FRONT.match(read_text(card).replace("\r\n", "\n")) if card.is_file() else None
+    try:
+        data = yaml.safe_load(found.group(1)) if found else None
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError):
+        what = "what stands between '---' is not valid YAML. Check indent and quotes."
+        raise InputError(f"{where(card)}: {what}") from None
+    return data if isinstance(data, dict) else {}
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files of a folder that are no metadata; hidden ones and links out of the folder are passed over."""
+    for path in sorted(folder.rglob("*"))[:FILES_AT_MOST]:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and not _ABOUT.fullmatch(path.name) and _is_kept(path, folder):
+            yield path
+
+
+def _repository(folder: Path, found: Found) -> tuple[Splits, dict[str, Feature]]:
+    front, card = _front_matter(folder), where(folder / "README.md")
+    config = _config(front.get("configs"), card, found)
+    if isinstance(front.get("license"), str):
+        found.spec["license"] = front["license"]
+    visible = list(_visible(folder))
+    files = [path for path in visible if path.suffix.lower() in DATA]
+    splits: Splits = {}
+    for split, pattern in _patterns(config.get("data_files")):
+        try:
+            matched = sorted(set(folder.glob(pattern)) & set(files))
+        except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
+            matched = []
+        if not matched:
+            raise InputError(f"{card}: no data file matches '{pattern[:60]}' of split '{split[:60]}'.")
+        splits[split] = list(dict.fromkeys([*splits.get(split, []), *matched]))
+    splits = splits or by_split(folder, _main_kind(files))
+    _note_leftovers(folder, visible, {path for paths in splits.values() for path in paths}, found.ledger)
+    infos = front.get("dataset_info")
+    entries = [entry for entry in (infos if isinstance(infos, list) else [infos]) if isinstance(entry, dict)]
+    same = (entry for entry in entries if entry.get("config_name") == config.get("config_name"))
+    return splits, _fields(next(same, entries[0] if entries else {}).get("features"))
+
+
+def _config(configs: Any, card: str, found: Found) -> dict[str, Any]:
+    """The configuration to read: the default one, else the first; the others are losses."""
+    known = [each for each in configs if isinstance(each, dict)] if isinstance(configs, list) else []
+    default = [each for each in known if each.get("default") is True or each.get("config_name") == "default"]
+    chosen: dict[str, Any] = (default or known or [{}])[0]
+    if len(known) > 1:
+        found.notes.append(f"of {len(known)} configurations '{chosen.get('config_name')}' is read")
+    for other in known:
+        if other is not chosen:
+            found.ledger.add(card, f"configuration '{str(other.get('config_name'))[:60]}' is not read")
+    return chosen
+
+
+def _patterns(data_files: Any) -> list[tuple[str, str]]:
+    """The split and path of each entry of `data_files`, in any of its spellings."""
+    if isinstance(data_files, dict):
+        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
+    elif isinstance(data_files, str):
+        data_files = [data_files]
+    found = []
+    for entry in data_files if isinstance(data_files, list) else []:
+        split, paths = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
+        found += [(str(split or UNNAMED), str(path)) for path in (paths if isinstance(paths, list) else [paths])]
+    return found
+
+
+def _main_kind(files: list[Path]) -> list[Path]:
+    """Of several kinds of file the most frequent one, which is the data."""
+    kinds = Counter(DATA[path.suffix.lower()] for path in files)
+    kind = max(("parquet", "arrow", "json", "csv"), key=lambda each: kinds[each])
+    lines = any(path.suffix == ".jsonl" for path in files)  # a .json beside is a list of labels or the like
+    return [path for path in files if DATA[path.suffix.lower()] == kind and not (path.suffix == ".json" and lines)]
+
+
+def _note_leftovers(folder: Path, visible: list[Path], used: set[Path], ledger: Ledger) -> None:
+    others = []
+    for path in visible:
+        if path.suffix == ".py":
+            ledger.add(where(path), "a loading script; it is never run")
+        elif path.suffix.lower() in DATA and path not in used:
+            ledger.add(where(path), "not read: not among the data that were chosen")
+        elif path not in used:
+            others.append(path.name)
+    if others:
+        shown = ", ".join(name[:60] for name in others[:3]) + (", …" if len(others) > 3 else "")
+        ledger.add(where(folder), f"{len(others)} further files are not read ({shown})")
+
+
+# What the columns are: the names behind the numbers of a ClassLabel
+
+
+def _fields(features: Any) -> dict[str, Feature]:
+    """The features of dataset_info.json (by name), or of a card (a list)."""
+    if isinstance(features, list):
+        features = {str(each.get("name")): each for each in features if isinstance(each, dict)}
+    return {name: _feature(about) for name, about in features.items()} if isinstance(features, dict) else {}
+
+
+def _feature(about: Any) -> Feature:
+    if isinstance(about, list):  # dataset_info.json writes a list of one for a list; a card the fields of an object
+        named = all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in about)
+        return {"fields": _fields(about)} if named else {"each": _feature(about[0])}
+    if not isinstance(about, dict):
+        return None
+    label = about if about.get("_type") == "ClassLabel" else about.get("class_label")
+    if isinstance(label, dict):
+        return _names(label.get("names"))
+    for key in ("feature", "sequence", "list"):
+        if isinstance(about.get(key), dict | list):
+            return {"each": _feature(about[key])}
+    if isinstance(about.get("name"), str) or isinstance(about.get("_type"), str):
+        return next((_feature(about[key]) for key in ("struct", "dtype") if key in about), None)
+    return {"fields": _fields(about)}
+
+
+def _names(names: Any) -> list[str] | None:
+    if isinstance(names, dict):  # the card counts them out: {'0': neg, '1': pos}
+        numbered = {str(key): name for key, name in names.items()}
+        names = [numbered.get(str(index)) for index in range(len(numbered))]
+    if not isinstance(names, list) or not names or None in names:
+        return None
+    return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
+
+
+def _file_features(source: Path) -> dict[str, Feature]:
+    """The features that datasets writes into a Parquet or Arrow file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if kind_of(source) == "parquet":
+            metadata = pq.read_schema(source).metadata
+        else:
+            with pa.memory_map(str(source)) as file:
+                metadata = pa.ipc.open_stream(file).schema.metadata
+        return _fields(json.loads((metadata or {})[b"huggingface"])["info"]["features"])
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
+def _named(rows: Rows, features: dict[str, Feature]) -> Rows:
+    """The rows with names for the numbers of classes."""
+    each = rows.each
+
+    def named() -> Numbered:
+        return ((line, _decoded(row, {"fields": features})) for line, row in each())
+
+    rows.each = named
+    return rows
+
+
+def _decoded(value: Any, feature: Feature) -> Any:
+    """A value with names for numbers; a number without a name (-1: not labeled) becomes null."""
+    if feature is None or value is None:
+        return value
+    if isinstance(feature, list):
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        return feature[value] if 0 <= value < len(feature) else None
+    if "fields" in feature:
+        fields = feature["fields"]
+        return (
+            {key: _decoded(each, fields.get(key)) for key, each in value.items()} if isinstance(value, dict) else value
+        )
+    inner = feature["each"]
+    if isinstance(value, dict):  # a list of objects is stored as an object of lists
+        fields = inner.get("fields", {}) if isinstance(inner, dict) else {}
+        return {key: _decoded(each, {"each": fields.get(key)}) for key, each in value.items()}
+    return [_decoded(each, inner) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,184 @@
+"""Tables of the same columns as one eval set: once through for what the columns hold, once for the items.
+
+found = Found()
+read_tables([(open_rows(path, found), None)], options, sink, found)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench.errors import InputError
+from workbench.formats.base import Found, Options, Sink, where
+from workbench.formats.shared.answers import answer_form
+from workbench.formats.shared.cells import cell_value, is_empty
+from workbench.formats.shared.columns import Columns, dig, make_plan, named_values, unused, values_at
+from workbench.formats.shared.ledger import Unusable
+from workbench.formats.shared.made_prompt import holds_turns, made_variants
+from workbench.formats.shared.metadata import scalar_text
+from workbench.formats.shared.names import cut
+from workbench.formats.shared.prompts import read_turns
+from workbench.formats.shared.rows import Row, Rows
+from workbench.formats.shared.splits import chosen_splits
+from workbench.formats.shared.values import Values
+
+Part = tuple[Rows, str | None]
+"""A table and the split that all of it is: test, train, or None where its rows say."""
+
+
+def read_tables(
+    parts: Sequence[Part],
+    options: Options,
+    sink: Sink,
+    found: Found,
+    *,
+    labels: Mapping[str, list[str]] | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> Found:
+    """Read tables of the same columns as one eval set.
+
+    Args:
+        found: what is known of them before; takes the rest.
+        labels: by column, the labels that the source declares.
+        reasons: by column, why it is not used.
+    """
+    columns: Columns = {}
+    for rows, _ in parts:
+        for line, row in rows:
+            for name, value in row.items():
+                columns.setdefault(name, Values()).observe(value, line)
+    if not columns:
+        raise InputError(f"{where(parts[0][0].source)}: holds no rows.")
+    for name, values in columns.items():
+        values.names = (labels or {}).get(name)
+    reader = _Reader(columns, options, any(rows.text_only for rows, _ in parts), found)
+    reader.note_unused(parts, reasons or {})
+    for rows, split in parts:
+        for line, row in rows.read(found.ledger):
+            reader.take(row, rows.place(line), line, split, rows.sparse, sink)
+    reader.describe()
+    return found
+
+
+class _Reader:
+    """Makes items of rows, and keeps account of what gets lost."""
+
+    def __init__(self, columns: Columns, options: Options, text_only: bool, found: Found) -> None:
+        self._columns, self._found, self._ledger = columns, found, found.ledger
+        self._plan = make_plan(columns, options)
+        found.notes += self._plan.notes
+        self._named = {group: self._plan.within(group) for group in ("inputs", "expectations", "slice")}
+        expected = named_values(columns, self._plan, "expectations")
+        self._form = answer_form(expected, text_only=text_only, named=self._plan.named, scorer=options.scorer)
+        self._scored = expected.keys() - set(self._form.unread)
+        self._splits = self._read_splits()
+        inputs = named_values(columns, self._plan, "inputs")
+        self._turns = next((name for name, values in inputs.items() if holds_turns(values)), None)
+        # A column of JSON in a CSV is read as JSON if all of it is; a text that only looks like it stays text.
+        whole = {name for name, each in inputs.items() if text_only and each.json_texts == each.filled}
+        self._json: set[str | None] = {self._turns, *whole}
+        self._inputs: Columns = {}  # of the items
+        self._count = 0
+
+    def _read_splits(self) -> dict[str, str | None]:
+        """By spelling in the split column: test, train, or left out."""
+        way = self._plan.ways.get("split")
+        if way is None:
+            return {}
+        spellings = list(values_at(self._columns, way).spellings or {})
+        chosen = chosen_splits([spelling.casefold() for spelling in spellings])
+        self._found.notes.append(chosen.note)
+        return {spelling: chosen.use(spelling.casefold()) for spelling in spellings}
+
+    def note_unused(self, parts: Sequence[Part], reasons: Mapping[str, str]) -> None:
+        """Write down the columns that nothing reads."""
+        rows = parts[0][0]
+        for way, values in unused(self._plan, self._columns):
+            place = rows.place(values.first) if values.first and len(parts) == 1 else where(rows.source)
+            why = reasons.get(way[0], "use it by --map PLACE=COLUMN") if values.filled else "empty throughout"
+            name = cut(".".join(way)) or "without a name"
+            self._ledger.add(place, f"column '{name}' ({values.filled} rows have a value) is not used: {why}")
+
+    def take(self, row: Row, place: str, line: int, split: str | None, sparse: bool, sink: Sink) -> None:
+        """Hand a row's item to the sink, or count why there is none."""
+        raw = self._group("expectations", row)
+        try:
+            split = split or self._split(row)
+            inputs = self._read_inputs(row, sparse, place)
+            expectations = self._form.expectations(raw)
+            if expectations is None:
+                raise Unusable("no expected answer")
+        except Unusable as failure:
+            self._ledger.tally(place, f"{failure}; the item is left out")
+            return
+        for name, value in raw.items():
+            if not is_empty(value) and name not in self._scored:
+                kept = "kept, but no scorer reads it" if name in self._form.unread else "not kept"
+                self._ledger.tally(place, f"expectations.{cut(name)}: {kept}")
+        item = {"inputs": inputs, "expectations": expectations, **self._about(row, place)}
+        if split != "test":
+            sink(item, split="train")
+            return
+        self._count += 1
+        for name, value in inputs.items():
+            self._inputs.setdefault(name, Values()).observe(value, line)
+        sink(item)
+
+    def _split(self, row: Row) -> str:
+        value = dig(row, self._plan.ways["split"]) if self._splits else None
+        split = "test" if is_empty(value) else self._splits.get(str(value).strip())
+        if split is None:
+            raise Unusable("of a split that is not used")
+        return split
+
+    def _read_inputs(self, row: Row, sparse: bool, place: str) -> dict[str, Any]:
+        found = self._group("inputs", row, sparse)
+        inputs = {name: cell_value(value) if name in self._json else value for name, value in found.items()}
+        if all(map(is_empty, inputs.values())):
+            raise Unusable("every input is empty")
+        if self._turns is not None:
+            inputs[self._turns], changes = read_turns(inputs.get(self._turns))
+            for change in changes:
+                self._ledger.tally(place, change)
+        return inputs
+
+    def _group(self, group: str, row: Row, sparse: bool = False) -> dict[str, Any]:
+        """All inputs, expectations or slices of a row; what is not there is left out."""
+        whole = cell_value(dig(row, self._plan.ways[group])) if group in self._plan.ways else None
+        found = whole if isinstance(whole, dict) else {}
+        found = {name: value for name, value in found.items() if value is not None or not sparse}
+        return found | {name: value for name, way in self._named[group].items() if (value := dig(row, way)) is not None}
+
+    def _about(self, row: Row, place: str) -> dict[str, Any]:
+        """Id, slice, cluster and sensitivity, where a row has them."""
+        single = {name: dig(row, way) for name, way in self._plan.ways.items() if "." not in name}
+        about: dict[str, Any] = {key: _text(single[key]) for key in ("id", "cluster") if not is_empty(single.get(key))}
+        slices = {}
+        for name, value in self._group("slice", row).items():
+            if isinstance(value, dict | list):
+                self._ledger.tally(place, f"slice.{cut(name)}: no single value, left out")
+            elif not is_empty(value):
+                slices[name] = _text(value)
+        if slices:
+            about["slice"] = slices
+        said = _text(single.get("sensitivity") or "").casefold()
+        if said:
+            known = said in ("public", "internal", "restricted")
+            about["sensitivity"] = said if known else "restricted"
+            if not known:
+                what = "a sensitivity that is none of public, internal, restricted: taken as restricted"
+                self._ledger.tally(place, what)
+        return about
+
+    def describe(self) -> None:
+        """Say how the items are asked and scored, once all of them are known."""
+        variants, note = made_variants(self._inputs, self._count, self._form, self._turns)
+        self._found.spec |= {"variants": variants, **self._form.spec}
+        self._found.schema = self._form.schema
+        self._found.notes += [self._form.note, note]
+
+
+def _text(value: Any) -> str:
+    text = scalar_text(value)
+    return (str(value) if text is None else text).strip()

@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
@@ -119,6 +120,7 @@ class _Sender:
         self.lane, self.model, self.client, self.flow = lane, model, client, flow
         self.sending, self.meter, self.broken = sending, meter, broken
         self.workers: list[asyncio.Task[None]] = []
+        self.asking: set[asyncio.Task[Any] | None] = set()  # those that have a request in flight
 
     async def run(self) -> None:
         """Send until the lane is empty, or stopped."""
@@ -147,6 +149,9 @@ class _Sender:
             for end in ends:
                 end.cancel()
         self.lane.stop()
+        for task in self.workers:
+            if task not in self.asking:
+                task.cancel()
         await asyncio.sleep(GRACE_S)
         for task in self.workers:
             task.cancel()
@@ -209,6 +214,7 @@ class _Sender:
     async def _attempt(self, ask: Ask, released: Released) -> Attempt:
         intents, budget = self.sending.intents, self.sending.budget
         cost: float | None = None
+        self.asking.add(asyncio.current_task())
         try:
             if intents is not None and ask.slot is None:
                 ask.slot = intents.begin(ask.question.key, ask.worst_usd)
@@ -226,6 +232,7 @@ class _Sender:
                 cost = attempt_cost(attempt, self.model, self.sending.machine)
             return attempt
         finally:
+            self.asking.discard(asyncio.current_task())
             budget.settle(ask.worst_usd, cost)
 
     def _forget(self, ask: Ask, tried: list[Attempt]) -> None:

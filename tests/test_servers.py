@@ -24,6 +24,7 @@ from workbench.errors import EngineError
 from workbench.privacy import Destination, Payload, gate
 from workbench.servers import ManagedServer, engine_of
 from workbench.servers.process import Launch
+from workbench.servers.watched import Watched
 
 CANARY = "CANARY-51c0-in-a-prompt"
 
@@ -183,6 +184,25 @@ def test_an_engine_that_dies_is_noticed(engine: ManagedServer) -> None:
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     assert eventually(lambda: not engine.alive, 30)
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.fork()
+time.sleep(300)
+"""
+
+
+def test_a_whole_group_that_does_not_want_to_end_is_gone_when_stop_returns(project: Path) -> None:
+    process = Watched("m", [(signal.SIGTERM, 0.5), (signal.SIGKILL, 5)])
+    process.start([sys.executable, "-c", STUBBORN], {})
+    assert process.pid is not None
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    assert eventually(lambda: children.exists() and children.read_text())
+    child = int(children.read_text())
+    process.stop()
+    assert not alive(process.pid) and not alive(child)
 
 
 def fails(started: Launch) -> str:

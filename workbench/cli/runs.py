@@ -95,14 +95,7 @@ def _report(done: Run) -> None:
         print(f"{done.rows:,} outcomes: 'workbench leaderboard' reads the table, and shows the leaderboard")
     elif done.rows:
         print(leaderboard_text(done.leaderboard))
-    print(done.plan.describe())
-    print(done.summary())
-    if done.overhead is not None:
-        print(done.overhead.describe())
-    for note in done.notes:
-        print(f"note: {note}")
-    for problem in done.problems:
-        print(f"problem: {problem}")
+    print(done.describe())
     print(f"outcomes: {project.shown(done.path / 'outcomes.parquet')}")
     print_links(done.links)
 

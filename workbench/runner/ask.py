@@ -74,7 +74,7 @@ async def serve_lane(
     Raises:
         WorkbenchError: what stopped the lane.
     """
-    if sending.stopping.is_set():
+    if sending.stopping.is_set() and lane.sends:
         lane.stop()
     elif await lane.anything():
         try:

@@ -61,7 +61,7 @@ class ModelEstimate:
 
     Attributes:
         questions: in all.
-        requests: that would be sent; the rest is in the journal.
+        requests: that would be sent; the rest is in the journal, or the same as another one.
         cost_usd: None where a price is not known.
         time_s: None where no earlier run tells.
         batched: whether a hosted API answers them in batches.
@@ -80,9 +80,8 @@ class ModelEstimate:
 
     def describe(self) -> str:
         """One line."""
-        known = self.questions - self.requests
-        line = f"ask   {self.model.id}: {self.requests} requests"
-        line += f" ({known} of {self.questions} are answered already)" if known else ""
+        line = f"ask   {self.model.id}: {self.requests} requests for {self.questions} questions"
+        line += " (the rest is answered already, or the same request)" if self.requests < self.questions else ""
         if not self.requests:
             return line
         line += f", tokens {self.input_tokens.shown()} in and {self.output_tokens.shown()} out"

@@ -125,6 +125,12 @@ class Run:
         }
         write_atomic(self.path / RUN_FILE, json.dumps(noted, indent=1, ensure_ascii=False), mode=0o600)
 
+    def describe(self) -> str:
+        """What was asked, what happened, what the workbench itself added, and what went wrong, in lines."""
+        lines = [self.plan.describe(), self.summary()]
+        lines += [self.overhead.describe()] if self.overhead is not None else []
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *(f"problem: {p}" for p in self.problems)])
+
     def summary(self) -> str:
         """One line on what happened."""
         parts = [f"run {self.id}: {self.status}", f"{self.rows} outcomes"]

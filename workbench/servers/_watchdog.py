@@ -1,9 +1,10 @@
 """The watchdog: a small process between the workbench and an engine, so that no engine outlives its owner.
 
-Started as `python -I _watchdog.py` with one JSON line on standard input: {"argv", "env", "log", "parent", "end"}, where
-"end" lists signals and the seconds to wait after each. It starts the engine in a session of its own, writes `pid N` and
-later `exit CODE` to standard output, and ends the engine's whole process group as soon as standard input ends or the
-parent is gone, whatever way the parent went. Only the standard library: it must start at once and never fail.
+Started as `python -I _watchdog.py` with one JSON line on standard input: {"argv", "env", "log", "parent", "end",
+"scratch"}, where "end" lists signals and the seconds to wait after each, and "scratch" is a folder that goes with the
+engine, or null. It starts the engine in a session of its own, writes `pid N` and later `exit CODE` to standard output,
+and ends the engine's whole process group as soon as standard input ends or the parent is gone, whatever way the parent
+went. Only the standard library: it must start at once and never fail.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +77,8 @@ def main() -> None:
     finally:
         _end(engine, spec["end"])
     code = engine.wait()
+    if spec["scratch"]:
+        shutil.rmtree(spec["scratch"], ignore_errors=True)
     with contextlib.suppress(OSError):
         print(f"exit {code}", flush=True)
 

@@ -54,11 +54,12 @@ class Watched:
         self._wait_s = 5 + sum(wait_s for _, wait_s in self._end)
         _prune(folder)
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def start(self, argv: Sequence[str], env: Mapping[str, str], scratch: Path | None = None) -> None:
         """Start it.
 
         Args:
             env: added to the environment of this process.
+            scratch: a folder that is removed once it has ended, however.
 
         Raises:
             EngineError: it cannot be started.
@@ -79,6 +80,7 @@ class Watched:
             "log": str(self.log),
             "parent": os.getpid(),
             "end": self._end,
+            "scratch": str(scratch) if scratch else None,
         }
         self._watchdog.stdin.write(json.dumps(spec) + "\n")
         self._watchdog.stdin.flush()

@@ -63,7 +63,7 @@ async def run_part(
     begun: float | None = None
     project.private_file(answers)
     try:
-        process.start(*run_batch(model, given, answers, sockets))
+        process.start(*run_batch(model, given, answers, sockets), scratch=sockets)
         while process.alive:
             if await stopped(stopping, _LOOK_S):
                 return None

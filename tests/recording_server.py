@@ -66,8 +66,8 @@ class RecordingServer:
     extra: dict[str, str] = field(default_factory=dict)
     room: int | None = None
     on_request: Callable[[Recorded], None] = lambda request: None
-    requests: list[Recorded] = field(default_factory=list)
-    connections: list[float] = field(default_factory=list)
+    requests: list[Recorded] = field(default_factory=list, repr=False)
+    connections: list[float] = field(default_factory=list, repr=False)
     most_at_once: int = 0
 
     def __post_init__(self) -> None:

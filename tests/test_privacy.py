@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import item, write_evalset, write_models
-from recording_server import RecordingServer
+import yaml
+from conftest import environment, item, write_evalset, write_models
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recording_server import Recorded, RecordingServer
 
 import workbench as wb
 from workbench.errors import InputError, Withheld
@@ -244,3 +255,210 @@ def test_a_local_model_that_becomes_hosted_loses_its_restricted_answers(project:
     write_models(project, m=hosted(server))
     again = ask()
     assert again.outcomes["item_id"].tolist() == ["1"] and again.asked == 0
+
+
+# Whatever happens in a run.
+
+LABELS = st.sampled_from(["public", "internal", "restricted", None])
+SET_LABELS = st.sampled_from(["public", "internal", "restricted", None])
+FAULTS = st.lists(
+    st.sampled_from(["ok", "429", "500", "503", "400", "reset", "short_stream", "truncated_json", "refusal", "hangup"]),
+    max_size=12,
+)
+ZONES = st.sampled_from(["hosted", "local", "private"])
+
+
+def labeled_item(prefix: str, number: int, label: str | None, of_set: str | None) -> tuple[dict[str, Any], bool]:
+    """An item whose text says whether it is restricted, judged apart from the code that is tested."""
+    restricted = (label or of_set or "restricted") == "restricted"
+    thing = f"{CANARY if restricted else 'open'} {prefix}{number}"
+    return item(f"{prefix}{number}", thing, **({"sensitivity": label} if label else {})), restricted
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    of_set=SET_LABELS,
+    labels=st.lists(LABELS, min_size=1, max_size=8),
+    examples=st.lists(LABELS, min_size=1, max_size=3),
+    shots=st.integers(1, 2),
+    zones=st.lists(st.tuples(ZONES, ZONES), min_size=1, max_size=3),
+    faults=FAULTS,
+    format_retries=st.integers(0, 2),
+    repeats=st.integers(1, 2),
+    wrong=st.integers(0, 5),
+    interrupt_at=st.none() | st.integers(1, 6),
+)
+def test_whatever_happens_a_hosted_model_sees_no_restricted_item_and_no_restricted_example(
+    server: RecordingServer,
+    of_set: str | None,
+    labels: list[str | None],
+    examples: list[str | None],
+    shots: int,
+    zones: list[tuple[str, str]],
+    faults: list[str],
+    format_retries: int,
+    repeats: int,
+    wrong: int,
+    interrupt_at: int | None,
+) -> None:
+    root = Path(tempfile.mkdtemp())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_ROOT", str(root))
+        patch.chdir(root)
+        patch.setattr("workbench.runner.ask._BACKOFF_S", 0.001)
+        patch.setattr("workbench.runner.ask.GRACE_S", 0.2)
+        patch.setattr("workbench.flow._PAUSE_S", 0.001)
+        message = [{"role": "user", "content": "{{ inputs.thing }}"}]
+        folder = write_evalset(
+            root,
+            "colors",
+            [labeled_item("i", n, label, of_set)[0] for n, label in enumerate(labels)],
+            train=[labeled_item("t", n, label, of_set)[0] for n, label in enumerate(examples)],
+            variants={
+                "default": {"messages": message},
+                "few_shot": {"messages": message, "examples": min(shots, len(examples))},
+            },
+            output={"labels": ["red", "green", "blue"], "format_retries": format_retries},
+        )
+        spec = yaml.safe_load((folder / "evalset.yaml").read_text())
+        del spec["sensitivity"]
+        (folder / "evalset.yaml").write_text(yaml.safe_dump(spec | ({"sensitivity": of_set} if of_set else {})))
+
+        server.requests.clear()
+        server.faults = list(faults)
+        server.message = lambda body: f"you said {json.dumps(body['messages'])}"  # which a retry must not pass on
+        left = [wrong]
+
+        def answer(body: dict[str, Any]) -> str:
+            left[0] -= 1
+            return "red" if left[0] < 0 else str(body["messages"][-1]["content"])
+
+        server.answer = answer
+        pressed = Counter[str]()
+
+        def press(request: Recorded) -> None:
+            if interrupt_at is not None and len(server.requests) == interrupt_at - 1 and not pressed["it"]:
+                pressed["it"] += 1
+                os.kill(os.getpid(), signal.SIGINT)  # the run waits for this very request
+
+        server.on_request = press
+        for first, second in zones:
+            mark = len(server.requests)
+            write_models(
+                root, a=hosted(server, zone=first, model="a"), b=hosted(server, zone=second, model="b", concurrency=1)
+            )
+            try:
+                wb.run(wb.load_evalsets(), wb.load_models(), repeats=repeats, track=False, progress=False)
+            except InputError as failure:
+                assert "there is nothing to ask" in str(failure)
+            far = {name for name, zone in (("a", first), ("b", second)) if zone == "hosted"}
+            for request in server.requests[mark:]:
+                told = request.body["model"] in far and CANARY in request.text
+                assert not told, f"{request.body['model']} is hosted and saw {request.text}"
+                SEEN[(request.body["model"] in far, CANARY in request.text)] += 1
+        server.on_request = lambda request: None
+    shutil.rmtree(root)
+
+
+SEEN: Counter[tuple[bool, bool]] = Counter()
+
+
+def test_and_hosted_models_were_asked_and_restricted_items_too() -> None:
+    """Or the test above would have shown nothing."""
+    assert SEEN[True, False] > 50 and SEEN[False, True] > 50 and SEEN[True, True] == 0
+
+
+AUDITED = """
+import json, sys
+seen = []
+def hook(event, arguments):
+    if event == "socket.connect" or event.startswith("socket.send"):
+        seen.append([event, repr(arguments[1])])
+    elif event == "socket.getaddrinfo":
+        seen.append([event, str(arguments[0])])
+sys.addaudithook(hook)
+import asyncio, uvloop
+uvloop.new_event_loop = asyncio.new_event_loop  # uvloop's own connections are made in C, where no hook is called
+from workbench.cli import main
+status = main(["run"])
+print("SEEN", json.dumps([status, seen]))
+"""
+
+
+def test_a_run_connects_to_its_endpoints_and_to_nothing_else(project: Path, server: RecordingServer) -> None:
+    items = [item(str(n), sensitivity=("public", "restricted")[n % 2]) for n in range(12)]
+    write_evalset(project, "colors", items, rules={"rules": [{"pattern": "thing", "answer": "red"}]})
+    server.faults = ["429", "reset", "500"]
+    with RecordingServer() as other:
+        entries = {"far": hosted(server), "near": hosted(other, zone="local"), "rules": {"engine": "rules"}}
+        write_models(project, **entries)
+        done = subprocess.run(
+            [sys.executable, "-c", AUDITED],
+            cwd=project,
+            env=environment(project),
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        ours = {int(url.split(":")[-1].split("/")[0]) for url in (server.base_url, other.base_url)}
+    line = next(line for line in done.stdout.splitlines() if line.startswith("SEEN "))
+    status, seen = json.loads(line.removeprefix("SEEN "))
+    assert status == 0 and "MLflow, run" in done.stdout  # tracked
+    connected = {where for event, where in seen if event == "socket.connect"}
+    assert connected == {repr(("127.0.0.1", port)) for port in ours}
+    assert {where for event, where in seen if event == "socket.getaddrinfo"} <= {"127.0.0.1"}
+    assert [each for each in seen if each[0].startswith("socket.send")] == []
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static void note(const struct sockaddr *to) {
+    char text[INET6_ADDRSTRLEN] = "?", line[128];
+    int port = 0, file = open(getenv("SHIM_LOG"), O_WRONLY | O_APPEND | O_CREAT, 0600);
+    if (to && to->sa_family == AF_INET) {
+        inet_ntop(AF_INET, &((struct sockaddr_in *)to)->sin_addr, text, sizeof text);
+        port = ntohs(((struct sockaddr_in *)to)->sin_port);
+    } else if (to && to->sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)to)->sin6_addr, text, sizeof text);
+        port = ntohs(((struct sockaddr_in6 *)to)->sin6_port);
+    } else if (!to || to->sa_family == AF_UNIX || to->sa_family == AF_NETLINK) { close(file); return; }
+    if (write(file, line, snprintf(line, sizeof line, "%s %d\n", text, port)) < 0) abort();
+    close(file);
+}
+int connect(int fd, const struct sockaddr *to, socklen_t size) {
+    note(to);
+    return ((int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "connect"))(fd, to, size);
+}
+ssize_t sendto(int fd, const void *data, size_t n, int flags, const struct sockaddr *to, socklen_t size) {
+    note(to);
+    return ((ssize_t (*)(int, const void *, size_t, int, const struct sockaddr *, socklen_t))
+            dlsym(RTLD_NEXT, "sendto"))(fd, data, n, flags, to, size);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler; the test above sees the same without uvloop")
+def test_nor_does_it_beneath_python(project: Path, server: RecordingServer, tmp_path: Path) -> None:
+    (tmp_path / "shim.c").write_text(SHIM)
+    library, log = tmp_path / "shim.so", tmp_path / "connections"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "shim.c"), "-ldl"], check=True)
+    write_evalset(project, "colors", [item(str(n)) for n in range(12)])
+    write_models(project, far=hosted(server))
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.cli", "run"],
+        cwd=project,
+        env={**environment(project), "LD_PRELOAD": str(library), "SHIM_LOG": str(log)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0 and len(server.requests) == 12, done.stderr
+    port = server.base_url.split(":")[-1].split("/")[0]
+    assert set(log.read_text().splitlines()) == {f"127.0.0.1 {port}"}

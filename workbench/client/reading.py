@@ -101,20 +101,16 @@ class Reading:
     def fill(self, attempt: Attempt) -> Attempt:
         """An attempt with what was read: its text, or its error."""
         if self.error_class is None:
-            attempt.text = self._without_key(clean("".join(self.parts)))
+            attempt.text = without_key(clean("".join(self.parts)), self._key)
         attempt.error, attempt.error_class = self.error, self.error_class
         attempt.finish_reason = self.finish_reason
         attempt.input_tokens, attempt.output_tokens = self.input_tokens, self.output_tokens
         attempt.ttft_s = self.ttft_s
-        attempt.served_model = self._without_key(self.served_model) if self.served_model else None
+        attempt.served_model = self.served_model
         attempt.retry_after_s = self.retry_after_s
         return attempt
 
     # What is made of it.
-
-    def _without_key(self, text: str) -> str:
-        """A server may repeat the key that it was shown."""
-        return text.replace(self._key, "[key]") if self._key else text
 
     def fail(self, error_class: str, error: str) -> None:
         self.error_class, self.error = error_class, clean(error)[:500]
@@ -141,7 +137,7 @@ class Reading:
             self.fail("server", message_of(json.dumps(data).encode(), self._key))
             return
         if self.served_model is None:
-            self.served_model = _str(data.get("model"))
+            self.served_model = _str(data.get("model"), self._key)
         usage = data.get("usage")
         if isinstance(usage, dict):
             self.input_tokens = _int(usage.get("prompt_tokens"))
@@ -157,7 +153,7 @@ class Reading:
             self.parts.append(content)
         if isinstance(turn.get("refusal"), str) and turn["refusal"]:
             self.fail("refusal", "the model refused")
-        self.finish_reason = _str(choice.get("finish_reason")) or self.finish_reason
+        self.finish_reason = _str(choice.get("finish_reason"), self._key) or self.finish_reason
         if self.finish_reason == "content_filter":
             self.fail("content_policy", "the provider's content filter stopped the answer")
 
@@ -195,16 +191,19 @@ class Reading:
 
 def message_of(raw: bytes, key: str | None) -> str:
     """A server's own words out of an error body, in one short line; a key that it repeats is left out."""
-    text = raw[:4000].decode("utf-8", "replace")
+    text = raw[: 64 << 10].decode("utf-8", "replace")
     try:
         data = json.loads(raw)
         error = data.get("error", data) if isinstance(data, dict) else data
         text = str(error.get("message", error)) if isinstance(error, dict) else str(error)
     except (ValueError, RecursionError):
         pass
-    if key:
-        text = text.replace(key, "[key]")  # before it is cut, or a part of the key could stay
-    return " ".join(text.split())[:300]
+    return " ".join(without_key(text, key)[:4000].split())[:300]  # cut afterwards, or a part of the key could stay
+
+
+def without_key(text: str, key: str | None) -> str:
+    """A text without the key; a server may repeat what it was shown, the header too."""
+    return text.replace(f"Bearer {key}", "[key]").replace(key, "[key]") if key else text
 
 
 def clean(text: str) -> str:
@@ -222,5 +221,5 @@ def _int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 40 else None
 
 
-def _str(value: Any) -> str | None:
-    return clean(value)[:200] if isinstance(value, str) and value else None
+def _str(value: Any, key: str | None) -> str | None:
+    return without_key(clean(value), key)[:200] if isinstance(value, str) and value else None

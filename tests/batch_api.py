@@ -31,7 +31,7 @@ class BatchApi:
             leaves the line out.
         end: how batches end: completed, failed, expired, cancelled.
         faults: what happens to the next requests of a kind, such as {"create": ["500_after"]}: an HTTP status,
-            `500_after` (done, but not said so), `redirect`, `html`.
+            `500_after` (done, but not said so), `redirect`, `html`; "" is none.
         hold_at: requests of that kind wait until they are released: upload, create (before it), created (after it),
             look, list, content.
         seen: kinds of requests, in their order.

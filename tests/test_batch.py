@@ -416,6 +416,20 @@ def test_an_api_that_is_away_for_a_while_is_waited_for(project: Path, api: Batch
     assert go().status == "complete" and len(api.batches) == 1
 
 
+def test_a_key_that_is_refused_meanwhile_loses_nothing(
+    project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.runner.batch.rounds.MAX_LINES", 3)
+    colors(project)
+    write_models(project, m=hosted(api))
+    api.faults = {"look": ["", "", "", "401"]}  # the first batch is collected by then
+    run = go()
+    assert run.status == "failed" and len(run.outcomes) == 3
+    assert [problem.partition(": as")[0] for problem in run.problems] == ["m: cannot look at batch batch_1 (HTTP 401"]
+    again = go()
+    assert again.status == "complete" and len(again.outcomes) == 6 and again.asked == 0 and len(api.batches) == 2
+
+
 def test_proxies_of_the_environment_are_not_for_the_own_network(
     project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

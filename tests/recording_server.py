@@ -263,6 +263,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.begin()
             self.chunk(b"data: " + json.dumps({"error": {"message": words}}).encode() + b"\n\n")
             self.done()
+        elif fault == "late_error":
+            self.begin()
+            self.text(model, "re")
+            self.chunk(b"data: " + json.dumps({"error": {"message": words}}).encode() + b"\n\n")
+            self.done()
+        elif fault == "echo_model":
+            self.stream("red", body, model=str(body["messages"][-1]["content"]))
         elif fault == "other_model":
             self.stream("red", body, model="another-model")
         elif fault == "tool_calls":

@@ -1,7 +1,8 @@
 """How much is sent to an endpoint at once and how fast: its own level, its quotas, and a breaker for a dead one.
 
     flow = Flow("gpt-mini", level=8, ceiling=32, requests_per_minute=500)
-    waited_s = await flow.enter(tokens=900)      # None: the endpoint is dead, ask nothing more
+    if await flow.enter():                       # False: the endpoint is dead, ask nothing more
+        await flow.clearance(tokens=900)
     flow.leave(attempt)                          # what came of it
 
 The level rises by one a round while the endpoint keeps up and is cut by half where it does not (additive increase,
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,6 +25,8 @@ from workbench.journal import Attempt
 _CUT = 0.5
 _CUTTING = frozenset({"rate_limit", "timeout", "overloaded"})
 _FAILING = frozenset({"connection", "disconnected", "timeout", "server", "overloaded"})
+_OURS = frozenset({"connection", "disconnected", "timeout"})  # told in our words
+_STATUS = re.compile(r"HTTP \d{3}")
 _REFUSING = frozenset({"auth", "not_found"})  # it will refuse all others too
 _TRIPS_AFTER = 5  # failures in a row, without an answer between them
 _GIVES_UP_AFTER = 6  # probes in a row that failed: half a minute, in which a server may come back
@@ -194,7 +198,7 @@ class Flow:
         elif kind == "rate_limit":
             self._limited += 1
             if self._limited >= _LIMITED_AFTER and self._clock() - self._answered_at > _LIMITED_S:
-                self.kill(f"it refused {self._limited} requests in a row for its limits: {attempt.error}")
+                self.kill(f"it refused {self._limited} requests in a row for its limits")
         else:
             self._answered(attempt)
 
@@ -226,7 +230,7 @@ class Flow:
 
     def _failed(self, attempt: Attempt, kind: str, probed: bool) -> None:
         self._failures += 1
-        said = attempt.error or kind
+        said = _said(attempt)
         if kind in _REFUSING:
             if self._failures >= _TRIPS_AFTER:
                 self.kill(f"it refuses every request: {said}")
@@ -275,3 +279,11 @@ class Flow:
             if not place.done():
                 self._in_flight += 1  # it is theirs from now on
                 place.set_result(None)
+
+
+def _said(attempt: Attempt) -> str:
+    """What failed, without a server's own words: they may repeat what it was shown."""
+    if attempt.error_class in _OURS:
+        return attempt.error or str(attempt.error_class)
+    status = _STATUS.match(attempt.error or "")
+    return f"{attempt.error_class} ({status.group()})" if status else str(attempt.error_class)

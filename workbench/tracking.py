@@ -103,8 +103,10 @@ def _experiment(client: MlflowClient) -> str:
 
 
 def fingerprint(run: Run) -> str:
-    """What a run says, whenever it was made: the same answers, scored and priced the same way."""
-    basis = [run.says, run.status, json.dumps(run.plan.sample, sort_keys=True), __version__]
+    """What a run says, whenever it was made: the same answers, scored, priced and limited the same way."""
+    ruled = {name: [task.spec.limits.model_dump(), task.spec.accept.model_dump()] for name, task in run.tasks.items()}
+    zones = {name: model.zone for name, model in run.models.items()}
+    basis = [run.says, run.status, json.dumps([run.plan.sample, ruled, zones], sort_keys=True), __version__]
     return hashlib.sha256("\0".join(basis).encode()).hexdigest()
 
 

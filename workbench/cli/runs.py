@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
             batch=arguments.batch,
         )
         print(plan.describe())
-        print(estimate(plan).describe())
+        print(estimate(plan, arguments.retry_errors).describe())
         return 0
     done = run(
         tasks,

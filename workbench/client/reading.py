@@ -15,6 +15,7 @@ from workbench.client.limits import retry_after
 from workbench.journal import Attempt
 
 ANSWER_LIMIT = 16 << 20
+_SECRET = 12  # characters from which on a key is taken for one
 _BY_STATUS = {401: "auth", 403: "auth", 404: "not_found", 408: "timeout", 413: "context_length", 429: "rate_limit"}
 _loads = json.JSONDecoder().decode
 
@@ -101,7 +102,7 @@ class Reading:
     def fill(self, attempt: Attempt) -> Attempt:
         """An attempt with what was read: its text, or its error."""
         if self.error_class is None:
-            attempt.text = without_key(clean("".join(self.parts)), self._key)
+            attempt.text = self._answer_text()
         attempt.error, attempt.error_class = self.error, self.error_class
         attempt.finish_reason = self.finish_reason
         attempt.input_tokens, attempt.output_tokens = self.input_tokens, self.output_tokens
@@ -109,6 +110,11 @@ class Reading:
         attempt.served_model = self.served_model
         attempt.retry_after_s = self.retry_after_s
         return attempt
+
+    def _answer_text(self) -> str:
+        text = clean("".join(self.parts))
+        # Local servers are often given a word for a key, such as "none"; in an answer that is a word.
+        return without_key(text, self._key) if self._key and len(self._key) >= _SECRET else text
 
     # What is made of it.
 

@@ -46,7 +46,7 @@ class Reader(Protocol):
     """Takes in one answer."""
 
     done: bool  # nothing more is wanted
-    sent_at: float  # when the request was handed to the socket; set by the wire
+    sent_at: float  # when it was the request's turn: to connect is part of its time; set by the wire
     ended_at: float  # when the answer's end was there; set by the wire
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
@@ -225,11 +225,11 @@ class Wire:
             TimeoutError: the answer did not end in time.
             InputError: the host resolves outside its zone.
         """
+        reader.sent_at = time.perf_counter()
         connection = self._kept() or await self._connect()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         timer = asyncio.get_running_loop().call_later(timeout_s, _time_out, waiter)
         try:
-            reader.sent_at = time.perf_counter()
             connection.send(request, reader, waiter)
             await waiter
         except BaseException:

@@ -6,6 +6,6 @@ with Journal.open() as journal:
 
 from workbench.journal.answers import Journal
 from workbench.journal.attempt import Attempt, canonical, from_record, request_key, to_record
-from workbench.journal.intents import Intents
+from workbench.journal.intents import Intents, worst_known
 
-__all__ = ["Attempt", "Intents", "Journal", "canonical", "from_record", "request_key", "to_record"]
+__all__ = ["Attempt", "Intents", "Journal", "canonical", "from_record", "request_key", "to_record", "worst_known"]

@@ -22,9 +22,10 @@ class Attempt:
         error_class: None, or what kind of error: connection (never reached), disconnected, timeout, rate_limit, server,
             auth, bad_request, not_found, context_length, content_policy, refusal, protocol, engine, no_match, expired
             (a batch ended without it).
-        latency_s: from sending to the last byte; None in a batch, which does not tell.
+        latency_s: from sending, with connecting where it was needed, to the last byte; None in a batch, which does not
+            tell.
         ttft_s: from sending to the first text.
-        wait_s: waited before it was sent, for a limit or a pause of its endpoint.
+        wait_s: waited before it was sent, for a place, a limit or a pause of its endpoint.
         backoff_s: waited before this attempt because the last one failed.
         busy_s: share of a local engine's busy time.
         concurrency: requests in flight when it was sent, this one included; None in a batch.

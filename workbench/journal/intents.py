@@ -59,19 +59,25 @@ class Intents:
         """Those of a run in the project's folder, `<root>/.workbench/intents`."""
         return cls(project.state("intents"), name)
 
-    def begin(self, key: str, worst_usd: float) -> int:
+    def begin(self, key: str, worst_usd: float, slot: int | None = None) -> int:
         """Note that a request is about to be sent; its slot.
 
         Args:
             key: the request's, in hexadecimal digits.
-            worst_usd: what it costs at most; NaN is unknown.
+            worst_usd: what it costs at most, with what was sent for it before; NaN is unknown.
+            slot: that it has already, where it is sent again.
         """
-        with self._lock:
-            slot = self._free.pop() if self._free else self._next
-            if slot == self._next:
-                self._next += 1
+        if slot is None:
+            slot = self._new_slot()
         self._write(slot, _SLOT.pack(bytes.fromhex(key), worst_usd))
         return slot
+
+    def _new_slot(self) -> int:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            self._next += 1
+            return self._next - 1
 
     def end(self, slot: int) -> None:
         """Note that a request's answer is in the journal."""

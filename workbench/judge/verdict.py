@@ -99,10 +99,15 @@ async def ask_judge(
         progress(done)
 
     sending = sending or Sending(machine)
-    with Journal.open() as journal, Desk(journal, sending.intents) as desk:
-        lane = desk.open(Lane(model.id, iter(questions), take, depth=depth_of(model)))
+    with Journal.open() as journal, Desk(journal, sending.intents, sending.retry_errors) as desk:
+        lane = Lane(model.id, iter(questions), take, depth=depth_of(model), asks_new=True)
         use = Use()
-        await serve_lane(lane, model, sending, use)
+        try:
+            await serve_lane(desk.open(lane), model, sending, use)
+        finally:
+            sending.judges.sent += use.sent
+            sending.judges.notes += use.notes
+            sending.judges.twice += desk.twice
     unasked = Verdict(None, None, use.dead or "the judge was not asked", "not_asked")
     return [verdict or unasked for verdict in found]
 

@@ -160,7 +160,7 @@ class Spool:
 def _digest_of(row: Mapping[str, Any]) -> int:
     """Of what one row says; the sum over all rows does not hang on their order."""
     told = [row.get(name) for name in _TOLD]
-    told += [row["sensitivity"], *(row[name] for name in sorted(row) if name.startswith("metric."))]
+    told += [row["sensitivity"], row.get(_OPTIONAL), *(row[name] for name in sorted(row) if name.startswith("metric."))]
     return int.from_bytes(hashlib.sha256(repr(told).encode()).digest())
 
 

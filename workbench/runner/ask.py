@@ -10,26 +10,49 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
+from workbench.errors import InputError
 from workbench.flow import Flow
 from workbench.journal import Attempt, Intents
 from workbench.prices import BusyMeter
 from workbench.privacy import Released, gate
 from workbench.runner.budget import Budget
 from workbench.runner.lane import Ask, Lane
-from workbench.runner.outcome import MAYBE_BILLED, attempt_cost, worst_cost
-from workbench.servers.serving import serving
+from workbench.runner.outcome import attempt_cost, maybe_billed, worst_cost
+from workbench.runner.overhead import Overhead
+from workbench.servers.serving import Served, serving
 
 MAX_RETRIES = 3
 MAX_RETRIES_LIMITED = 8  # of what was refused for a limit: it costs nothing, and waiting mends it
 _BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
+_UNPAID = Machine(usd_per_hour=0.0)
 GRACE_S = 5.0  # after an interrupt, for what is in flight
+
+
+@dataclass
+class Use:
+    """What a lane took: requests that were sent, or tried to be, and of a managed engine its loading and busy seconds.
+
+    Attributes:
+        twice: what each request that may be paid a second time costs at most, in USD; NaN is unknown.
+        notes: what happened that the user should know, in lines.
+        dead: why the endpoint was given up; None where it was not.
+    """
+
+    sent: int = 0
+    load_s: float | None = None
+    busy_s: float = 0.0
+    twice: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dead: str | None = None
 
 
 @dataclass
@@ -38,28 +61,17 @@ class Sending:
 
     Attributes:
         stopping: set by an interrupt; what is in flight is taken in for a moment, nothing more is sent.
+        retry_errors: ask only what failed before.
+        judges: what judging took.
     """
 
     machine: Machine
     budget: Budget = field(default_factory=Budget)
     intents: Intents | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass
-class Use:
-    """What a lane took: requests that were sent, and of a managed engine its loading and busy seconds.
-
-    Attributes:
-        notes: what happened that the user should know, in lines.
-        dead: why the endpoint was given up; None where it was not.
-    """
-
-    sent: int = 0
-    load_s: float | None = None
-    busy_s: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    dead: str | None = None
+    overhead: Overhead = field(default_factory=Overhead)
+    retry_errors: bool = False
+    judges: Use = field(default_factory=Use)
 
 
 async def serve_lane(
@@ -74,36 +86,75 @@ async def serve_lane(
     Raises:
         WorkbenchError: what stopped the lane.
     """
-    if sending.stopping.is_set() and lane.sends:
+    stopper = asyncio.create_task(_stop_with(lane, sending.stopping)) if lane.sends else None
+    try:
+        if await lane.anything():
+            async with _unless(sending.stopping, serving(model, say)) as served:
+                if served is None:
+                    lane.stop()
+                else:
+                    say("")
+                    await _send(lane, model, sending, use, served, say)
+        await lane.settled()
+    except BaseException:
         lane.stop()
-    elif await lane.anything():
-        try:
-            async with serving(model, say) as served:
-                say("")
-                meter = BusyMeter() if model.zone == "local" and model.price is None else None
-                async with Client(served.endpoint) as client:
-                    flow = Flow(
-                        model.id,
-                        model.concurrency,
-                        model.ceiling,
-                        model.requests_per_minute,
-                        model.tokens_per_minute,
-                        say,
-                    )
-                    client.on_headers = flow.heard
-                    sender = _Sender(lane, model, client, flow, sending, meter, served.dead)
-                    try:
-                        await sender.run()
-                        await lane.settled()  # the engine stays until a format retry can no more come
-                    finally:
-                        use.sent, use.notes, use.dead = client.sent, flow.notes, flow.dead
-                        if served.server is not None:
-                            use.load_s = served.server.load_s
-                            use.busy_s = meter.busy_s if meter else 0.0
-        except BaseException:
-            lane.stop()
+        raise
+    finally:
+        if stopper is not None:
+            stopper.cancel()
+
+
+async def _stop_with(lane: Lane, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    lane.stop()
+
+
+@asynccontextmanager
+async def _unless(
+    stopping: asyncio.Event, context: AbstractAsyncContextManager[Served]
+) -> AsyncIterator[Served | None]:
+    """A context that is not waited for once the run is to stop: an engine may take minutes to load."""
+    entering = asyncio.ensure_future(context.__aenter__())
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({entering, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        if not entering.done():
+            entering.cancel()
+            await asyncio.gather(entering, return_exceptions=True)
+    if entering.cancelled():
+        yield None
+        return
+    served = entering.result()
+    try:
+        yield served
+    except BaseException as failure:
+        if not await context.__aexit__(type(failure), failure, failure.__traceback__):
             raise
-    await lane.settled()
+    else:
+        await context.__aexit__(None, None, None)
+
+
+async def _send(
+    lane: Lane, model: Model, sending: Sending, use: Use, served: Served, say: Callable[[str], None]
+) -> None:
+    meter = BusyMeter() if model.zone == "local" and model.price is None else None
+    async with Client(served.endpoint) as client:
+        flow = Flow(model.id, model.concurrency, model.ceiling, model.requests_per_minute, model.tokens_per_minute, say)
+        client.on_headers = flow.heard
+        sender = _Sender(lane, model, client, flow, sending, meter, served.dead)
+        try:
+            with sending.overhead.sending(lane):
+                await sender.run()
+            await lane.settled()  # the engine stays until a format retry can no more come
+        finally:
+            use.sent, use.notes, use.dead = client.sent, flow.notes, flow.dead
+            if flow.lowest < model.concurrency:
+                use.notes.append(f"{model.id}: at times only {flow.lowest} of {model.concurrency} were asked at once")
+            if served.server is not None:
+                use.load_s = served.server.load_s
+                use.busy_s = meter.busy_s if meter else 0.0
 
 
 class _Sender:
@@ -172,13 +223,12 @@ class _Sender:
         tried: list[Attempt] = []
         backoff_s = 0.0
         while True:
-            attempt = await self._one(ask, released, sum(tokens))
+            attempt = await self._one(ask, released, sum(tokens), sum(map(maybe_billed, tried)))
             if attempt is None:
                 return tried if self.flow.dead else []
             attempt.backoff_s = backoff_s
             tried.append(attempt)
-            most = MAX_RETRIES_LIMITED if attempt.error_class == "rate_limit" else MAX_RETRIES
-            if attempt.error_class not in RETRYABLE or len(tried) > most or self.flow.dead:
+            if attempt.error_class not in RETRYABLE or _used_up(tried) or self.flow.dead:
                 return tried
             self._forget(ask, tried)
             if self.lane.stopped:
@@ -186,15 +236,17 @@ class _Sender:
             backoff_s = _backoff(len(tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
 
-    async def _one(self, ask: Ask, released: Released, tokens: int) -> Attempt | None:
-        """One attempt at the endpoint's pace; None where it may not be sent any more."""
+    async def _one(self, ask: Ask, released: Released, tokens: int, billed: int) -> Attempt | None:
+        """One attempt at the endpoint's pace, after others that may be billed; None where it may not be sent."""
+        started = time.perf_counter()
         if not await self.flow.enter():
             return None
         attempt: Attempt | None = None
         try:
-            waited_s = await self.flow.clearance(tokens)
+            await self.flow.clearance(tokens)
             if await self._may_send(ask):
-                attempt = await self._attempt(ask, released)
+                waited_s = time.perf_counter() - started
+                attempt = await self._attempt(ask, released, billed)
                 attempt.wait_s = waited_s
             return attempt
         finally:
@@ -207,17 +259,17 @@ class _Sender:
 
     async def _may_send(self, ask: Ask) -> bool:
         """Whether a request may be sent now: the lane goes on, the endpoint lives, the money is there."""
-        if self.lane.stopped or self.flow.dead:
+        if self.lane.stopped or self.flow.dead or self.sending.stopping.is_set():
             return False
         return await self.sending.budget.reserve(ask.worst_usd, lambda: not self.lane.stopped)
 
-    async def _attempt(self, ask: Ask, released: Released) -> Attempt:
+    async def _attempt(self, ask: Ask, released: Released, billed: int) -> Attempt:
         intents, budget = self.sending.intents, self.sending.budget
         cost: float | None = None
         self.asking.add(asyncio.current_task())
         try:
-            if intents is not None and ask.slot is None:
-                ask.slot = intents.begin(ask.question.key, ask.worst_usd)
+            if intents is not None:
+                ask.slot = intents.begin(ask.question.key, ask.worst_usd * (billed + 1), ask.slot)
             if self.meter is None:
                 attempt = await self.client.attempt(released)
             else:
@@ -228,19 +280,27 @@ class _Sender:
             if dead:
                 attempt.error, attempt.error_class = dead, "engine"
                 self.flow.kill(dead)
-            if budget.limit_usd is not None:
-                cost = attempt_cost(attempt, self.model, self.sending.machine)
+            if budget.limit_usd is not None:  # what is paid: this machine's time is not
+                cost = attempt_cost(attempt, self.model, _UNPAID)
             return attempt
+        except InputError:  # its address is outside the zone: nothing was sent
+            self._forget(ask, [])
+            raise
         finally:
             self.asking.discard(asyncio.current_task())
             budget.settle(ask.worst_usd, cost)
 
     def _forget(self, ask: Ask, tried: list[Attempt]) -> None:
         """What certainly was not paid leaves no intent behind."""
-        billed = any(attempt.error_class in MAYBE_BILLED for attempt in tried)
-        if self.sending.intents is not None and ask.slot is not None and not billed:
+        if self.sending.intents is not None and ask.slot is not None and not any(map(maybe_billed, tried)):
             self.sending.intents.end(ask.slot)
             ask.slot = None
+
+
+def _used_up(tried: list[Attempt]) -> bool:
+    """Whether it was tried often enough: refusals for a limit are counted apart, they cost nothing."""
+    limited = sum(attempt.error_class == "rate_limit" for attempt in tried)
+    return limited > MAX_RETRIES_LIMITED or len(tried) - limited > MAX_RETRIES
 
 
 def _backoff(tries: int, retry_after_s: float | None) -> float:

@@ -86,6 +86,7 @@ class Desk:
         self._lanes: list[Lane] = []
         self._new: deque[Lane] = deque()
         self._inbox: deque[tuple[Lane, Ask, list[Attempt]]] = deque()
+        self._settled_at = 0.0
         self._bell = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="workbench-desk", daemon=True)
@@ -131,12 +132,11 @@ class Desk:
             while True:
                 self._bell.wait()
                 self._bell.clear()
-                while self._new:
-                    self._lanes.append(self._new.popleft())
                 if not self._urgent():
                     time.sleep(LINGER_S)
-                self._round()
-                if self._closing and not self._inbox:
+                if self._round():
+                    self._bell.set()
+                elif self._closing and not self._inbox:
                     return
         except BaseException as failure:  # noqa: BLE001  (raised again by whoever waits for the lanes)
             self.failure = failure
@@ -147,7 +147,7 @@ class Desk:
 
     def _urgent(self) -> bool:
         """Whether somebody waits: a lane runs dry, or answers pile up."""
-        if self._closing or len(self._inbox) >= _COMMIT // 2:
+        if self._closing or self._new or len(self._inbox) >= _COMMIT // 2:
             return True
         return any(not lane.closed and self._hungry(lane) for lane in self._lanes)
 
@@ -155,54 +155,70 @@ class Desk:
     def _hungry(lane: Lane) -> bool:
         return not lane.exhausted and not lane.stopped and len(lane.ready) <= lane.depth // 2
 
-    def _round(self) -> None:
-        self._settle()
-        busy = True
-        while busy:
-            busy = False
-            for lane in [lane for lane in self._lanes if not lane.closed]:
-                if lane.stopped:
-                    self._clear(lane)
-                elif not lane.exhausted and len(lane.ready) < lane.depth:
-                    with self._guarded(lane):
-                        self._feed(lane)
-                    busy = True
-                    if len(self._inbox) >= _COMMIT // 4:
-                        self._settle()
-                if lane.exhausted and not lane.out:
-                    lane.closed = True
-                    lane.tell()
+    def _round(self) -> bool:
+        """Settle what is due, then feed every lane a little: none waits for another one's whole way.
+
+        Returns:
+            Whether a lane could be fed more at once.
+        """
+        while self._new:
+            self._lanes.append(self._new.popleft())
+        now = time.monotonic()
+        if len(self._inbox) >= _COMMIT // 4 or now - self._settled_at >= LINGER_S:
+            self._settle()
+            self._settled_at = now
+        more = False
+        for lane in self._lanes:
+            if lane.stopped or self._closing:
+                self._clear(lane)
+            elif not lane.exhausted and len(lane.ready) < lane.depth:
+                with self._guarded(lane):
+                    self._feed(lane)
+                more = True
+            if lane.exhausted and not lane.out:
+                lane.closed = True
+                lane.tell()
         self._lanes = [lane for lane in self._lanes if not lane.closed]
+        return more or bool(self._inbox)
 
     def _feed(self, lane: Lane) -> None:
         """Make some more questions: out of the journal what is there, ready to be sent the rest."""
-        some = list(islice(lane.questions, _CHUNK if lane.out or lane.answer else _CHUNK_CACHED))
-        if not some:
+        if lane.answer is not None:
+            until = time.monotonic() + LINGER_S
+            for question in lane.questions:
+                self._take(lane, question, lane.answer(question))
+                if lane.stopped or time.monotonic() > until:
+                    return
             lane.exhausted = True
             return
-        if lane.answer is not None:
-            for question in some:
-                lane.take(question, lane.answer(question))
+        some = list(islice(lane.questions, _CHUNK if lane.out else _CHUNK_CACHED))
+        if not some:
+            lane.exhausted = True
             return
         known = self._journal.get_many([question.key for question in some])
         ready = False
         for question in some:
             stored = lane.instead.get(question.key) or known.get(question.key)
             kept, complete = consume(question, stored) if stored else ([], False)
-            before = due(kept, complete, self.retry_errors)
+            before = [] if lane.asks_new and not kept else due(kept, complete, self.retry_errors)
             if before is not None and lane.sends:
                 self._ready(lane, question, before)
                 ready = True
             elif complete or (kept and kept[-1].text is None):
                 if complete and self._intents is not None:
                     self._intents.answered(question.key)  # a run died between its commit and its note of it
-                lane.take(question, kept)
+                self._take(lane, question, kept)
             elif self.retry_errors and not kept:
                 self.skipped += 1
             else:
                 lane.unasked += 1
         if ready:
             lane.tell()
+
+    @staticmethod
+    def _take(lane: Lane, question: Askable, attempts: list[Attempt]) -> None:
+        lane.take(question, attempts)
+        lane.taken += 1
 
     def _ready(self, lane: Lane, question: Askable, kept: list[Attempt]) -> None:
         waiting = lane.same.get(question.key)
@@ -239,13 +255,13 @@ class Desk:
         made = ask.stored + attempts
         kept, complete = consume(ask.question, made)
         if complete or kept[-1].text is None:
-            lane.take(ask.question, kept)
+            self._take(lane, ask.question, kept)
         else:  # in a wrong format: asked again, at once
             self._again(lane, ask.question, kept)
         for follower in followers:
             kept, complete = consume(follower, made)
             if complete:
-                lane.take(follower, kept)
+                self._take(lane, follower, kept)
             else:
                 self._again(lane, follower, [] if kept[-1].text is None else kept)
 

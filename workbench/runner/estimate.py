@@ -3,7 +3,8 @@
 print(estimate(plan).describe())
 
 Measured where earlier runs asked the same model: tokens for each character of a prompt, tokens and seconds of an
-answer. Where none did, the bounds are those of any tokenizer in use and of the eval set's `max_tokens`.
+answer, with what was asked again. Where none did, the bounds are those of any tokenizer in use, of the eval set's
+`max_tokens` and of its format retries. What fails and is tried again comes on top.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from workbench import project
 from workbench.catalog import Machine, Model
 from workbench.journal import Journal
 from workbench.prices import BATCH_SHARE, machine_cost, token_cost
-from workbench.runner.desk import consume
+from workbench.runner.desk import consume, due
+from workbench.runner.judging import judges_of
 from workbench.runner.plan import Plan
 from workbench.runner.question import Question
 
@@ -92,9 +94,14 @@ class ModelEstimate:
 
 @dataclass
 class PlanEstimate:
-    """What a run would take, by model."""
+    """What a run would take, by model.
+
+    Attributes:
+        judged: tasks whose judges come on top: how much they are shown hangs on the answers.
+    """
 
     models: list[ModelEstimate] = field(default_factory=list)
+    judged: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
         """A line a model, the order, and the sum."""
@@ -110,19 +117,26 @@ class PlanEstimate:
         total = f"total {sum(each.requests for each in asked)} requests"
         if all(cost is not None for cost in costs):
             total += f", {sum((cost for cost in costs if cost), _NOTHING).shown('$')}"
+        total += f"; the judges of {', '.join(self.judged)} come on top" if self.judged else ""
         return "\n".join([*lines, total])
 
 
-def estimate(plan: Plan) -> PlanEstimate:
-    """What a run of a plan would take. Nothing is sent, and nothing is started."""
+def estimate(plan: Plan, retry_errors: bool = False) -> PlanEstimate:
+    """What a run of a plan would take. Nothing is sent, and nothing is started.
+
+    Args:
+        plan: what would be asked.
+        retry_errors: as in `workbench.run`.
+    """
     history = _history(set(plan.questions))
-    found = PlanEstimate()
+    found = PlanEstimate(judged=[name for name, task in plan.tasks.items() if any(judges_of(task))])
     with Journal.open() as journal:
         for name, questions in plan.questions.items():
             model = plan.models[name]
             own = ModelEstimate(model, len(questions))
             if model.engine != "rules":
-                _fill(own, _missing(iter(questions), journal), history.get(name, []), plan.models.machine)
+                missing = _missing(iter(questions), journal, retry_errors)
+                _fill(own, missing, history.get(name, []), plan.models.machine)
             if plan.batched(model) and model.batch == "openai":
                 own.batched = True
                 own.time_s = None
@@ -131,15 +145,16 @@ def estimate(plan: Plan) -> PlanEstimate:
     return found
 
 
-def _missing(questions: Iterator[Question], journal: Journal) -> Iterator[Question]:
-    """The questions that the journal does not answer; those with equal requests once."""
+def _missing(questions: Iterator[Question], journal: Journal, retry_errors: bool) -> Iterator[Question]:
+    """The questions that a run would send; those with equal requests once."""
     seen: set[bytes] = set()
     while some := list(islice(questions, _CHUNK)):
         known = journal.get_many([question.key for question in some])
         for question in some:
             stored = known.get(question.key)
+            kept, complete = consume(question, stored) if stored else ([], False)
             key = bytes.fromhex(question.key)
-            if key not in seen and not (stored and consume(question, stored)[1]):
+            if key not in seen and due(kept, complete, retry_errors) is not None:
                 seen.add(key)
                 yield question
 
@@ -156,38 +171,42 @@ class _Seen:
     concurrency: int
 
 
+@dataclass
+class _Asked:
+    """What is missing of one task."""
+
+    longest: int  # tokens of an answer
+    tries: int  # with format retries
+    requests: int = 0
+    chars: int = 0
+
+
 def _fill(own: ModelEstimate, missing: Iterable[Question], history: list[_Seen], machine: Machine) -> None:
     """Sum up what is missing, task by task: answers to different tasks differ most."""
     by_task: defaultdict[str, list[_Seen]] = defaultdict(list)
     for each in history:
         by_task[each.task].append(each)
-    chars: defaultdict[str, list[int]] = defaultdict(list)
-    longest: dict[str, int] = {}
+    tasks: dict[str, _Asked] = {}
     for question in missing:
-        chars[question.evalset.name].append(len(question.prompt.text))
-        longest[question.evalset.name] = question.evalset.spec.generation.max_tokens
-    for task, lengths in chars.items():
-        own.requests += len(lengths)
-        _add(own, lengths, longest[task], history, by_task[task], machine)
+        spec = question.evalset.spec
+        asked = tasks.setdefault(spec.name, _Asked(spec.generation.max_tokens, 1 + spec.output.format_retries))
+        asked.requests += 1
+        asked.chars += len(question.prompt.text)
+    for task, asked in tasks.items():
+        own.requests += asked.requests
+        _add(own, asked, history, by_task[task], machine)
 
 
-def _add(
-    own: ModelEstimate,
-    lengths: list[int],
-    longest: int,
-    history: list[_Seen],
-    same_task: list[_Seen],
-    machine: Machine,
-) -> None:
-    n = len(lengths)
-    ratio = Range(*_TOKENS_PER_CHAR)
+def _add(own: ModelEstimate, asked: _Asked, history: list[_Seen], same_task: list[_Seen], machine: Machine) -> None:
+    n = asked.requests
+    ratio = Range(_TOKENS_PER_CHAR[0], _TOKENS_PER_CHAR[1] * asked.tries)
     if len(history) >= _FEWEST:
         ratios = [each.input_tokens / max(each.chars, 1) for each in same_task or history]
         ratio = Range(float(np.quantile(ratios, 0.05)), float(np.quantile(ratios, 0.95)))
-    read = Range(ratio.lo * sum(lengths), ratio.hi * sum(lengths))
-    written, seconds = Range(float(n), float(n * longest)), None
+    read = Range(ratio.lo * asked.chars, ratio.hi * asked.chars)
+    written, seconds = Range(float(n), float(n * asked.longest * asked.tries)), None
     if len(same_task) >= _FEWEST:
-        written = _sum_of([each.output_tokens for each in same_task], n, n * longest)
+        written = _sum_of([each.output_tokens for each in same_task], n, n * asked.longest * asked.tries)
         seconds = _sum_of([each.seconds / max(each.concurrency, 1) for each in same_task], n, math.inf)
         own.measured += len(same_task)
     own.input_tokens += read
@@ -235,7 +254,7 @@ def _seen_in(path: Path) -> Iterator[tuple[str, _Seen]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    columns = ["model", "task", "prompt", "input_tokens", "output_tokens", "latency_s", "attempts", "concurrency"]
+    columns = ["model", "task", "prompt", "input_tokens", "output_tokens", "latency_s", "concurrency"]
     try:
         with pq.ParquetFile(path) as file:
             table = file.read_row_group(0, columns=columns)  # some thousands are enough
@@ -243,13 +262,12 @@ def _seen_in(path: Path) -> Iterator[tuple[str, _Seen]]:
         return
     table = table.append_column("chars", pc.utf8_length(table["prompt"])).drop_columns(["prompt"])
     for row in table.drop_null().to_pylist():
-        attempts = max(row["attempts"], 1)
         yield (
             row["model"],
             _Seen(
                 row["task"],
                 row["chars"],
-                row["input_tokens"] // attempts,
+                row["input_tokens"],
                 row["output_tokens"],
                 row["latency_s"],
                 row["concurrency"],

@@ -8,7 +8,6 @@ run.problems                    # what went wrong, in clear lines; empty where a
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import threading
 import time
@@ -25,7 +24,7 @@ from workbench import project
 from workbench.catalog import Model, Models
 from workbench.errors import InputError, WorkbenchError
 from workbench.evalset import EvalSet
-from workbench.journal import Attempt, Intents, Journal
+from workbench.journal import Attempt, Intents, Journal, worst_known
 from workbench.outcomes.spool import Spool
 from workbench.runner.ask import Sending, Use, depth_of, serve_lane, unknown_price
 from workbench.runner.batch import ask_in_batches, pending_batches
@@ -140,11 +139,11 @@ class _Execution:
         self._clock = time.perf_counter()
         self.id = f"{self.started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.answered: list[Answered] = []  # what judges are to see
-        self.tally = Tally()
+        self.tally = Tally(frozenset(str(model.model) for model in plan.models.values()))
         self.problems = list(plan.failed.values())
         self.engines: dict[str, EngineUse] = {}
         self.notes: list[str] = []
-        self.asked = 0
+        self.asked = self.judged = 0
         self.overhead = Overhead()
         self._budget = budget
         self._retry_errors = retry_errors
@@ -179,6 +178,7 @@ class _Execution:
             status=status,
             problems=self.problems,
             asked=self.asked,
+            judged=self.judged,
             path=self._folder,
             started=self.started,
             rows=self.tally.rows,
@@ -218,7 +218,13 @@ class _Execution:
         spool = Spool(self._folder)
         try:
             with Journal.open() as journal, Intents.open(self.id) as intents:
-                self._sending = Sending(self.plan.models.machine, self._budget, intents)
+                self._sending = Sending(
+                    self.plan.models.machine,
+                    self._budget,
+                    intents,
+                    overhead=self.overhead,
+                    retry_errors=self._retry_errors,
+                )
                 with Progress(self.plan.questions, self._shown) as progress:
                     await self._all(journal, intents, spool, progress)
             self._says = spool.digest
@@ -233,7 +239,7 @@ class _Execution:
         here = [name for name in plan.questions if plan.models[name].zone == "local"]
         here.sort(key=lambda name: plan.models[name].engine != "rules")  # at once, and while no engine takes the cores
         elsewhere = [name for name in plan.questions if name not in here]
-        with Desk(journal, intents, self._retry_errors) as desk, self.overhead:
+        with Desk(journal, intents, self._retry_errors) as desk:
 
             async def one_after_another() -> None:
                 for name in here:
@@ -313,16 +319,20 @@ class _Execution:
         if use.dead is not None and lane.unasked:
             why = use.dead.rstrip(".")
             self._fail(model, f"{model.id}: {lane.unasked} questions were not asked: {why}.", progress)
+        elif lane.failure is not None:
+            missing = len(self.plan.questions[model.id]) - lane.taken
+            self.problems[-1] += f" {missing} of its questions have no outcome." if self.problems else ""
 
     def _of_desk(self, desk: Desk) -> None:
-        """What the desk has to tell about the whole run."""
-        if desk.twice:
-            known = math.fsum(usd for usd in desk.twice if not math.isnan(usd))
-            unknown = sum(map(math.isnan, desk.twice))
+        """What the desk has to tell about the whole run, judging included."""
+        assert self._sending is not None
+        judges = self._sending.judges
+        self.judged, twice = judges.sent, [*desk.twice, *judges.twice]
+        self.notes += judges.notes
+        if twice:
+            known, unknown = worst_known(twice)
             cost = f"at most ${known:.2g}" + (f" and {unknown} of unknown price" if unknown else "")
-            self.notes.append(
-                f"possibly paid twice: {len(desk.twice)} requests, {cost} (a run that died had sent them)"
-            )
+            self.notes.append(f"possibly paid twice: {len(twice)} requests, {cost} (a run that died had sent them)")
         if desk.skipped:
             self.notes.append(f"{desk.skipped} questions that were never asked were left out (retry errors only)")
         if self._budget.exhausted:

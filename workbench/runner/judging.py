@@ -1,7 +1,7 @@
 """The judges of a run: checked in the plan, asked after the contestants, their cost apart.
 
 check_judges(plan)                                   # raises before anything is sent
-await judge_rows(plan, answered, say)                # fills in scores, metric.<judge> and judge_cost_usd
+await judge_rows(plan, answered, say, sending)                # fills in scores, metric.<judge> and judge_cost_usd
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.client import preflight
 from workbench.errors import EngineError, InputError, WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.judge.request import Shown, judge_digest
-from workbench.privacy import permitted, sensitivity_of
+from workbench.privacy import sensitivity_of
 from workbench.runner.ask import Sending
 from workbench.runner.outcome import scored
 from workbench.runner.plan import Plan
@@ -64,13 +64,17 @@ def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
         return "models.yaml has no such model. Add it, or name another"
     if model.engine == "rules":
         return "rules cannot judge. Name a model"
-    asked = [question for questions in plan.questions.values() for question in questions.of(task)]
-    contestants = {question.model for question in asked}
+    contestants = {
+        name for name, questions in plan.questions.items() if any(part.asked for part in questions.of_task(task))
+    }
     if any(_same(plan.models[name], model) for name in contestants) and not judge.allow_self:
         return "is a contestant itself. Leave it out of the run, name another judge, or set allow_self: true"
-    withheld = {question.item.id for question in asked if not permitted(question.payload.sensitivity, model.zone)}
+    withheld = max(
+        (part.kept_from(model.zone) for questions in plan.questions.values() for part in questions.of_task(task)),
+        default=0,
+    )
     if withheld:
-        return f"is hosted, and {len(withheld)} items are restricted. Name a judge in zone local or private"
+        return f"is hosted, and {withheld} items are restricted. Name a judge in zone local or private"
     preflight(model.destination())
     reason = engine_of(model).unavailable(model)
     if reason:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -82,8 +83,11 @@ class Lane:
         depth: how many questions are kept ready.
         sends: whether what is not in the journal is asked; where not (it was asked in a batch), a failure that is there
             is the outcome.
+        asks_new: whether what was never asked is asked also where only errors are to be; so judges are, of new answers.
         instead: attempts that stand for what the journal has, by key.
+        taken: questions whose outcome was taken in.
         unasked: questions that were not asked, because the lane was stopped.
+        dry_s: how long the wire had nothing to send, though the lane was not done.
         failure: what stopped it.
     """
 
@@ -93,8 +97,11 @@ class Lane:
     answer: Callable[[Any], list[Attempt]] | None = None
     depth: int = 64
     sends: bool = True
+    asks_new: bool = False
     instead: Mapping[str, list[Attempt]] = field(default_factory=dict)
+    taken: int = 0
     unasked: int = 0
+    dry_s: float = 0.0
     failure: BaseException | None = None
     stopped: bool = False
     closed: bool = False
@@ -106,6 +113,9 @@ class Lane:
     post: Callable[[Lane, Ask, list[Attempt]], None] = lambda lane, ask, attempts: None
     _loop: asyncio.AbstractEventLoop | None = None
     _event: asyncio.Event | None = None
+    _waiting: int = 0  # workers that have nothing to send
+    _flying: int = 0  # questions that workers have
+    _dry_since: float | None = None
 
     def attach(self) -> None:
         """Let this event loop be told of what is ready."""
@@ -133,12 +143,30 @@ class Lane:
         while not self.stopped:
             if self.ready:
                 ask = self.ready.popleft()
+                self._flying += 1
                 if len(self.ready) <= self.depth // 2 and not self.exhausted:
                     self.bell()
                 return ask
-            if not await self.anything():
+            if not await self._more():
                 return None
         return None
+
+    async def _more(self) -> bool:
+        self._waiting += 1
+        self._clock()
+        try:
+            return await self.anything()
+        finally:
+            self._waiting -= 1
+            self._clock()
+
+    def _clock(self) -> None:
+        """Measure how long the wire is idle, or could do more, since the desk is not done with what it has."""
+        now = time.perf_counter()
+        if self._dry_since is not None:
+            self.dry_s += now - self._dry_since
+        dry = self._waiting and (not self.exhausted or not self._flying) and not (self.closed or self.stopped)
+        self._dry_since = now if dry else None
 
     async def failed(self) -> None:
         """Wait until something stopped the lane."""
@@ -164,6 +192,8 @@ class Lane:
 
     def give(self, ask: Ask, attempts: list[Attempt]) -> None:
         """Hand back what came of one; no attempts: it was not asked."""
+        self._flying -= 1
+        self._clock()
         self.post(self, ask, attempts)
 
     def stop(self) -> None:

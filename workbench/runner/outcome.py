@@ -20,7 +20,7 @@ from workbench.runner.question import Question
 from workbench.scorers import total
 
 # A request that failed so may have been computed, and billed, all the same.
-MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
+_MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
 
 
 def ask_rules(question: Question, model: Model) -> list[Attempt]:
@@ -51,13 +51,18 @@ def ask_rules(question: Question, model: Model) -> list[Attempt]:
     ]
 
 
+def maybe_billed(attempt: Attempt) -> bool:
+    """Whether a failed attempt may be on the bill: one that had begun to answer is."""
+    return attempt.error_class in _MAYBE_BILLED or (attempt.error_class is not None and attempt.ttft_s is not None)
+
+
 def attempt_cost(attempt: Attempt, model: Model, machine: Machine) -> float | None:
     """USD of one attempt, or None where it is not known."""
     if model.engine == "rules":
         return 0.0
     if model.price is None and model.zone == "local":
         return machine_cost(machine.usd_per_hour, attempt.busy_s)
-    if attempt.error_class and attempt.error_class not in MAYBE_BILLED:
+    if attempt.error_class and not maybe_billed(attempt):
         return 0.0 if model.price is not None else None
     at = datetime.fromisoformat(attempt.asked_at) if attempt.asked_at else datetime.now(UTC)
     cost = token_cost(model.price, str(model.model), attempt.input_tokens, attempt.output_tokens, at)

@@ -18,17 +18,21 @@ _SHOWN = 10  # items that are named
 class Tally:
     """Counts outcomes and errors.
 
+    Args:
+        named: the names that servers are asked for, which may be shown.
+
     Attributes:
         rows: outcomes so far.
         kinds: errors by class, over all models.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, named: frozenset[str] = frozenset()) -> None:
         self.rows = 0
         self.kinds: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
         self._by_model: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._first: dict[str, str] = {}  # error texts of items that are not restricted
+        self._named = named
         self._items: defaultdict[str, list[str]] = defaultdict(list)  # of errors, the first ones
         self._served: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
@@ -37,7 +41,7 @@ class Tally:
         self.rows += 1
         kind, model = row["error_class"], row["model"]
         if row["served_model"]:
-            self._served[model][row["served_model"]] += 1
+            self._count_served(model, row["served_model"], row["sensitivity"] == "restricted")
         if kind is not None:
             self.kinds[kind] += 1
         if kind in _NO_FAILURES:
@@ -49,6 +53,13 @@ class Tally:
                 self._items[model].append(f"{row['task']}/{row['item_id']}")
             if row["sensitivity"] != "restricted" and row["error"]:
                 self._first.setdefault(model, row["error"])
+
+    def _count_served(self, model: str, name: str, restricted: bool) -> None:
+        """A server may put anything there: the text of a restricted item is no name, nor are a thousand names."""
+        names = self._served[model]
+        if restricted and name not in self._named:
+            name = "a name that is not shown"
+        names[name if name in names or len(names) < _SHOWN else "others"] += 1
 
     def renamed(self, asked: Mapping[str, str]) -> list[str]:
         """The models that answered under another name than they were asked for, in lines.

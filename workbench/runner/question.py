@@ -115,6 +115,17 @@ class Part:
             return len(self.task.items)
         return sum(n for label, n in self.task.by_sensitivity.items() if not permitted(label, self.model.zone))
 
+    def kept_from(self, zone: str) -> int:
+        """How many of the items that are asked may not reach another zone, such as a judge's."""
+        if not all(permitted(source, zone) for source in self._examples):
+            return self.asked
+        seen = (
+            n
+            for label, n in self.task.by_sensitivity.items()
+            if permitted(label, self.model.zone) and not permitted(label, zone)
+        )
+        return sum(seen) if self.asked else 0
+
     @property
     def asked(self) -> int:
         """How many items are asked."""
@@ -149,11 +160,9 @@ class Questions:
         for part in self.parts:
             yield from part.questions(self._repeats)
 
-    def of(self, task: EvalSet) -> Iterator[Question]:
-        """The questions of one task."""
-        for part in self.parts:
-            if part.task is task:
-                yield from part.questions(self._repeats)
+    def of_task(self, task: EvalSet) -> list[Part]:
+        """The parts of one task."""
+        return [part for part in self.parts if part.task is task]
 
 
 def _body(task: EvalSet, model: Model) -> dict[str, Any]:

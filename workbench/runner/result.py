@@ -45,6 +45,7 @@ class Run:
         status: `complete`; `failed` where a model could not be asked; `interrupted`, also by a spend ceiling.
         problems: failures in clear lines, redacted.
         asked: how many requests went to models; the rest came from the journal.
+        judged: how many requests went to judges.
         path: the run's folder, with outcomes.parquet.
         rows: outcomes in the table.
         errors: how many of them have no answer, by class of error.
@@ -60,6 +61,7 @@ class Run:
     status: Status
     problems: list[str]
     asked: int
+    judged: int
     path: Path
     started: datetime
     rows: int
@@ -135,6 +137,7 @@ class Run:
         """One line on what happened."""
         parts = [f"run {self.id}: {self.status}", f"{self.rows} outcomes"]
         parts.append(f"{self.asked} requests sent to models")
+        parts += [f"{self.judged} to judges"] if self.judged else []
         abstained, unjudged = self.errors.get("no_match", 0), self.errors.get("judge", 0)
         failed = sum(self.errors.values()) - abstained - unjudged
         parts += [f"the rules abstained {abstained} times"] if abstained else []

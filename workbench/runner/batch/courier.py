@@ -57,8 +57,7 @@ class Courier:
         self.enough = False
         self._model, self._api, self._sending, self._use, self._say = model, api, sending, use, say
         self._collect = collect
-        self._settled: dict[str, float | None] = {}  # what batches cost, by token
-        self._earlier: set[str] = set()  # tokens of what earlier runs submitted
+        self._booked: set[str] = set()  # tokens of what counts as spent at its worst case
 
     @property
     def _stop(self) -> bool:
@@ -77,47 +76,52 @@ class Courier:
                 folder.save()
         left = [folder for folder in folders if folder.parts]
         for part in _submitted(left):
-            self._earlier.add(part.token)
+            self._booked.add(part.token)
             self._sending.budget.add(part.worst_usd or 0.0)
         return left
 
     async def carry(self, folders: list[Folder]) -> None:
         """Submit what is not yet, then wait for all."""
-        new = [part for folder in folders for part in folder.parts if part.status == "written"]
-        worst_usd = await self._reserve(new)
+        new = [(folder, part) for folder in folders for part in folder.parts if part.status == "written"]
+        granted = self._book([part for _, part in new])
         try:
-            for folder in folders:
-                for part in [part for part in folder.parts if part.status == "written"]:
-                    if worst_usd is None or self._stop:
-                        folder.drop(part)
-                    else:
-                        await self._submit(folder, part)
+            for folder, part in new:
+                if not granted or self._stop:
+                    self._drop(folder, part)
+                else:
+                    await self._submit(folder, part)
             await self._wait(folders)
         finally:
-            for folder in folders:
-                for part in [part for part in folder.parts if part.status == "written"]:
-                    folder.drop(part)
-            if worst_usd is not None:
-                costs = [self._settled.get(part.token) for part in new]
-                known = [cost for cost in costs if cost is not None]
-                self._sending.budget.settle(worst_usd, math.fsum(known) if len(known) == len(costs) else None)
+            for folder, part in new:
+                if part.status == "written" and part in folder.parts:
+                    self._drop(folder, part)
 
-    async def _reserve(self, parts: list[Part]) -> float | None:
-        """Set aside what new batches cost at most; None where that is too much."""
+    def _book(self, parts: list[Part]) -> bool:
+        """Count what new batches cost at most as spent, until it is known what they cost. Live requests do not wait for
+        that: it may take a day.
+        """
         budget = self._sending.budget
-        if not parts or budget.limit_usd is None:
-            return 0.0 if parts else None
+        if not parts:
+            return False
+        if budget.limit_usd is None:
+            return True
         worst_usd = math.fsum(math.nan if part.worst_usd is None else part.worst_usd for part in parts)
-        if await budget.reserve(worst_usd, lambda: not self._stop):
-            return worst_usd
-        if not self._stop:
-            self.enough = True
-            self.problems.append(
-                f"{self._model.id}: a batch of {sum(part.requests for part in parts)} requests was not submitted: it "
-                f"could cost up to ${worst_usd:.2g}, and ${max(budget.left_usd, 0):.2g} of the spend ceiling are left. "
-                "Raise the ceiling, or ask a smaller sample."
-            )
-        return None
+        if worst_usd <= budget.left_usd + 1e-12:
+            budget.add(worst_usd)
+            self._booked.update(part.token for part in parts)
+            return True
+        self.enough = True
+        self.problems.append(
+            f"{self._model.id}: a batch of {sum(part.requests for part in parts)} requests was not submitted: it "
+            f"could cost up to ${worst_usd:.2g}, and ${max(budget.left_usd, 0):.2g} of the spend ceiling are left. "
+            "Raise the ceiling, or ask a smaller sample."
+        )
+        return False
+
+    def _drop(self, folder: Folder, part: Part) -> None:
+        """Forget a batch that the API never had."""
+        self._settle(part, 0.0)
+        folder.drop(part)
 
     async def _submit(self, folder: Folder, part: Part) -> None:
         """Submit a batch, once: before it is tried again, the API is asked whether it has it."""
@@ -131,7 +135,7 @@ class Courier:
                 if part.batch_id is not None:
                     break
         except Refused as failure:
-            folder.drop(part)
+            self._drop(folder, part)
             self._fail(failure)
         except RunError as failure:
             self._fail(failure)
@@ -200,7 +204,8 @@ class Courier:
         """Collect a batch that has ended, however."""
         if seen.status == "failed" and not seen.files:
             self.enough = True
-            why = f": {seen.said}" if seen.said else ""
+            # Where items may be restricted, what an API says may quote them.
+            why = f": {seen.said}" if seen.said and self._model.zone == "hosted" else ""
             self.problems.append(
                 f"{self._model.id}: batch {part.batch_id} failed, and {part.requests} questions were not asked{why}."
             )
@@ -220,8 +225,9 @@ class Courier:
         folder.drop(part)
 
     def _settle(self, part: Part, cost_usd: float | None) -> None:
-        self._settled[part.token] = cost_usd
-        if part.token in self._earlier and cost_usd is not None:
+        """Replace what a batch was booked at by what it cost; what is not known stays the worst case."""
+        if part.token in self._booked and cost_usd is not None:
+            self._booked.discard(part.token)
             self._sending.budget.add(cost_usd - (part.worst_usd or 0.0))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:

@@ -174,7 +174,8 @@ class HostedApi:
         try:
             yield
         except openai.APIStatusError as failure:
-            said = message_of(failure.response.content, self._key)
+            # Where items may be restricted, what an API says may quote them.
+            said = message_of(failure.response.content, self._key) if self._model.zone == "hosted" else ""
             line = f"{start} (HTTP {failure.status_code}{f': {said}' if said else ''})."
             if failure.status_code in (408, 409, 429) or failure.status_code >= 500:
                 raise Unreachable(line) from None

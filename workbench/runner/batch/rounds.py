@@ -128,7 +128,9 @@ class Rounds:
             again: only what came in a wrong format; what failed in this run is not asked once more.
         """
         files = Files(folder, MAX_LINES_VLLM if self._model.batch == "vllm" else MAX_LINES, MAX_BYTES)
-        written = pending | self.batched.instead.keys()
+        written = {
+            bytes.fromhex(key) for key in (*pending, *self.batched.instead)
+        }  # a million of them in text take 150 MB
         destination = self._model.destination()
         questions = iter(self._questions)
         while not self._stopping and (some := list(islice(questions, _CHUNK))):
@@ -137,9 +139,10 @@ class Rounds:
                 stored = known.get(question.key)
                 kept, complete = consume(question, stored) if stored else ([], False)
                 before = due(kept, complete, self._retry_errors)
-                if before is None or question.key in written or (again and not before):
+                key = bytes.fromhex(question.key)
+                if before is None or key in written or (again and not before):
                     continue
-                written.add(question.key)
+                written.add(key)
                 files.add(question.key, gate(Ask(question, before).payload, destination), self._worst_usd(question))
         if files.close():
             folder.save()

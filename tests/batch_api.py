@@ -9,6 +9,7 @@ with BatchApi() as api:
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class BatchApi:
             leaves the line out.
         end: how batches end: completed, failed, expired, cancelled.
         faults: what happens to the next requests of a kind, such as {"create": ["500_after"]}: an HTTP status,
-            `500_after` (done, but not said so), `redirect`.
+            `500_after` (done, but not said so), `redirect`, `html`; "" is none.
         hold_at: requests of that kind wait until they are released: upload, create (before it), created (after it),
             look, list, content.
         seen: kinds of requests, in their order.
@@ -53,11 +54,17 @@ class BatchApi:
         self.holding = threading.Event()
         self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
+        self._tls = False
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on."""
+        self._tls = True
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -177,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner.hold(kind)
         if fault == "redirect":
             self.say(307, {}, Location="http://127.0.0.1:9/elsewhere")
+        elif fault == "html":
+            self.whole(200, b"<html>sign in</html>")
         elif fault and fault != "500_after":
             words = f"as told, with {self.headers.get('Authorization')}"
             self.say(int(fault), {"error": {"message": words}})

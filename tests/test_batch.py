@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from batch_api import INPUT_TOKENS, OUTPUT_TOKENS, BatchApi, answered
+from byte_server import Authority
 from conftest import REPOSITORY, environment, eventually, item, write_evalset, write_models
 
 import workbench as wb
@@ -237,7 +238,7 @@ def test_a_refused_submission_is_told_and_leaves_nothing(project: Path, api: Bat
     api.faults = {kind: [status]}
     run = go()
     assert run.status == "failed" and len(run.outcomes) == 0 and run.asked == 0
-    assert len(run.problems) == 1 and "cannot submit a batch" in run.problems[0] and KEY not in run.problems[0]
+    assert len(run.problems) == 1 and ": cannot " in run.problems[0] and KEY not in run.problems[0]
     assert left(project) == [] and go().status == "complete"
 
 
@@ -346,25 +347,27 @@ def test_files_have_an_end_in_bytes_too(project: Path, api: BatchApi, monkeypatc
 
 
 def test_an_interrupt_leaves_the_batch_running_and_the_same_command_collects_it(project: Path, api: BatchApi) -> None:
-    colors(project)
+    colors(project, 2)
     write_models(project, m=hosted(api))
+    assert go().asked == 2
+    colors(project)
     api.looks = 10**6
     process = start(project)
-    assert eventually(lambda: api.batches and api.batches[0]["looked"] > 1)
+    assert eventually(lambda: len(api.batches) > 1 and api.batches[1]["looked"] > 1)
     files = left(project)
     assert {path.name for path in files if path.is_file()} == {"state.json", "keys-0"}  # no text while it waits
     assert all(stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600) for path in files)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "interrupted" in out
-    assert "m: batch batch_0 of 6 requests goes on at the API. The same command collects it." in out
+    assert process.returncode == 1 and "interrupted, 2 outcomes" in out  # those that were there
+    assert "m: batch batch_1 of 4 requests goes on at the API. The same command collects it." in out
     live = make_plan(wb.load_evalsets(), wb.load_models())
     assert live.describe()  # a live plan is not in its way
     api.looks = 1
     colors(project, 8)  # meanwhile there are more items
     run = go()
     assert run.status == "complete" and len(run.outcomes) == 8 and run.asked == 2
-    assert sorted(api.asked) == sorted(set(api.asked)) and len(api.batches) == 2 and left(project) == []
+    assert sorted(api.asked) == sorted(set(api.asked)) and len(api.batches) == 3 and left(project) == []
 
 
 def test_a_live_run_says_what_is_with_the_api(project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,6 +416,20 @@ def test_an_api_that_is_away_for_a_while_is_waited_for(project: Path, api: Batch
     assert go().status == "complete" and len(api.batches) == 1
 
 
+def test_a_key_that_is_refused_meanwhile_loses_nothing(
+    project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.runner.batch.rounds.MAX_LINES", 3)
+    colors(project)
+    write_models(project, m=hosted(api))
+    api.faults = {"look": ["", "", "", "401"]}  # the first batch is collected by then
+    run = go()
+    assert run.status == "failed" and len(run.outcomes) == 3
+    assert [problem.partition(": as")[0] for problem in run.problems] == ["m: cannot look at batch batch_1 (HTTP 401"]
+    again = go()
+    assert again.status == "complete" and len(again.outcomes) == 6 and again.asked == 0 and len(api.batches) == 2
+
+
 def test_proxies_of_the_environment_are_not_for_the_own_network(
     project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +450,52 @@ def test_a_host_outside_its_zone_is_never_asked(project: Path, api: BatchApi, mo
     monkeypatch.setattr("workbench.client.address._resolve", lambda host, port: ["93.184.216.34"])
     run = go()
     assert run.status == "failed" and "zone private" in run.problems[0] and api.seen == []
+
+
+def test_the_next_address_of_a_host_is_tried(project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    colors(project, sensitivity="restricted")
+    port = api.base_url.rpartition(":")[2]
+    write_models(project, m=hosted(api, zone="private", base_url=f"http://inside.example:{port}"))
+    monkeypatch.setattr("workbench.client.address._resolve", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    assert go().status == "complete"
+    assert all(f"host: inside.example:{port.partition('/')[0]}".encode() in raw.lower() for raw in api.raw)
+
+
+@pytest.mark.parametrize("zone", ["private", "hosted"])
+def test_a_server_must_prove_its_name(
+    project: Path, api: BatchApi, zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    api.encrypt(authority.server())
+    colors(project)
+    base_url = api.base_url.replace("127.0.0.1", "localhost")
+    write_models(project, m=hosted(api, zone=zone, base_url=base_url))
+    run = go()  # nobody vouches for the authority
+    assert run.status == "failed" and "cannot upload a batch (ConnectError)" in run.problems[0] and api.seen == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    assert go().status == "complete"
+    monkeypatch.setattr("workbench.client.address._resolve", lambda host, port: ["127.0.0.1"])
+    api.seen.clear()
+    write_models(project, m=hosted(api, zone="private", base_url=base_url.replace("localhost", "inside.example")))
+    assert "ConnectError" in go().problems[0] and api.seen == []  # the right address, and another name
+
+
+def test_a_server_that_is_no_batch_api_is_told_soon(project: Path, api: BatchApi) -> None:
+    colors(project)
+    write_models(project, m=hosted(api))
+    api.faults = {kind: ["html"] * 9 for kind in ("create", "list")}
+    run = go()
+    assert run.status == "failed" and "Mend base_url, or leave batch out." in run.problems[0]
+    api.faults = {}
+    assert go().status == "complete" and len(api.batches) == 1
+
+
+def test_a_dead_endpoint_is_told_soon(project: Path, api: BatchApi) -> None:
+    colors(project)
+    with BatchApi() as gone:
+        write_models(project, m=hosted(gone))
+    run = go()
+    assert run.status == "failed" and "m: cannot upload a batch (ConnectError)." in run.problems and not left(project)
 
 
 def test_a_damaged_state_asks_nothing_anew(project: Path, api: BatchApi) -> None:

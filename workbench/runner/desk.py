@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from types import TracebackType
 
@@ -281,9 +281,3 @@ class Desk:
             lane.failure = lane.failure or failure
             lane.stopped = True
             lane.tell()
-
-
-def store(journal: Journal, answers: Sequence[tuple[str, list[Attempt]]]) -> None:
-    """Commit answers that came another way, such as in a batch."""
-    for start in range(0, len(answers), _COMMIT):
-        journal.put_many(dict(answers[start : start + _COMMIT]))

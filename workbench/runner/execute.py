@@ -297,15 +297,9 @@ class _Execution:
         """The phase before a lane. Where it fails, the outcomes that there are are made all the same."""
         assert self._sending is not None
         say = partial(progress.say, model.id)
-        try:
-            batched = await ask_in_batches(
-                model, self.plan.questions[model.id], journal, self._sending, use, say, self._retry_errors
-            )
-        except WorkbenchError as failure:
-            if failure.fatal:
-                raise
-            self._fail(model, str(failure), progress)
-            return
+        batched = await ask_in_batches(
+            model, self.plan.questions[model.id], journal, self._sending, use, say, self._retry_errors
+        )
         lane.instead = batched.instead
         self.problems += batched.interrupted
         for problem in batched.problems:

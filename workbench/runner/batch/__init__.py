@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from workbench.catalog import Model
+from workbench.errors import WorkbenchError
 from workbench.journal import Journal
 from workbench.runner.ask import Sending, Use
 from workbench.runner.batch.rounds import Batched, Rounds
@@ -39,13 +40,17 @@ async def ask_in_batches(
         retry_errors: ask only what failed before.
 
     Raises:
-        WorkbenchError: what stopped it; what was collected until then is in the journal.
+        JournalError: what is answered cannot be written down.
     """
     shelf = Shelf(engine_of(model).identity(model))
     rounds = Rounds(model, questions, journal, sending, use, say, shelf, retry_errors)
     try:
         if await shelf.hold(sending.stopping, say):
             await rounds.run()
+    except WorkbenchError as failure:  # a problem like others: what was collected until then counts
+        if failure.fatal:
+            raise
+        rounds.batched.problems.append(str(failure))
     finally:
         shelf.release()
         say("")

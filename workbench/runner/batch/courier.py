@@ -19,12 +19,12 @@ from workbench.catalog import Model
 from workbench.errors import RunError
 from workbench.runner.ask import Sending, Use
 from workbench.runner.batch.collect import Collected
-from workbench.runner.batch.hosted import OVER, HostedApi, Refused, Seen, Unreachable
+from workbench.runner.batch.hosted import OVER, Garbled, HostedApi, Refused, Seen, Unreachable
 from workbench.runner.batch.state import Folder, Part, stopped
 
 PAUSE_S, MAX_PAUSE_S = 5.0, 60.0  # between two looks at a batch
 LOST_S = 1800.0  # how long an API may be out of reach before it is left alone
-_TRIES = 3  # of a submission
+_TRIES = 3  # of a submission, and of what is answered with nonsense
 
 T = TypeVar("T")
 
@@ -121,12 +121,13 @@ class Courier:
 
     async def _submit(self, folder: Folder, part: Part) -> None:
         """Submit a batch, once: before it is tried again, the API is asked whether it has it."""
-        part.status, part.asked_at = "submitting", now()
-        folder.save()  # before: whatever happens from here on, the next run looks whether it is there
         self._say(f"submits a batch of {part.requests}")
         try:
+            file_id = await self._uploaded(folder, part)
+            part.status, part.asked_at = "submitting", now()
+            folder.save()  # before: whatever happens from here on, the next run looks whether it is there
             for tried in range(1, _TRIES + 1):
-                part.batch_id = await self._created(folder, part, tried == _TRIES)
+                part.batch_id = await self._created(part, file_id, tried == _TRIES)
                 if part.batch_id is not None:
                     break
         except Refused as failure:
@@ -140,10 +141,24 @@ class Courier:
             folder.input(part).unlink(missing_ok=True)  # it holds text; the keys are enough from here on
             self._use.sent += part.requests
 
-    async def _created(self, folder: Folder, part: Part, last: bool) -> str | None:
+    async def _uploaded(self, folder: Folder, part: Part) -> str:
+        """An input file's id.
+
+        Raises:
+            Refused: it cannot be uploaded, and so nothing is asked.
+        """
+        for tried in range(1, _TRIES + 1):
+            try:
+                return await self._api.upload(folder.input(part))
+            except Unreachable as failure:
+                if tried == _TRIES or await stopped(self._sending.stopping, PAUSE_S * tried):
+                    raise Refused(str(failure)) from None
+        raise AssertionError
+
+    async def _created(self, part: Part, file_id: str, last: bool) -> str | None:
         """A new batch's id; None where it was not created, and may be tried again."""
         try:
-            return await self._api.create(part, folder.input(part))
+            return await self._api.create(part, file_id)
         except Unreachable:
             await stopped(self._sending.stopping, PAUSE_S)
             found = await self._patiently(lambda: self._api.find(part))
@@ -212,12 +227,13 @@ class Courier:
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Something that does no harm twice, until it works: a batch outlasts a network that is gone for a while."""
         loop = asyncio.get_running_loop()
-        until, pause_s = loop.time() + LOST_S, PAUSE_S
+        until, pause_s, garbled = loop.time() + LOST_S, PAUSE_S, 0
         while True:
             try:
                 return await call()
             except Unreachable as failure:
-                if loop.time() >= until or await stopped(self._sending.stopping, pause_s):
+                garbled += isinstance(failure, Garbled)
+                if garbled >= _TRIES or loop.time() >= until or await stopped(self._sending.stopping, pause_s):
                     raise
                 self._say(str(failure))
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)

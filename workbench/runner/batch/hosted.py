@@ -1,7 +1,7 @@
 """A hosted batch API through the `openai` package: files up, a batch, its answers down.
 
     async with HostedApi(model) as api:
-        batch_id = await api.create(part, path)
+        batch_id = await api.create(part, await api.upload(path))
         seen = await api.look(batch_id)          # seen.status, seen.done, …
         await api.download(seen.output_file_id, path)
 
@@ -46,12 +46,12 @@ class Unreachable(RunError):
     """The API did not answer, or asked to come later: the same may well work in a moment."""
 
 
-class Refused(RunError):
-    """The API will not do it. `status` is the answer's."""
+class Garbled(Unreachable):
+    """What came is no answer of a batch API. It may be one that is not well, or none."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+
+class Refused(RunError):
+    """The API will not do it."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +108,23 @@ class HostedApi:
         if self._client is not None:
             await self._client.close()
 
-    async def create(self, part: Part, path: Path) -> str:
-        """Upload a batch's file and create the batch; the batch's id.
+    async def upload(self, path: Path) -> str:
+        """Upload a batch's file; the file's id. Nothing is asked by that yet."""
+        with self._telling("upload a batch"):
+            with path.open("rb") as file:
+                uploaded = await self._api.files.create(file=(path.name, file), purpose="batch")
+            return str(uploaded.id)
+
+    async def create(self, part: Part, file_id: str) -> str:
+        """Create a batch of a file; the batch's id.
 
         Raises:
             Unreachable: it may have been created all the same. `find` tells.
             Refused: it was not created.
         """
         with self._telling("submit a batch"):
-            with path.open("rb") as file:
-                uploaded = await self._api.files.create(file=(path.name, file), purpose="batch")
             created = await self._api.batches.create(
-                input_file_id=uploaded.id,
+                input_file_id=file_id,
                 endpoint=URL,
                 completion_window="24h",
                 metadata={TOKEN: part.token},
@@ -175,14 +180,16 @@ class HostedApi:
                 raise Unreachable(line) from None
             if 300 <= failure.status_code < 400:
                 line = f"{start}: the server redirects, and redirects are not followed. Mend base_url."
-            raise Refused(line, failure.status_code) from None
+            raise Refused(line) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as failure:
             cause = failure.__cause__ or failure
             if isinstance(cause, WorkbenchError):  # an address outside its zone
                 raise cause from None
             raise Unreachable(f"{start} ({type(cause).__name__}).") from None
-        except (openai.OpenAIError, AttributeError, TypeError, ValueError) as failure:
-            raise Unreachable(f"{start}: its answer is none of a batch API ({type(failure).__name__}).") from None
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError):
+            raise Garbled(
+                f"{start}: what came is no answer of a batch API. Mend base_url, or leave batch out."
+            ) from None
         except OSError as failure:
             raise RunError(f"{start} ({failure.strerror or type(failure).__name__}).") from None
 
@@ -212,10 +219,15 @@ def _transport(target: Target, authorized: str | None) -> httpx2.AsyncBaseTransp
             if authorized:
                 request.headers["Authorization"] = authorized
             addresses = await target.addresses()
-            if target.proxy is None and target.destination.zone != "hosted":
-                # The very address that was checked; the name would be looked up again.
-                request.extensions = {**request.extensions, "sni_hostname": target.host}
-                request.url = request.url.copy_with(host=addresses[0])
+            if target.proxy is not None or target.destination.zone == "hosted":
+                return await self._inner.handle_async_request(request)
+            # The very addresses that were checked; the name would be looked up again.
+            request.extensions = {**request.extensions, "sni_hostname": target.host}
+            for address in addresses[:-1]:
+                request.url = request.url.copy_with(host=address)
+                with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                    return await self._inner.handle_async_request(request)
+            request.url = request.url.copy_with(host=addresses[-1])
             return await self._inner.handle_async_request(request)
 
         async def aclose(self) -> None:

@@ -542,6 +542,22 @@ def test_who_waits_for_a_dead_endpoint_is_let_go() -> None:
     assert len(asked.sent_at) == 2 and asked.refused == 28 and asked.flow._in_flight == 0
 
 
+def test_a_place_that_was_granted_to_somebody_who_is_cancelled_in_that_moment_goes_on() -> None:
+    async def work() -> Flow:
+        flow = flow_of(1)
+        assert await flow.enter()
+        second, third = asyncio.create_task(flow.enter()), asyncio.create_task(flow.enter())
+        await asyncio.sleep(1)
+        flow.leave(OK)  # the place is the second's
+        second.cancel()  # which does not know it yet
+        async with asyncio.timeout(60):
+            assert await third
+        flow.leave(OK)
+        return flow
+
+    assert run_in_virtual_time(work)._in_flight == 0
+
+
 # Whatever happens, places are neither lost nor made.
 
 KINDS = [*[OK] * 4, *map(failed, ("rate_limit", "timeout", "server", "connection", "bad_request"))]

@@ -474,6 +474,19 @@ def test_what_a_server_says_unasked_is_nobodys_answer(extra: bytes, pause_s: flo
         assert texts(found) == ["1", "2", "3", "4"]
 
 
+def test_a_connection_on_which_a_server_begins_to_speak_unasked_is_not_used_again() -> None:
+    begun = stream("stolen")
+    cut = begun.index(b"\r\n\r\n") + 4
+
+    def reply(exchange: Exchange) -> None:
+        rest = begun[cut:] if exchange.number else b""  # what it began behind its last answer
+        exchange.send(rest + stream(f"{len(server.requests)}") + begun[:cut])
+
+    with ByteServer(reply) as server:
+        assert texts(attempts(endpoint(server.base_url), 4, pause_s=0.1)) == ["1", "2", "3", "4"]
+        assert server.connections == 4
+
+
 # TLS and proxies.
 
 

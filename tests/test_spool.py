@@ -30,7 +30,7 @@ def row(n: int, **more: Any) -> dict[str, Any]:
 
 
 def written(folder: Path, rows: list[dict[str, Any]]) -> Spool:
-    with Spool(folder) as spool:
+    with Spool(folder, {"sample": {"t": {"n": 1, "of": 2}}}) as spool:
         for each in rows:
             spool.add(each)
     return spool
@@ -57,6 +57,7 @@ def test_columns_that_come_up_later_are_there_for_all(tmp_path: Path, monkeypatc
     spool = written(tmp_path, rows)
     assert pq.ParquetFile(spool.path).num_row_groups > 1
     table = read_outcomes(spool.path)
+    assert table.attrs == {"sample": {"t": {"n": 1, "of": 2}}}
     assert len(table) == 50 and table["metric.f1"].notna().sum() == 15 and table["metric.a"].sum() == 15
     assert table["judge_cost_usd"].sum() == 15 * 0.25 and not list(tmp_path.glob("*part*"))
 

@@ -30,18 +30,24 @@ FILE = "outcomes.parquet"
 _GROUP_ROWS = 10_000
 _ORDER = ("task", "model", "variant", "item_id", "repeat")
 _TOLD = ("task", "item_id", "model", "variant", "repeat", "score", "accepted", "format_ok", "error_class", "cost_usd")
+_ATTRS = "PANDAS_ATTRS"  # where pandas keeps a table's attrs
 _OPTIONAL = "judge_cost_usd"  # there only where something was judged
 
 
 class Spool:
     """Writes rows to Parquet, privately.
 
+    Args:
+        folder: where the table goes.
+        attrs: what pandas finds in `attrs` of the table, such as the sample that was taken.
+
     Attributes:
         path: of the table.
         rows: taken in so far.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, attrs: Mapping[str, Any] | None = None) -> None:
+        self._attrs = dict(attrs or {})
         self.path = folder / FILE
         self.rows = 0
         self._held: list[Mapping[str, Any]] = []
@@ -80,7 +86,7 @@ class Spool:
             self._flush()
             self._end_part()
             if not self._parts:
-                pq.write_table(_schema(set()).empty_table(), self._new_part())
+                pq.write_table(self._schema().empty_table(), self._new_part())
             os.replace(self._parts[0] if len(self._parts) == 1 else self._joined(), self.path)
         except (OSError, pa.ArrowException) as failure:
             raise self._broken(failure) from None
@@ -103,13 +109,19 @@ class Spool:
             if new:
                 self._further |= new
                 self._end_part()
-            schema = _schema(self._further)
+            schema = self._schema()
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self._new_part(), schema)
             self._writer.write_table(pa.table([_column(field, held) for field in schema], schema=schema))
         except (OSError, pa.ArrowException) as failure:
             raise self._broken(failure) from None
         self._held = []
+
+    def _schema(self) -> pa.Schema:
+        further = self._further
+        names = [name for name in COLUMNS if name != _OPTIONAL or name in further]
+        schema = pa.schema([(name, _type(name)) for name in [*names, *sorted(further - {_OPTIONAL})]])
+        return schema.with_metadata({_ATTRS: json.dumps(self._attrs)})
 
     def _new_part(self) -> Path:
         part = self.path.with_suffix(f".part{len(self._parts)}")
@@ -124,7 +136,7 @@ class Spool:
 
     def _joined(self) -> Path:
         """One file of several parts, the later of which have more columns."""
-        parts, schema = list(self._parts), _schema(self._further)
+        parts, schema = list(self._parts), self._schema()
         whole = self._new_part()
         with pq.ParquetWriter(whole, schema) as writer:
             for part in parts:
@@ -162,11 +174,6 @@ def _digest_of(row: Mapping[str, Any]) -> int:
     told = [row.get(name) for name in _TOLD]
     told += [row["sensitivity"], row.get(_OPTIONAL), *(row[name] for name in sorted(row) if name.startswith("metric."))]
     return int.from_bytes(hashlib.sha256(repr(told).encode()).digest())
-
-
-def _schema(further: set[str]) -> pa.Schema:
-    names = [name for name in COLUMNS if name != _OPTIONAL or name in further]
-    return pa.schema([(name, _type(name)) for name in [*names, *sorted(further - {_OPTIONAL})]])
 
 
 def _type(name: str) -> pa.DataType:

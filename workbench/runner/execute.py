@@ -215,7 +215,7 @@ class _Execution:
     async def _in_loop(self) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         self._folder = project.state("runs", self.id)
-        spool = Spool(self._folder)
+        spool = Spool(self._folder, {"sample": self.plan.sample})
         try:
             with Journal.open() as journal, Intents.open(self.id) as intents:
                 self._sending = Sending(

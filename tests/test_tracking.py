@@ -69,3 +69,26 @@ def test_a_store_that_fails_midway_leaves_no_run_that_seems_to_go_on(
     client = mlflow.MlflowClient(tracking_uri=store_uri())
     found = client.search_runs(client.get_experiment_by_name("workbench").experiment_id)
     assert "RUNNING" not in {run.info.status for run in found}
+
+
+def test_a_repeated_run_points_to_the_one_that_is_there_without_mlflow(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    write_evalset(project, "colors", [item("1", "brick"), item("2", "sky")], rules=RULES)
+    write_models(project, rules={"engine": "rules"})
+
+    def links() -> dict[str, str]:
+        return wb.run(wb.load_evalsets(), wb.load_models(), progress=False).links
+
+    first = links()
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.tracking._client", None)  # would fail if it were used
+        assert links() == first and "run_id" in first
+    write_evalset(project, "colors", [item("1", "brick"), item("2", "sky")], rules=RULES, limits={"min_score": 0.9})
+    limited = links()
+    assert limited["run_id"] != first["run_id"]  # other limits, another decision
+    MlflowClient(tracking_uri=f"sqlite:///{project}/mlruns/mlflow.db").delete_run(limited["run_id"])
+    again = links()
+    assert "run_id" in again and again["run_id"] != limited["run_id"]  # what was deleted is logged anew

@@ -28,6 +28,7 @@ from workbench.outcomes.schema import BOOL, COLUMNS, FLOAT, INT
 
 FILE = "outcomes.parquet"
 _GROUP_ROWS = 10_000
+_KNOWN = frozenset(COLUMNS)
 _ORDER = ("task", "model", "variant", "item_id", "repeat")
 _TOLD = ("task", "item_id", "model", "variant", "repeat", "score", "accepted", "format_ok", "error_class", "cost_usd")
 _ATTRS = "PANDAS_ATTRS"  # where pandas keeps a table's attrs
@@ -172,7 +173,7 @@ class Spool:
 def _digest_of(row: Mapping[str, Any]) -> int:
     """Of what one row says; the sum over all rows does not hang on their order."""
     told = [row.get(name) for name in _TOLD]
-    told += [row["sensitivity"], row.get(_OPTIONAL), *(row[name] for name in sorted(row) if name.startswith("metric."))]
+    told += [row["sensitivity"], row.get(_OPTIONAL), *(row[name] for name in sorted(row.keys() - _KNOWN))]
     return int.from_bytes(hashlib.sha256(repr(told).encode()).digest())
 
 

@@ -174,7 +174,7 @@ class Desk:
             elif not lane.exhausted and len(lane.ready) < lane.depth:
                 with self._guarded(lane):
                     self._feed(lane)
-                more = True
+                more = more or not lane.exhausted
             if lane.exhausted and not lane.out:
                 lane.closed = True
                 lane.tell()

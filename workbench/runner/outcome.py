@@ -15,7 +15,7 @@ from workbench.catalog import Machine, Model
 from workbench.errors import InputError
 from workbench.journal import Attempt
 from workbench.prices import BATCH_SHARE, machine_cost, token_cost
-from workbench.privacy import gate, redact, sensitivity_of
+from workbench.privacy import gate, highest, redact, sensitivity_of
 from workbench.runner.question import Question
 from workbench.scorers import total
 
@@ -103,11 +103,12 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
     last = attempts[-1]
     item = question.item
 
+    own = sensitivity_of(item.sensitivity)
+
     def kept(text: str | None) -> Any:
         # The row is labeled as its item. Where an open item's prompt has restricted examples, its texts may carry
         # them, and what redacts by the label would show them.
-        own = sensitivity_of(item.sensitivity)
-        return text if own == "restricted" else redact(text, question.payload.sensitivity)
+        return text if own == "restricted" else redact(text, highest(question.prompt.sources))
 
     row: dict[str, Any] = {
         "task": question.evalset.name,
@@ -135,7 +136,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "prompt": kept(question.prompt.text),
         "slice": item.slice,
         "cluster": item.cluster,
-        "sensitivity": sensitivity_of(item.sensitivity),
+        "sensitivity": own,
         "asked_at": last.asked_at,
         "source": "eval",
         "evalset_digest": question.evalset.digest,

@@ -12,6 +12,7 @@ the key and nothing else about this machine.
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -158,11 +159,13 @@ class HostedApi:
 
     async def download(self, file_id: str, path: Path) -> None:
         """A file of answers, whole or not at all."""
+        part = path.with_name(f"{path.name}.part")
         with self._telling("fetch a batch's answers"):
             async with self._api.files.with_streaming_response.content(file_id) as response:
-                with project.private_file(path).open("wb") as file:
+                with project.private_file(part).open("wb") as file:
                     async for piece in response.iter_bytes():
                         file.write(piece)
+        os.replace(part, path)
 
     @contextlib.contextmanager
     def _telling(self, what: str) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench import project
 from workbench.cli.common import command, count, money, names
@@ -60,30 +60,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
     tasks = load_evalsets(arguments.evalsets, names(arguments.tasks))
     models = load_models(arguments.models_file).select(names(arguments.models))
+    asked: dict[str, Any] = {
+        "sample": arguments.sample,
+        "variants": names(arguments.variants),
+        "repeats": arguments.repeats,
+        "max_cost_usd": arguments.max_cost,
+        "batch": arguments.batch,
+    }
     if arguments.plan:
-        plan = planned(
-            tasks,
-            models,
-            sample=arguments.sample,
-            variants=names(arguments.variants),
-            repeats=arguments.repeats,
-            max_cost_usd=arguments.max_cost,
-            batch=arguments.batch,
-        )
+        plan = planned(tasks, models, **asked)
         print(plan.describe())
         print(estimate(plan, arguments.retry_errors).describe())
         return 0
-    done = run(
-        tasks,
-        models,
-        sample=arguments.sample,
-        variants=names(arguments.variants),
-        repeats=arguments.repeats,
-        max_cost_usd=arguments.max_cost,
-        retry_errors=arguments.retry_errors,
-        batch=arguments.batch,
-        track=not arguments.no_track,
-    )
+    done = run(tasks, models, **asked, retry_errors=arguments.retry_errors, track=not arguments.no_track)
     _report(done)
     return 0 if done.status == "complete" else 1
 

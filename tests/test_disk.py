@@ -108,10 +108,10 @@ def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_is_in_the_journal(
 def test_a_disk_that_is_full_when_the_table_is_written_leaves_no_part_of_it(
     project: Path, server: RecordingServer
 ) -> None:
-    project_of(project, server, 1200)
+    project_of(project, server, 900)
     assert go().status == "complete"
     before, asked = digests(project), len(server.requests)
-    failed = command(project, file_bytes=40_000)  # a table is longer
+    failed = command(project, file_bytes=36_000)  # a table is longer
     check_error(failed.returncode, failed.stderr, "outcomes.parquet: cannot be written", "Free space")
     assert digests(project) == before
     assert [path.name for path in (project / ".workbench" / "runs").glob("*/*part*")] == []
@@ -141,6 +141,7 @@ ls .workbench/runs/*/outcomes.parquet >/dev/null 2>&1 && echo "a table"
 """
 
 
+@pytest.mark.slow
 def test_a_small_file_system_that_runs_full_and_is_made_larger_goes_on(project: Path, server: RecordingServer) -> None:
     project_of(project, server, 900)
     small = project.parent / "small"

@@ -444,6 +444,7 @@ ssize_t sendto(int fd, const void *data, size_t n, int flags, const struct socka
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler; the test above sees the same without uvloop")
 def test_nor_does_it_beneath_python(project: Path, server: RecordingServer, tmp_path: Path) -> None:
     (tmp_path / "shim.c").write_text(SHIM)

@@ -140,7 +140,7 @@ def read(pieces: list[bytes]) -> tuple[Any, ...]:
     return asyncio.run(go())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(ANSWERS), st.lists(st.integers(0, 2000), max_size=40))
 def test_however_an_answer_is_cut_into_pieces_it_is_the_same(answer: bytes, cuts: list[int]) -> None:
     ends = sorted({cut % (len(answer) + 1) for cut in cuts} | {0, len(answer)})
@@ -394,7 +394,7 @@ def test_a_connection_that_the_server_gave_up_meanwhile_is_not_used() -> None:
             exchange.close()
 
     with ByteServer(reply) as server:
-        assert texts(attempts(endpoint(server.base_url), 8, pause_s=0.25)) == ["red"] * 8
+        assert texts(attempts(endpoint(server.base_url), 5, pause_s=0.2)) == ["red"] * 5
 
 
 def test_a_server_that_says_that_it_closes_is_believed() -> None:

@@ -89,7 +89,7 @@ class ModelEstimate:
         line += f", tokens {self.input_tokens.shown()} in and {self.output_tokens.shown()} out"
         line += f", {self.cost_usd.shown('$')}" if self.cost_usd else ", cost not known"
         line += ", within a day" if self.batched else f", {_time(self.time_s)}"
-        return line + (f" (measured on {self.measured} outcomes)" if self.measured else " (bounds: too little was measured)")
+        return line + (f" (measured on {self.measured} outcomes)" if self.measured else " (bounds, not measured)")
 
 
 @dataclass

@@ -121,10 +121,15 @@ def planned(
     return plan
 
 
-def _kind(failure: BaseException) -> str:
-    """Where an unforeseen exception came from: its class, file and line."""
+def _first(failure: BaseException) -> BaseException:
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
+    return failure
+
+
+def _kind(failure: BaseException) -> str:
+    """Where an unforeseen exception came from: its class, file and line."""
+    failure = _first(failure)
     frames = traceback.extract_tb(failure.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"an unforeseen {type(failure).__name__}{place}"
@@ -250,12 +255,9 @@ class _Execution:
                     group.create_task(one_after_another())
                     for name in elsewhere:
                         group.create_task(self._model(plan.models[name], journal, desk, spool, progress))
-            except* WorkbenchError as failures:
-                failure: BaseException = failures
-                while isinstance(failure, BaseExceptionGroup):
-                    failure = failure.exceptions[0]
-                raise failure from None
-            except* asyncio.CancelledError:
+            except BaseExceptionGroup as failures:  # a model's own is told, and does not come here: it is the journal's
+                raise _first(failures) from None
+            except asyncio.CancelledError:
                 self._cut_short = True
         if self.answered:
             try:
@@ -292,10 +294,10 @@ class _Execution:
         except WorkbenchError as failure:
             if failure.fatal:
                 raise
-            self._fail(model, str(failure), progress)
+            self._fail(model, f"{failure}{self._missing(model, lane)}", progress)
         except Exception as failure:  # noqa: BLE001  (one model's failure loses nothing of the others)
             # Only its kind: the message may hold an item's text, or a key.
-            self._fail(model, f"{model.id}: stopped by {_kind(failure)}.", progress)
+            self._fail(model, f"{model.id}: stopped by {_kind(failure)}.{self._missing(model, lane)}", progress)
         finally:
             self._of_lane(model, lane, use, progress)
 
@@ -311,6 +313,11 @@ class _Execution:
         for problem in batched.problems:
             self._fail(model, problem, progress)
 
+    def _missing(self, model: Model, lane: Lane) -> str:
+        """How much a failure in mid-run cost."""
+        missing = len(self.plan.questions[model.id]) - lane.taken
+        return f" {missing} of its questions have no outcome." if lane.failure is not None and missing else ""
+
     def _of_lane(self, model: Model, lane: Lane, use: Use, progress: Progress) -> None:
         self.asked += use.sent
         self.notes += use.notes
@@ -319,9 +326,6 @@ class _Execution:
         if use.dead is not None and lane.unasked:
             why = use.dead.rstrip(".")
             self._fail(model, f"{model.id}: {lane.unasked} questions were not asked: {why}.", progress)
-        elif lane.failure is not None:
-            missing = len(self.plan.questions[model.id]) - lane.taken
-            self.problems[-1] += f" {missing} of its questions have no outcome." if self.problems else ""
 
     def _of_desk(self, desk: Desk) -> None:
         """What the desk has to tell about the whole run, judging included."""

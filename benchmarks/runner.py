@@ -3,10 +3,11 @@
     python benchmarks/runner.py                  # speed, first tokens, cache, tracking; some two minutes
     python benchmarks/runner.py --large          # also 100,000 and 1,000,000 items; some fifteen minutes
 
-Speed and cache are medians of interleaved repeats; first tokens are the median over the requests of one run; the large
-runs are made once. Each figure is told beside its claim. The server is our own and answers after a known time; it also
-takes the time between the first request and the last answer, the same way for all. The claims are against aiohttp on
-asyncio's own event loop, as it comes; on uvloop, which our runner uses, the bare loop is faster, and is told as well.
+Speed and cache are medians of interleaved repeats; first tokens are the median over the requests of one run; the
+large runs are made once, and compared with the median of five smaller ones. Each figure is told beside its claim. The
+server is our own and answers after a known time; it also takes the time between the first request and the last
+answer, the same way for all. The claims are against aiohttp on asyncio's own event loop, as it comes; on uvloop,
+which our runner uses, the bare loop is faster, and is told as well.
 """
 
 from __future__ import annotations
@@ -262,17 +263,17 @@ def large() -> None:
             tracked_s, _, _ = command(folder)
         added = tracked_s - plain_s
         told("100,000 samples, tracked in MLflow: ends later by", f"{added:.1f} s", "<= 10 s", added <= 10)
-        took: dict[int, float] = {}
-        for count in (10_000, 1_000_000):
+        took: dict[int, list[float]] = {}
+        for count in (*[10_000] * 5, 1_000_000):
             with tempfile.TemporaryDirectory() as name:
                 whole_s, _, _ = command(project(Path(name), server.port, 1, 64), "--no-track")  # start-up alone
                 command_s, noted, peak_mb = command(project(Path(name), server.port, count, 64), "--no-track")
-            took[count] = (command_s - whole_s) / count
+            took.setdefault(count, []).append((command_s - whole_s) / count)
             print(
                 f"       {count} items: {command_s:.1f} s, of it the run {noted['took_s']:.1f} s, peak {peak_mb:.0f} MB"
             )
     told("1,000,000 items: peak memory", f"{peak_mb:.0f} MB", "< 600 MB", peak_mb < 600)
-    ratio = took[1_000_000] / took[10_000]
+    ratio = took[1_000_000][0] / median(took[10_000])
     told("1,000,000 items: cost of an item, of that at 10,000", f"{ratio:.2f}", "<= 1.3", ratio <= 1.3)
 
 

@@ -187,7 +187,10 @@ class FileItems(Sequence[Item]):
         try:
             if _state(os.fstat(self._file)) != self._state:
                 raise ValueError
-            return _labeled(Item.model_validate(json.loads(line.decode("utf-8-sig"))), self._sensitivity)
+            data = json.loads(line.decode("utf-8-sig"))
+            if data.get("sensitivity") is None:
+                data["sensitivity"] = self._sensitivity
+            return Item.model_validate(data)
         except ValueError:
             raise _changed(self._path) from None
 

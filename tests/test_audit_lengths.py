@@ -29,7 +29,7 @@ MAX_TOKENS = 4  # of `write_evalset`
 
 
 def local(path: Path, **more: Any) -> dict[str, Any]:
-    return {"engine": "llamacpp", "model": str(path), "context": CONTEXT, "concurrency": 2, "threads": 1, **more}
+    return {"engine": "llamacpp", "model": str(path), "max_model_len": CONTEXT, "concurrency": 2, "threads": 1, **more}
 
 
 def few(items: Rows, train: Rows) -> None:

@@ -109,7 +109,7 @@ async def _count(evalset: EvalSet, model: Model) -> _Counted:
 
         empty, told = await count([{"role": "user", "content": ""}], ("public",))
         # What models.yaml says is what we start; for a server that runs already it is only known where it is written.
-        stated = model.context if served.server is not None or "context" in model.model_fields_set else None
+        stated = model.max_model_len if served.server is not None or "max_model_len" in model.model_fields_set else None
         context = stated or told
         if context is None:
             raise RunError("its server does not say how long that is: set 'context' in models.yaml")

@@ -113,7 +113,7 @@ def test_a_key_where_its_variable_should_stand_is_not_repeated() -> None:
         ("m: {engine: vllm, model: x, engine_args: {-x: 1}}", "'-x' is no option"),
         ("m: {engine: vllm, model: x, batch: openai}", "batch: openai is for engine openai in zone hosted or private"),
         ("m: {engine: llamacpp, model: x, batch: vllm}", "batch: vllm is for engine vllm"),
-        ("m: {engine: llamacpp, model: x, python: x}", "python: only engine vllm takes that"),
+        ("m: {engine: llamacpp, model: x, python: x}", "python: only transformers and vllm take that"),
         ("m: {engine: openai, model: x, base_url: http://h, zone: local, batch: openai}", "batch: openai is for"),
         ("m: {model: x}", "field 'models.m.engine': is missing. Add it."),
         ("m: {engine: openai, model: x}", "field 'models.m': engine openai needs base_url and model"),

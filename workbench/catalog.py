@@ -54,7 +54,7 @@ _OWN = {
     "vllm": (
         *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
         *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
-        *("trust-remote-code", "dtype", "enable-lora", "lora-modules", "max-num-seqs"),
+        *("trust-remote-code", "dtype", "enable-lora", "lora-modules"),
     ),
     "transformers": (
         "host",

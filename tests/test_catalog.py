@@ -108,7 +108,10 @@ def test_a_key_where_its_variable_should_stand_is_not_repeated() -> None:
         ),
         ("m: {engine: vllm}", "field 'models.m': engine vllm needs model: a folder of weights"),
         ("m: {engine: vllm, model: x, zone: private}", "engine vllm runs on this machine: zone must be local"),
-        ("m: {engine: vllm, model: x, engine_args: {enable_metrics: true}}", "enable_metrics is not to be set in engine_args"),
+        (
+            "m: {engine: vllm, model: x, engine_args: {enable_metrics: true}}",
+            "enable_metrics is not to be set in engine_args",
+        ),
         ("m: {engine: vllm, model: x, engine_args: {ho: 1.2.3.4}}", "ho is not to be set in engine_args"),
         ("m: {engine: vllm, model: x, engine_args: {-x: 1}}", "'-x' is no option"),
         ("m: {engine: vllm, model: x, batch: openai}", "batch: openai is for engine openai in zone hosted or private"),

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 MOST_IN_FLIGHT = 2048  # of an open loop; beyond that, requests wait on our side, and their time goes on
+_FEWEST = 3  # requests of a window; a closed loop wants as many as it has places
+_LONGEST = 10  # times its duration: so much longer a window may get for want of requests, and a warm-up for answers
 _PAUSE_S = 0.05  # of a place in a closed loop whose request failed: a dead server is not asked without end
 
 
@@ -55,9 +58,9 @@ class Times:
     """How long a step takes.
 
     Attributes:
-        warmup_s: before the window; a closed loop also waits for as many answers as it has places, up to `duration_s`
-            longer.
-        duration_s: of the window.
+        warmup_s: before the window; a closed loop also waits for as many answers as it has places.
+        duration_s: of the window. It is doubled, tripled and so on where a server is so slow that fewer requests were
+            due in it than a closed loop has places, or than 3.
     """
 
     warmup_s: float
@@ -102,33 +105,44 @@ class Window:
 
 
 class _Step:
-    def __init__(self, ask: Ask, times: Times, stopping: asyncio.Event, clock: Callable[[], float]) -> None:
-        self._ask, self._times, self._clock = ask, times, clock
+    def __init__(
+        self, ask: Ask, times: Times, places: int, stopping: asyncio.Event, clock: Callable[[], float]
+    ) -> None:
+        self._ask, self._times, self._clock, self._places = ask, times, clock, places
         self.stopping = stopping
         self.requests: list[Request] = []
         self.start_s: float | None = None
+        self.end_s = math.inf
         self.ended = asyncio.Event()  # all that was measured has its answer, or is not waited for
         self.answered = 0
-        self._open = 0  # measured, and without an answer
+        self.next_due = math.inf  # of an open loop
+        self._measured = self._open = 0  # of the window, and of these without an answer
 
     @property
     def now(self) -> float:
         return self._clock()
 
     @property
-    def end_s(self) -> float:
-        return (self.start_s or 0.0) + self._times.duration_s
+    def warm(self) -> bool:
+        """Whether the window may begin."""
+        over_s = self.now - self._times.warmup_s
+        return over_s >= 0 and (self.answered >= self._places or over_s >= _LONGEST * self._times.duration_s)
 
     def begin_window(self) -> None:
-        if self.start_s is None:
-            self.start_s = self.now
+        self.start_s = self.now
+        self.end_s = self.start_s + self._times.duration_s
 
-    async def send(self, due_at: float) -> Request:
-        """Send one request, and wait for its answer."""
-        request = Request(due_at, self.now)
-        request.measured = self.start_s is not None and self.start_s <= due_at < self.end_s
+    def new(self, due_at: float) -> Request:
+        """A request that is sent now."""
+        self.look()
+        request = Request(due_at, self.now, measured=self.start_s is not None and self.start_s <= due_at < self.end_s)
         self.requests.append(request)
+        self._measured += request.measured
         self._open += request.measured
+        return request
+
+    async def send(self, request: Request) -> None:
+        """Send it, and wait for its answer."""
         try:
             await self._ask(request)
             request.ended_at = self.now
@@ -136,11 +150,15 @@ class _Step:
         finally:
             self._open -= request.measured
             self.look()
-        return request
 
     def look(self) -> None:
-        """Whether the step has come to its end."""
-        if self.start_s is not None and self.now >= self.end_s and not self._open:
+        """Whether the window has come to its end, and the step with it."""
+        if self.start_s is None:
+            return
+        now, longest_s = self.now, self.start_s + (_LONGEST - 0.5) * self._times.duration_s
+        while now >= self.end_s and self._measured < max(self._places, _FEWEST) and self.end_s < longest_s:
+            self.end_s += self._times.duration_s
+        if now >= self.end_s and not self._open and self.next_due >= self.end_s:
             self.ended.set()
 
     async def over(self, longest_s: float) -> None:
@@ -169,11 +187,12 @@ async def drive(
         stopping: ends the step early.
         clock: seconds since the step began; all times are told on it.
     """
-    step = _Step(ask, times, stopping, clock)
+    places = load.concurrency if isinstance(load, ClosedLoop) else 0
+    step = _Step(ask, times, places, stopping, clock)
     work = _closed(step, load, times) if isinstance(load, ClosedLoop) else _open(step, load, times)
     sender = asyncio.create_task(work)
     try:
-        await _window(step, load, times, sender)
+        await _window(step, sender)
         whole, end_s = step.ended.is_set(), min(step.end_s, step.now)
     finally:
         sender.cancel()
@@ -182,24 +201,17 @@ async def drive(
     return Window(step.start_s or 0.0, end_s, step.requests, whole)
 
 
-async def _window(step: _Step, load: ClosedLoop | OpenLoop, times: Times, sender: asyncio.Task[None]) -> None:
+async def _window(step: _Step, sender: asyncio.Task[None]) -> None:
     """Begin the window in time, and wait until what it measures is answered."""
-    places = load.concurrency if isinstance(load, ClosedLoop) else 0
-    late_s = times.warmup_s + times.duration_s
-    while not step.stopping.is_set():
-        if step.now >= times.warmup_s and (step.answered >= places or step.now >= late_s):
-            break
+    while not step.warm and not step.stopping.is_set():
         _raise_from(sender)
-        await asyncio.sleep(min(0.01, max(times.warmup_s - step.now, 0.001)))
+        await asyncio.sleep(0.005)
     step.begin_window()
-    ending = asyncio.get_running_loop().call_later(times.duration_s, step.look)
-    try:
-        while not step.ended.is_set() and not step.stopping.is_set():
-            _raise_from(sender)
-            await step.over(1.0)
-            step.look()
-    finally:
-        ending.cancel()
+    while not step.ended.is_set() and not step.stopping.is_set():
+        _raise_from(sender)
+        left_s = step.end_s - step.now
+        await step.over(min(left_s, 1.0) if left_s > 0 else 1.0)
+        step.look()
 
 
 def _raise_from(sender: asyncio.Task[None]) -> None:
@@ -213,7 +225,8 @@ async def _closed(step: _Step, load: ClosedLoop, times: Times) -> None:
     async def worker(number: int) -> None:
         await asyncio.sleep(times.warmup_s / 2 * number / load.concurrency)
         while True:
-            request = await step.send(step.now)
+            request = step.new(step.now)
+            await step.send(request)
             if request.error_class:
                 await asyncio.sleep(_PAUSE_S)
 
@@ -226,17 +239,18 @@ async def _open(step: _Step, load: OpenLoop, times: Times) -> None:
     """Send what is due. Behind the window the load goes on for as long as the window was, and no longer."""
     places = asyncio.Semaphore(load.most_in_flight)
 
-    async def one(due_at: float) -> None:
+    async def one(request: Request) -> None:
         try:
-            await step.send(due_at)
+            await step.send(request)
         finally:
             places.release()
 
     async with asyncio.TaskGroup() as group:
         for due_at in load.schedule:
-            if step.start_s is not None and due_at > step.end_s + times.duration_s:
+            step.next_due = due_at
+            if step.start_s is not None and due_at > 2 * step.end_s - step.start_s:
                 break
             while (early_s := due_at - step.now) > 0:
                 await asyncio.sleep(early_s)
             await places.acquire()
-            group.create_task(one(due_at))
+            group.create_task(one(step.new(due_at)))

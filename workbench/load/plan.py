@@ -107,7 +107,8 @@ def plan_load(
     if model.engine == "rules":
         raise InputError(f"{model.id}: rules are computed in this process, so there is no server to load.")
     _check(loop, levels, duration_s, warmup_s, repeats, burstiness, (ttft_s, itl_s, e2e_s))
-    preflight(model.destination())
+    for destination in model.destinations():
+        preflight(destination)
     if reason := engine_of(model).unavailable(model):
         raise InputError(reason)
     if (task is None) == (synthetic_tokens is None):

@@ -29,7 +29,7 @@ from workbench.load.notes import notes_on
 from workbench.load.plan import Plan, engine_digest
 from workbench.load.requests import write_requests
 from workbench.load.result import LoadResult
-from workbench.load.send import FAILED_IN_A_ROW, Sender
+from workbench.load.send import FAILED_IN_A_ROW, Pool, Sender, pool
 from workbench.load.sweep import Sweep, rates_of
 from workbench.load.workload import synthetic
 from workbench.privacy import Payload, gate
@@ -127,23 +127,23 @@ class _LoadTest:
         self._stopping = asyncio.Event()
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         async with serving(self.plan.model, self.say) as served:
-            async with Client(served.endpoint) as client:
+            async with pool(served) as clients:
                 self._measuring = True
-                await self._probe(client)
+                await self._probe(clients)
                 levels = self.plan.levels
                 if self.plan.loop != "closed" and levels is None:
-                    levels = await self._capacity(client, served)
+                    levels = await self._capacity(clients, served)
                     if levels is None:
                         return
                 self.sweep = Sweep(levels, self.plan.repeats, self.plan.seed)
-                self.complete = await self._all(self.sweep, self.plan.loop, self.plan.times, client, served)
+                self.complete = await self._all(self.sweep, self.plan.loop, self.plan.times, clients, served)
 
-    async def _probe(self, client: Client) -> None:
+    async def _probe(self, clients: Pool) -> None:
         """One request, so that a server that is not there is told before anything is measured."""
         plan = self.plan
         if plan.workload.task is None and plan.workload.prompts is None:
-            await self._fit_length(client)
-        sender = Sender(plan, client, self.budget, 0.0, asyncio.Event())
+            await self._fit_length(clients.first)
+        sender = Sender(plan, clients, self.budget, 0.0, asyncio.Event())
         request = Request(0.0, 0.0)
         await sender.ask(request)
         if sender.spent_up:
@@ -174,12 +174,12 @@ class _LoadTest:
         fitted = synthetic(max(int(wanted) - template, 1), int(written), plan.model, plan.seed, per_word)
         plan.workload.payloads = fitted.payloads
 
-    async def _capacity(self, client: Client, served: Served) -> tuple[float, ...] | None:
+    async def _capacity(self, clients: Pool, served: Served) -> tuple[float, ...] | None:
         """Rates for an open loop, out of a short closed one up to saturation; None where that is cut off."""
         short = Times(self.plan.times.warmup_s, max(self.plan.times.duration_s / 2, 1.0))
         self.say("capacity: a closed loop up to saturation")
         sweep = Sweep(None, 1, self.plan.seed)
-        if not await self._all(sweep, "closed", short, client, served):
+        if not await self._all(sweep, "closed", short, clients, served):
             return None
         best = max((summarize(runs, self.plan.limits) for runs in sweep.by_level()), key=throughput)
         capacity = best.requests_per_s.value or 0.0
@@ -190,14 +190,14 @@ class _LoadTest:
         self.notes.append(f"rates are shares of {capacity:.3g} requests/s, a closed loop's at {best.level:g} in flight")
         return tuple(rates_of(capacity))
 
-    async def _all(self, sweep: Sweep, loop: Loop, times: Times, client: Client, served: Served) -> bool:
+    async def _all(self, sweep: Sweep, loop: Loop, times: Times, clients: Pool, served: Served) -> bool:
         """All steps of a sweep; False where it was cut off."""
         assert self._stopping is not None
         for done, (level, repeat) in enumerate(sweep.steps(), 1):
             unit = "in flight" if loop == "closed" else "requests/s"
             of = f" of {sweep.planned}" if sweep.planned else ""
             self.say(f"step {done}{of}: {level:g} {unit}, repeat {repeat + 1}")
-            run = await self._step(level, repeat, loop, times, client)
+            run = await self._step(level, repeat, loop, times, clients)
             if run is None or self._stopping.is_set():
                 if served.dead():
                     self.problems.append(str(served.dead()))
@@ -205,16 +205,16 @@ class _LoadTest:
             sweep.took(run)
         return True
 
-    async def _step(self, level: float, repeat: int, loop: Loop, times: Times, client: Client) -> StepRun | None:
+    async def _step(self, level: float, repeat: int, loop: Loop, times: Times, clients: Pool) -> StepRun | None:
         """One step; None where it was cut off."""
         assert self._stopping is not None
         stop = asyncio.Event()
         passing = asyncio.create_task(_pass_on(self._stopping, stop))
         overhead, began = Overhead(), time.perf_counter()
-        sender = Sender(self.plan, client, self.budget, began, stop)
+        sender = Sender(self.plan, clients, self.budget, began, stop)
         load = self._load(level, repeat, loop)
         try:
-            async with watched(client, self.plan.model.zone != "hosted") as watch:
+            async with watched(clients, self.plan.model.zone != "hosted") as watch:
                 with overhead.sending(_Never()):
                     window = await drive(sender.ask, load, times, stop, lambda: time.perf_counter() - began)
         finally:

@@ -1,12 +1,15 @@
 """The requests of a step: through the gate, within the budget, timed piece by piece.
 
-sender = Sender(plan, client, budget, began, stop)
-await sender.ask(request)                    # fills in the request; raises nothing for what a server does
+async with pool(served) as clients:
+    sender = Sender(plan, clients, budget, began, stop)
+    await sender.ask(request)                # fills in the request; raises nothing for what a server does
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from workbench.client import Client
@@ -16,8 +19,42 @@ from workbench.load.plan import Plan
 from workbench.privacy import gate
 from workbench.runner.budget import Budget
 from workbench.runner.outcome import attempt_cost, worst_cost
+from workbench.servers.serving import Served
 
 FAILED_IN_A_ROW = 50  # without one answer between them: nobody is there
+
+
+class Pool:
+    """The clients of a model's endpoints; a request goes where the fewest are in flight."""
+
+    def __init__(self, clients: list[Client]) -> None:
+        self._in_flight = dict.fromkeys(clients, 0)
+
+    @property
+    def first(self) -> Client:
+        return next(iter(self._in_flight))
+
+    @contextmanager
+    def one(self) -> Iterator[Client]:
+        """A client for one request."""
+        client = min(self._in_flight, key=self._in_flight.__getitem__)
+        self._in_flight[client] += 1
+        try:
+            yield client
+        finally:
+            self._in_flight[client] -= 1
+
+    async def metrics(self) -> str | None:
+        """The metrics of all endpoints, one after another."""
+        found = await asyncio.gather(*(client.metrics() for client in self._in_flight))
+        return "\n".join(text for text in found if text) or None
+
+
+@asynccontextmanager
+async def pool(served: Served) -> AsyncIterator[Pool]:
+    """Clients for what is served, for as long as the block runs."""
+    async with AsyncExitStack() as stack:
+        yield Pool([await stack.enter_async_context(Client(endpoint)) for endpoint in [served.endpoint]])
 
 
 class _Timed(Reading):
@@ -46,7 +83,7 @@ class Sender:
     """
 
     plan: Plan
-    client: Client
+    pool: Pool
     budget: Budget
     began: float
     stop: asyncio.Event
@@ -56,7 +93,7 @@ class Sender:
 
     async def ask(self, request: Request) -> None:
         """One request, through the gate."""
-        plan, endpoint = self.plan, self.client.endpoint
+        plan = self.plan
         worst = worst_cost(plan.model, *plan.workload.most_tokens)
         if not await self.budget.reserve(worst, lambda: not self.stop.is_set()):
             self.spent_up = self.spent_up or self.budget.exhausted
@@ -65,9 +102,10 @@ class Sender:
             return
         cost: float | None = None
         try:
-            released = gate(next(plan.workload.payloads), endpoint.destination)
-            reading = _Timed(endpoint.api_key, self.began, request.token_at)
-            attempt = await self.client.attempt(released, reading)
+            with self.pool.one() as client:
+                released = gate(next(plan.workload.payloads), client.endpoint.destination)
+                reading = _Timed(client.endpoint.api_key, self.began, request.token_at)
+                attempt = await client.attempt(released, reading)
             cost = attempt_cost(attempt, plan.model, plan.machine)
         finally:
             self.budget.settle(worst, cost)

@@ -109,7 +109,7 @@ class _Step:
         self, ask: Ask, times: Times, places: int, stopping: asyncio.Event, clock: Callable[[], float]
     ) -> None:
         self._ask, self._times, self._clock, self._places = ask, times, clock, places
-        self.stopping = stopping
+        self.stopping, self.warmup_s = stopping, times.warmup_s
         self.requests: list[Request] = []
         self.start_s: float | None = None
         self.end_s = math.inf
@@ -124,9 +124,9 @@ class _Step:
 
     @property
     def warm(self) -> bool:
-        """Whether the window may begin."""
-        over_s = self.now - self._times.warmup_s
-        return over_s >= 0 and (self.answered >= self._places or over_s >= _LONGEST * self._times.duration_s)
+        """Whether enough was answered, or waited for long enough."""
+        late_s = self.warmup_s + _LONGEST * self._times.duration_s
+        return self.answered >= self._places or self.now >= late_s
 
     def begin_window(self) -> None:
         self.start_s = self.now
@@ -203,6 +203,9 @@ async def drive(
 
 async def _window(step: _Step, sender: asyncio.Task[None]) -> None:
     """Begin the window in time, and wait until what it measures is answered."""
+    while (left_s := step.warmup_s - step.now) > 0 and not step.stopping.is_set():
+        _raise_from(sender)
+        await step.over(min(left_s, 1.0))
     while not step.warm and not step.stopping.is_set():
         _raise_from(sender)
         await asyncio.sleep(0.005)

@@ -72,6 +72,20 @@ def over_repeats(values: Sequence[float], pooled: float | None = None) -> Figure
     return Figure.of(math.exp(center), math.exp(center - reach), math.exp(min(center + reach, 700.0)))
 
 
+def rate_figure(counts: Sequence[int], lasted_s: Sequence[float]) -> Figure:
+    """A rate out of counts, one a repeat; its interval is never narrower than one more or less over all repeats.
+
+    Where nothing was counted at all, the upper bound is that of the rule of three.
+    """
+    found, total = over_repeats([count / s for count, s in zip(counts, lasted_s, strict=True)]), sum(counts)
+    if len(counts) < FEWEST_REPEATS or found.value is None:
+        return found
+    if not total:
+        return Figure.of(0.0, 0.0, 3.0 / sum(lasted_s))
+    least, value = 1 + 1 / total, found.value
+    return Figure.of(value, min(found.lo or 0.0, value / least), max(found.hi or 0.0, value * least))
+
+
 def quantile(values: Floats, q: float) -> float:
     """The lowest value that a share q of them does not exceed; infinite ones count. NaN where there are none."""
     return float(np.quantile(values, q, method="inverted_cdf")) if len(values) else math.nan
@@ -147,16 +161,18 @@ def tokens_per_piece(runs: Sequence[StepRun]) -> float:
 class _Rates:
     output: float
     total: float
-    requests: float
-    good: float
+    requests: int
+    good: int
     in_flight: float
+    lasted_s: float
 
 
 def _rates(run: StepRun, limits: LoadLimits, per_piece: float) -> _Rates:
     """What went on within a window: what arrived in it counts, whenever it was asked for."""
     window = run.window
     lasted = window.end_s - window.start_s
-    written = read = answered = busy = 0.0
+    written = read = busy = 0.0
+    answered = 0
     for request in window.requests:
         within = sum(window.start_s <= at < window.end_s for at in request.token_at)
         share = (request.output_tokens or 0) / len(request.token_at) if _ok(request) and request.token_at else 0.0
@@ -172,13 +188,14 @@ def _rates(run: StepRun, limits: LoadLimits, per_piece: float) -> _Rates:
         until = window.end_s if ended is None else min(ended, window.end_s)
         busy += max(until - max(request.sent_at, window.start_s), 0.0)
     good = sum(keeps(request, limits) for request in window.measured)
-    return _Rates(written / lasted, (written + read) / lasted, answered / lasted, good / lasted, busy / lasted)
+    return _Rates(written / lasted, (written + read) / lasted, answered, good, busy / lasted, lasted)
 
 
 def summarize(runs: Sequence[StepRun], limits: LoadLimits) -> Step:
     """The repeats of a level as one step."""
     measured = [request for run in runs for request in run.window.measured]
     rates = [_rates(run, limits, tokens_per_piece(runs)) for run in runs]
+    lasted_s = [each.lasted_s for each in rates]
     gaps = [_gaps(run.window) for run in runs]
     means = [np.array([mean_itl(r) for r in run.window.measured if len(r.token_at) > 1], float) for run in runs]
     answered = [request for request in measured if _ok(request)]
@@ -198,8 +215,8 @@ def summarize(runs: Sequence[StepRun], limits: LoadLimits) -> Step:
         service_latency_s=_times(runs, lambda request: _latency(request, request.sent_at)),
         output_tokens_per_s=over_repeats([each.output for each in rates]),
         total_tokens_per_s=over_repeats([each.total for each in rates]),
-        requests_per_s=over_repeats([each.requests for each in rates]),
-        goodput_per_s=over_repeats([each.good for each in rates]),
+        requests_per_s=rate_figure([each.requests for each in rates], lasted_s),
+        goodput_per_s=rate_figure([each.good for each in rates], lasted_s),
         in_flight=over_repeats([each.in_flight for each in rates]),
         input_tokens=_mean([request.input_tokens for request in answered]),
         output_tokens=_mean([request.output_tokens for request in answered]),

@@ -28,7 +28,7 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
     if plan.repeats < FEWEST_REPEATS:
         notes.append(f"{plan.repeats} repeats tell nothing of what varies between them: from 3 on there are intervals")
     if few := where(lambda step: step.latency_s.few(0.95)):
-        notes.append(f"too few requests to bound p95 (under 59) at {few}; a longer --duration has more")
+        notes.append(f"too few requests to bound p95 (under 59) at {few}, marked '?'; a longer --duration has more")
     requests = sum(step.requests for step in steps)
     if plan.workload.prompts and requests > plan.workload.prompts:
         times = requests / plan.workload.prompts

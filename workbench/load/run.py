@@ -142,7 +142,7 @@ class _LoadTest:
         """One request, so that a server that is not there is told before anything is measured."""
         plan = self.plan
         if plan.workload.task is None and plan.workload.prompts is None:
-            await self._fit_length(clients.first)
+            await self._fit_length(clients.aside[0])
         sender = Sender(plan, clients, self.budget, 0.0, asyncio.Event())
         request = Request(0.0, 0.0)
         await sender.ask(request)

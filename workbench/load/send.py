@@ -25,14 +25,18 @@ FAILED_IN_A_ROW = 50  # without one answer between them: nobody is there
 
 
 class Pool:
-    """The clients of a model's endpoints; a request goes where the fewest are in flight."""
+    """The clients of a model's endpoints; a request goes where the fewest are in flight.
 
-    def __init__(self, clients: list[Client]) -> None:
+    What is asked beside goes over connections of its own: some servers keep those open, and close those of chat
+    completions in silence, and a wire that learned the first would break the second.
+
+    Attributes:
+        aside: a client for that, for each endpoint.
+    """
+
+    def __init__(self, clients: list[Client], aside: list[Client]) -> None:
         self._in_flight = dict.fromkeys(clients, 0)
-
-    @property
-    def first(self) -> Client:
-        return next(iter(self._in_flight))
+        self.aside = aside
 
     @contextmanager
     def one(self) -> Iterator[Client]:
@@ -46,7 +50,7 @@ class Pool:
 
     async def metrics(self) -> str | None:
         """The metrics of all endpoints, one after another."""
-        found = await asyncio.gather(*(client.metrics() for client in self._in_flight))
+        found = await asyncio.gather(*(client.metrics() for client in self.aside))
         return "\n".join(text for text in found if text) or None
 
 
@@ -54,7 +58,9 @@ class Pool:
 async def pool(served: Served) -> AsyncIterator[Pool]:
     """Clients for what is served, for as long as the block runs."""
     async with AsyncExitStack() as stack:
-        yield Pool([await stack.enter_async_context(Client(endpoint)) for endpoint in [served.endpoint]])
+        endpoints = [served.endpoint]
+        twice = [await stack.enter_async_context(Client(endpoint)) for endpoint in [*endpoints, *endpoints]]
+        yield Pool(twice[: len(endpoints)], twice[len(endpoints) :])
 
 
 class _Timed(Reading):

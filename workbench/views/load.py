@@ -139,8 +139,8 @@ def conclusions(result: LoadResult, models: Models | None = None, utilization: f
     lines = [
         f"{result.model}: {where} {result.level_name(top.level)}: {_with(top.output_tokens_per_s)} output tokens/s, "
         f"{_with(top.total_tokens_per_s)} tokens/s in all, {_with(top.requests_per_s)} requests/s.",
-        f"knee (most throughput over mean latency): {result.level_name(at_knee.level)}, p95 "
-        f"{_seconds(at_knee.latency_s.p95.value)} s.",
+        f"knee (most throughput over mean latency): {result.level_name(at_knee.level)}, end to end p95 "
+        f"{_seconds(at_knee.latency_s.p95.value)}{' s' if at_knee.latency_s.p95.value else ''}.",
     ]
     if (kept := result.at_limits) is not None:
         lines.append(
@@ -219,6 +219,8 @@ def load_figure(result: LoadResult) -> Picture:
 def _draw_times(
     axis: Axes, result: LoadResult, label: str, of: Callable[[Step], Quantiles | None], limit: float | None
 ) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     styles = (("p50", _BLUE, "o", "-"), ("p95", _ORANGE, "s", "--"))
     endless = False
     for name, color, marker, line in styles:
@@ -228,6 +230,7 @@ def _draw_times(
     if limit is not None:
         axis.axhline(limit, color=_GREEN, linewidth=1.2, linestyle=":", label=f"limit, {limit:g} s")
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axis.set_ylabel(label)
     if endless:
         axis.set_title("not drawn where too many requests failed", fontsize=8, color="#555555")
@@ -245,6 +248,8 @@ def _draw_goodput(axis: Axes, result: LoadResult) -> None:
 
 
 def _line(axis: Axes, points: Sequence[tuple[float, Figure]], label: str, color: str, marker: str, line: str) -> None:
+    from matplotlib.transforms import Affine2D
+
     known = [(level, figure.value, figure.lo, figure.hi) for level, figure in points if figure.value is not None]
     if not known:
         return
@@ -261,6 +266,7 @@ def _line(axis: Axes, points: Sequence[tuple[float, Figure]], label: str, color:
         capsize=3,
         elinewidth=1,
         label=label,
+        transform=axis.transData + Affine2D().translate(-2 if marker == "o" else 2, 0),  # bars side by side
     )
 
 

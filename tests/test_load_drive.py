@@ -107,14 +107,14 @@ def test_a_stall_is_felt_by_all_that_were_due_in_it() -> None:
 
         stalling = asyncio.create_task(stall())
         load = OpenLoop((n / 10 for n in count(1)), most_in_flight=5)
-        window = await drive(queue.ask, load, Times(1, 99), asyncio.Event(), queue.clock)
+        window = await drive(queue.ask, load, Times(0.95, 99), asyncio.Event(), queue.clock)
         await stalling
         return window
 
     found = step(run_in_virtual_time(main))
     assert found.requests == 990
     # A tenth of the requests was due in the stall, and waited for half of it on average, though 5 were sent at once.
-    assert found.latency_s.p90.number < 0.1 + 1e-6 < 4 < found.latency_s.p95.number < 6
+    assert found.latency_s.p90.number < 1 < 4 < found.latency_s.p95.number < 6
     assert found.service_latency_s.p95.number < 1 < found.latency_s.p95.number
     assert found.latency_s.mean.number == pytest.approx(0.1 * 5 + 0.01, rel=0.1)
 
@@ -150,7 +150,7 @@ def test_warm_up_is_no_part_of_it() -> None:
     assert found.latency_s.p99.number == pytest.approx(0.1, rel=1e-6)
 
 
-@pytest.mark.parametrize("load", [ClosedLoop(4), OpenLoop(float(n * 7) for n in count(1))])
+@pytest.mark.parametrize("load", [ClosedLoop(4), OpenLoop(float(n * 5) for n in count(1))])
 def test_a_window_lasts_until_enough_was_asked_in_it(load: ClosedLoop | OpenLoop) -> None:
     window = driven(Queue(10.0, places=2), load, 1, 2)
     wanted = 4 if isinstance(load, ClosedLoop) else 3

@@ -13,10 +13,11 @@ import pytest
 from conftest import REPOSITORY, environment
 
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
-PARAMETERS: dict[str, dict[str, int]] = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "01_quickstart": {"sample": 4},
     "02_evalsets": {},
     "03_compare": {"sample": 4},
+    "05_serving": {"levels": "1,4", "duration_s": 0.5},
     "06_routing": {},
 }
 
@@ -113,8 +114,17 @@ def test_the_second_run_asks_no_model(executed: dict[str, Any]) -> None:
     runs = sorted((executed["root"] / ".workbench" / "runs").iterdir())
     assert len(runs) == 2
     logs = list((executed["root"] / ".workbench" / "engines").glob("*.log"))
-    # One engine start for each of the two models in the first notebook, and one in the second to count tokens.
-    assert len(logs) == 3
+    # One engine start for each of the two models in the first notebook, one in the second to count tokens, one to load.
+    assert len(logs) == 4
+
+
+@pytest.mark.slow
+def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> None:
+    said = "".join(outputs(executed["05_serving"], "stream"))
+    assert "a million tokens, read and written as measured, cost $" in said and "used to 20% of saturation" in said
+    assert "break-even against openai/gpt-4o-mini" in said and "problem" not in said
+    assert len(outputs(executed["05_serving"], "image/png")) == 1
+    assert len(list((executed["root"] / ".workbench" / "load").iterdir())) == 2
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from workbench.catalog import Machine, Model, Models
 from workbench.errors import InputError
 from workbench.load.plan import engine_digest
 from workbench.load.result import Figure, LoadResult, Step
-from workbench.prices import token_cost
+from workbench.prices import ListedPrice, Price, token_cost
 
 At = Literal["saturation", "limits"]
 
@@ -159,35 +159,50 @@ def local_price(
 
 
 def break_even(
-    result: LoadResult, models: Models, at: At = "saturation", when: datetime | None = None
+    result: LoadResult,
+    models: Models,
+    at: At = "saturation",
+    against: Iterable[str] = (),
+    when: datetime | None = None,
 ) -> list[BreakEven]:
     """A machine that is paid all day, against each model that is paid by the token.
 
     Args:
         at: which throughput is taken as what the machine can do.
+        against: further models of the bundled price tables, such as `openai/gpt-4o-mini`.
         when: whose listed prices; None is now.
 
     Returns:
         One a hosted model with a price, in the order of models.yaml; empty where the machine has no price, or the
         tokens of a request are not known.
+
+    Raises:
+        InputError: `against` names no provider and model.
     """
     step, usd_per_hour = _step(result, at), models.machine.usd_per_hour
     if step is None or usd_per_hour is None or result.zone != "local" or step.input_tokens is None:
         return []
-    mix = (step.input_tokens, step.output_tokens or 0.0)
+    hosted = [(model.id, model.price, str(model.model)) for model in models.known.values() if model.zone != "local"]
+    hosted += [(name, *_listed(name)) for name in against]
+    mix = (round(step.input_tokens), round(step.output_tokens or 0.0))
     capacity = (step.total_tokens_per_s.value or 0.0) * 3600 * _HOURS
     found = []
-    for model in models.known.values():
-        if model.price is None or model.zone == "local":
-            continue
-        price = _blended(model, mix, when or datetime.now(UTC))
-        needed = None if price is None else usd_per_hour * _HOURS / price * _MTOK if price else math.inf
-        found.append(BreakEven(model.id, price, needed, capacity))
+    for name, price, listed_as in hosted:
+        if price is not None:
+            blended = _blended(price, listed_as, mix, when or datetime.now(UTC))
+            needed = None if blended is None else usd_per_hour * _HOURS / blended * _MTOK if blended else math.inf
+            found.append(BreakEven(name, blended, needed, capacity))
     return found
 
 
-def _blended(model: Model, mix: tuple[float, float], when: datetime) -> float | None:
+def _listed(name: str) -> tuple[ListedPrice, str]:
+    provider, slash, model = name.partition("/")
+    if not (provider and slash and model):
+        raise InputError(f"'{name}' is no PROVIDER/MODEL of the price tables, such as openai/gpt-4o-mini.")
+    return ListedPrice(genai_prices=provider), model
+
+
+def _blended(price: Price, model: str, mix: tuple[int, int], when: datetime) -> float | None:
     """USD a million tokens, by one request of the measured length: a price list may know long ones apart."""
-    read, written = round(mix[0]), round(mix[1])
-    cost = token_cost(model.price, str(model.model), read, written, when)
-    return None if cost is None or not read + written else cost / (read + written) * _MTOK
+    cost = token_cost(price, model, *mix, when)
+    return None if cost is None or not sum(mix) else cost / sum(mix) * _MTOK

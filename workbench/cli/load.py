@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from workbench import project
-from workbench.cli.common import command, count, money
+from workbench.cli.common import command, count, money, names
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add(commands: Commands) -> None:
     load.add_argument("--itl", type=seconds, metavar="S", help="limit of the mean time between a request's tokens")
     load.add_argument("--e2e", type=seconds, metavar="S", help="limit of the whole; the eval set's p95_latency_s")
     load.add_argument("--utilization", type=share, metavar="U", help="how much of the machine you use, such as 0.2")
+    load.add_argument("--against", metavar="A,B", help="listed models to hold it against, such as openai/gpt-4o-mini")
     load.add_argument("--max-cost", type=money, metavar="USD", help="needed for a model that is paid by the token")
     load.add_argument("--seed", type=int, default=0)
     load.add_argument("--figure", metavar="FILE", help="where to write the picture, a PNG")
@@ -86,6 +87,9 @@ def _load(arguments: argparse.Namespace) -> int:
         raise InputError("--rates are for open loops. Add --loop poisson, or give --levels.")
     if arguments.loop != "closed" and arguments.levels:
         raise InputError("--levels are for the closed loop. Give --rates, or leave them out.")
+    against = names(arguments.against) or []
+    if wrong := [name for name in against if not all(name.partition("/"))]:
+        raise InputError(f"--against {wrong[0]}: name PROVIDER/MODEL of the price tables, such as openai/gpt-4o-mini.")
     models = load_models(arguments.models_file)
     model = models.select([arguments.model])[arguments.model]
     plan = plan_load(
@@ -112,7 +116,7 @@ def _load(arguments: argparse.Namespace) -> int:
     result = load_test(plan, say=lambda line: print(line, file=sys.stderr, flush=True) if line else None)
     print(load_text(result))
     print()
-    print(*conclusions(result, models, arguments.utilization), sep="\n")
+    print(*conclusions(result, models, arguments.utilization, against), sep="\n")
     if arguments.figure:
         _draw(arguments.figure, result)
     print(f"figures: {project.shown(result.path)}; the requests are beside it, as Parquet")

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 MOST_IN_FLIGHT = 2048  # of an open loop; beyond that, requests wait on our side, and their time goes on
 _FEWEST = 3  # requests of a window; a closed loop wants as many as it has places
 _LONGEST = 10  # times its duration: so much longer a window may get for want of requests, and a warm-up for answers
+_LEAST_S = 1e-6  # that is waited: less may be none at all to a clock, again and again
 _PAUSE_S = 0.05  # of a place in a closed loop whose request failed: a dead server is not asked without end
 
 
@@ -156,10 +157,12 @@ class _Step:
         if self.start_s is None:
             return
         now, longest_s = self.now, self.start_s + (_LONGEST - 0.5) * self._times.duration_s
-        while now >= self.end_s and self._measured < max(self._places, _FEWEST) and self.end_s < longest_s:
+        while now >= self.end_s and self.next_due >= self.end_s:  # nothing that was due in it is still to be sent
+            if self._measured >= max(self._places, _FEWEST) or self.end_s > longest_s:
+                if not self._open:
+                    self.ended.set()
+                return
             self.end_s += self._times.duration_s
-        if now >= self.end_s and not self._open and self.next_due >= self.end_s:
-            self.ended.set()
 
     async def over(self, longest_s: float) -> None:
         """Wait for the step's end, or for an interrupt."""
@@ -205,7 +208,7 @@ async def _window(step: _Step, sender: asyncio.Task[None]) -> None:
     """Begin the window in time, and wait until what it measures is answered."""
     while (left_s := step.warmup_s - step.now) > 0 and not step.stopping.is_set():
         _raise_from(sender)
-        await step.over(min(left_s, 1.0))
+        await step.over(min(max(left_s, _LEAST_S), 1.0))
     while not step.warm and not step.stopping.is_set():
         _raise_from(sender)
         await asyncio.sleep(0.005)
@@ -213,7 +216,7 @@ async def _window(step: _Step, sender: asyncio.Task[None]) -> None:
     while not step.ended.is_set() and not step.stopping.is_set():
         _raise_from(sender)
         left_s = step.end_s - step.now
-        await step.over(min(left_s, 1.0) if left_s > 0 else 1.0)
+        await step.over(min(max(left_s, _LEAST_S), 1.0) if left_s > 0 else 1.0)
         step.look()
 
 
@@ -254,6 +257,6 @@ async def _open(step: _Step, load: OpenLoop, times: Times) -> None:
             if step.start_s is not None and due_at > 2 * step.end_s - step.start_s:
                 break
             while (early_s := due_at - step.now) > 0:
-                await asyncio.sleep(early_s)
+                await asyncio.sleep(max(early_s, _LEAST_S))
             await places.acquire()
             group.create_task(one(step.new(due_at)))

@@ -86,6 +86,7 @@ class _LoadTest:
         self._main: asyncio.Task[None] | None = None
         self._stopping: asyncio.Event | None = None
         self._measuring = False
+        self._failed_in_a_row = 0
         self._error: BaseException | None = None
         self._ended = threading.Event()
 
@@ -211,7 +212,7 @@ class _LoadTest:
         stop = asyncio.Event()
         passing = asyncio.create_task(_pass_on(self._stopping, stop))
         overhead, began = Overhead(), time.perf_counter()
-        sender = Sender(self.plan, clients, self.budget, began, stop)
+        sender = Sender(self.plan, clients, self.budget, began, stop, self._failed_in_a_row)
         load = self._load(level, repeat, loop)
         try:
             async with watched(clients, self.plan.model.zone != "hosted") as watch:
@@ -219,6 +220,7 @@ class _LoadTest:
                     window = await drive(sender.ask, load, times, stop, lambda: time.perf_counter() - began)
         finally:
             passing.cancel()
+        self._failed_in_a_row = sender.failed_in_a_row
         if sender.spent_up:
             self.problems.append(
                 f"stopped at the spend ceiling of ${self.budget.limit_usd:g}: the next request could go over it"

@@ -8,7 +8,7 @@ print(*conclusions(result, models, utilization=0.2), sep="\\n")
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -124,15 +124,21 @@ def _seconds(value: float | None) -> str:
     return "endless" if value is None else f"{value:.3f}" if value < 1 else f"{value:.3g}"
 
 
-def conclusions(result: LoadResult, models: Models | None = None, utilization: float | None = None) -> list[str]:
+def conclusions(
+    result: LoadResult,
+    models: Models | None = None,
+    utilization: float | None = None,
+    against: Iterable[str] = (),
+) -> list[str]:
     """What follows, in sentences: saturation, knee, limits, the price of a token, and from how many on it pays.
 
     Args:
         models: against whose hosted models it is held; None leaves that out.
         utilization: the share of the machine's throughput that is really used; None leaves that out.
+        against: further models of the bundled price tables, such as `openai/gpt-4o-mini`.
 
     Raises:
-        InputError: utilization is not above 0 and at most 1.
+        InputError: utilization is not above 0 and at most 1; `against` names no provider and model.
     """
     top, at_knee = result.saturation, result.step(result.knee)
     where = "saturated at" if result.saturated else "no plateau yet; most at"
@@ -149,7 +155,7 @@ def conclusions(result: LoadResult, models: Models | None = None, utilization: f
         )
     elif result.limits.describe() != "none":
         lines.append(f"no load that was asked keeps the limits ({result.limits.describe()}) at p95.")
-    return lines + _prices(result, models, utilization) + _break_evens(result, models)
+    return lines + _prices(result, models, utilization) + _break_evens(result, models, against)
 
 
 def _prices(result: LoadResult, models: Models | None, utilization: float | None) -> list[str]:
@@ -175,8 +181,8 @@ def _usd(figure: Figure) -> str:
     return f"${figure.value:.3g}{span}"
 
 
-def _break_evens(result: LoadResult, models: Models | None) -> list[str]:
-    return [_break_even(each) for each in break_even(result, models)] if models else []
+def _break_evens(result: LoadResult, models: Models | None, against: Iterable[str]) -> list[str]:
+    return [_break_even(each) for each in break_even(result, models, against=against)] if models else []
 
 
 def _break_even(found: BreakEven) -> str:

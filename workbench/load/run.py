@@ -80,7 +80,10 @@ class _LoadTest:
         self.sweep = Sweep(None, 1, 0)
         self.started = datetime.now(UTC)
         self.budget = Budget(self.plan.max_cost_usd)
-        self.engine = engine_digest(self.plan.model)
+        self.engine, self.engine_id = (
+            engine_digest(self.plan.model),
+            engine_of(self.plan.model).engine_id(self.plan.model),
+        )
         self.notes += self.plan.workload.notes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -252,7 +255,7 @@ class _LoadTest:
             workbench=__version__,
             model=model.id,
             zone=model.zone,
-            engine_id=engine_of(model).engine_id(model),
+            engine_id=self.engine_id,
             engine=self.engine,
             workload=plan.workload.name,
             task=plan.workload.task,

@@ -123,6 +123,7 @@ class NullServer:
             return
         self._taken += 1
         connection.work = asyncio.get_running_loop().create_task(connection.answer())
+        connection.work.add_done_callback(lambda work: self.leave())  # also of one that was ended before it began
 
     def leave(self) -> None:
         self._taken -= 1
@@ -194,7 +195,6 @@ class _Connection(asyncio.Protocol):
             self.transport.write(_end(owner.tokens))
         finally:
             self.done()
-            owner.leave()
 
     def done(self) -> None:
         if self.counted:

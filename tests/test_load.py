@@ -146,6 +146,10 @@ def test_errors_are_told_and_count_in_the_quantiles(project: Path) -> None:
     assert step.latency_s.p95.value is None and step.latency_s.p50.value is not None
     assert any("count as endless" in note for note in result.notes)
     assert f"{step.failed} server" in load_text(result) and png(load_figure(result))[:4] == b"\x89PNG"
+    first, *_, good = load_figure(result).axes
+    assert first.get_ylim()[0] < step.ttft_s.p50.number < first.get_ylim()[1]  # and p95 has no place
+    assert good.get_ylim()[1] > step.requests_per_s.number > step.goodput_per_s.number - 1e-9
+    assert good.get_xlim()[0] < 4 < good.get_xlim()[1] and "too many requests failed" in first.get_title()
 
 
 def test_a_server_that_fails_in_mid_run_leaves_the_steps_before_it(project: Path) -> None:

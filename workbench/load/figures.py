@@ -78,12 +78,17 @@ def rate_figure(counts: Sequence[int], lasted_s: Sequence[float]) -> Figure:
     Where nothing was counted at all, the upper bound is that of the rule of three.
     """
     found, total = over_repeats([count / s for count, s in zip(counts, lasted_s, strict=True)]), sum(counts)
-    if len(counts) < FEWEST_REPEATS or found.value is None:
-        return found
-    if not total:
+    if not total and len(counts) >= FEWEST_REPEATS:
         return Figure.of(0.0, 0.0, 3.0 / sum(lasted_s))
-    least, value = 1 + 1 / total, found.value
-    return Figure.of(value, min(found.lo or 0.0, value / least), max(found.hi or 0.0, value * least))
+    return _no_surer(found, total)
+
+
+def _no_surer(figure: Figure, count: int) -> Figure:
+    """A figure that rests on so many requests: its interval reaches one of them more, and one less, at least."""
+    if figure.value is None or figure.lo is None or not count:
+        return figure
+    least, hi = 1 + 1 / count, figure.hi if figure.hi is not None else math.inf
+    return Figure.of(figure.value, min(figure.lo, figure.value / least), max(hi, figure.value * least))
 
 
 def quantile(values: Floats, q: float) -> float:
@@ -214,7 +219,9 @@ def summarize(runs: Sequence[StepRun], limits: LoadLimits) -> Step:
         service_ttft_s=_times(runs, lambda request: _ttft(request, request.sent_at)),
         service_latency_s=_times(runs, lambda request: _latency(request, request.sent_at)),
         output_tokens_per_s=over_repeats([each.output for each in rates]),
-        total_tokens_per_s=over_repeats([each.total for each in rates]),
+        total_tokens_per_s=_no_surer(
+            over_repeats([each.total for each in rates]), sum(each.requests for each in rates)
+        ),
         requests_per_s=rate_figure([each.requests for each in rates], lasted_s),
         goodput_per_s=rate_figure([each.good for each in rates], lasted_s),
         in_flight=over_repeats([each.in_flight for each in rates]),

@@ -254,15 +254,14 @@ def _draw_goodput(axis: Axes, result: LoadResult) -> None:
 
 
 def _line(axis: Axes, points: Sequence[tuple[float, Figure]], label: str, color: str, marker: str, line: str) -> None:
-    from matplotlib.transforms import Affine2D
-
     known = [(level, figure.value, figure.lo, figure.hi) for level, figure in points if figure.value is not None]
     if not known:
         return
     below = [value - lo if lo is not None else 0.0 for _, value, lo, _ in known]
     above = [hi - value if hi is not None else 0.0 for _, value, _, hi in known]
+    aside = 1.0 if marker == "o" else 1.025  # bars side by side
     axis.errorbar(
-        [level for level, *_ in known],
+        [level * aside for level, *_ in known],
         [value for _, value, *_ in known],
         yerr=[[max(each, 0.0) for each in below], [max(each, 0.0) for each in above]],
         color=color,
@@ -272,7 +271,6 @@ def _line(axis: Axes, points: Sequence[tuple[float, Figure]], label: str, color:
         capsize=3,
         elinewidth=1,
         label=label,
-        transform=axis.transData + Affine2D().translate(-2 if marker == "o" else 2, 0),  # bars side by side
     )
 
 

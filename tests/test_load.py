@@ -148,7 +148,7 @@ def test_errors_are_told_and_count_in_the_quantiles(project: Path) -> None:
     assert f"{step.failed} server" in load_text(result) and png(load_figure(result))[:4] == b"\x89PNG"
     first, *_, good = load_figure(result).axes
     assert first.get_ylim()[0] < step.ttft_s.p50.number < first.get_ylim()[1]  # and p95 has no place
-    assert good.get_ylim()[1] > step.requests_per_s.number > step.goodput_per_s.number - 1e-9
+    assert good.get_ylim()[1] > max(step.requests_per_s.number, step.goodput_per_s.number)
     assert good.get_xlim()[0] < 4 < good.get_xlim()[1] and "too many requests failed" in first.get_title()
 
 

@@ -82,7 +82,7 @@ class Destination:
 
 
 class Released:
-    """A payload that the gate let through to one destination. The client sends nothing else."""
+    """A payload that the gate let through to one destination. Whatever sends takes nothing else."""
 
     __slots__ = ("_encoded", "body", "destination", "sensitivity")
 
@@ -97,6 +97,19 @@ class Released:
     def encoded(self) -> bytes:
         """The body as JSON."""
         return self._encoded if self._encoded is not None else json.dumps(self.body).encode()
+
+
+def check_released(released: Released, destination: Destination) -> None:
+    """Check what is about to be sent; all that opens a connection to a model calls it.
+
+    Raises:
+        TypeError: the gate did not release it.
+        ValueError: the gate released it to another destination.
+    """
+    if type(released) is not Released:
+        raise TypeError(f"only what workbench.privacy.gate released is sent, not a {type(released).__name__}")
+    if released.destination is not destination and released.destination != destination:
+        raise ValueError(f"released for {released.destination.model}, not for {destination.model}")
 
 
 def permitted(sensitivity: object, zone: str) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import pytest
 from conftest import environment
 
 from workbench.errors import RunError
-from workbench.journal import Attempt, Journal, request_key
+from workbench.journal import Attempt, Journal, log, request_key
 
 IDENTITY = {"engine": "llamacpp", "version": "1", "weights": "ab", "arguments": {"context": 2048}}
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Grüße"}], "temperature": 0}
@@ -78,9 +81,11 @@ def test_only_the_owner_can_read_it(project: Path) -> None:
         os.umask(mask)
 
 
-def test_what_was_put_survives_a_kill(project: Path) -> None:
+@pytest.mark.parametrize("pages", [16_000, 3])
+def test_what_was_put_survives_a_kill(project: Path, pages: int) -> None:
     code = (
-        "from workbench.journal import Attempt, Journal\n"
+        "from workbench.journal import Attempt, Journal, log\n"
+        f"log._PAGES = {pages}  # with 3, the log is being written back at every moment\n"
         "journal = Journal.open()\n"
         "for n in range(1000000):\n"
         "    journal.put(f'k{n}', [Attempt('x' * 500)])\n"
@@ -101,7 +106,48 @@ def test_what_was_put_survives_a_kill(project: Path) -> None:
         assert last >= 40 and all(journal.get(f"k{n}") for n in range(last + 1))
 
 
+def hashed(n: int) -> str:
+    return hashlib.sha256(b"%d" % n).hexdigest()
+
+
+def test_the_log_is_written_back_while_commits_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.journal.log._PAGES", 100)
+    monkeypatch.setattr("workbench.journal.log._MOST_PAGES", 400)
+    path = tmp_path / "j.sqlite"
+    longest = 0
+    with Journal.open(path) as journal:
+        for start in range(0, 8000, 20):
+            journal.put_many({hashed(n): [Attempt(str(n))] for n in range(start, start + 20)})
+            longest = max(longest, path.with_name("j.sqlite-wal").stat().st_size)
+            asked = {hashed(n): str(n) for n in (0, start // 2, start)}
+            assert {key: each[0].text for key, each in journal.get_many(list(asked)).items()} == asked
+    assert longest < 1000 * 4096  # 8,000 pages and more were written
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with Journal.open(path) as journal:
+        found = journal.get_many([hashed(n) for n in range(8000)])
+    assert {key: each[0].text for key, each in found.items()} == {hashed(n): str(n) for n in range(8000)}
+
+
+def test_a_log_that_cannot_be_written_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.journal.log._PAGES", 10)
+    tried = []
+
+    def fails(db: sqlite3.Connection) -> bool:
+        tried.append(threading.current_thread().name)
+        return False
+
+    monkeypatch.setattr("workbench.journal.log._copied", fails)
+    with Journal.open(tmp_path / "j.sqlite") as journal:
+        for n in range(200):
+            journal.put(hashed(n), [Attempt("a")])
+    assert {"workbench-journal", threading.current_thread().name} <= set(tried)
+    with Journal.open(tmp_path / "j.sqlite") as journal:
+        assert len(journal.get_many([hashed(n) for n in range(200)])) == 200
+
+
 def _write(path: Path, name: str) -> None:
+    log._PAGES = 10  # each writes the log back while the others write
     with Journal.open(path) as journal:
         for n in range(50):
             journal.put(f"{name}-{n}", [Attempt(name)])

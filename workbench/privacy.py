@@ -82,7 +82,7 @@ class Destination:
 
 
 class Released:
-    """A payload that the gate let through to one destination. The client sends nothing else."""
+    """A payload that the gate let through to one destination. Whatever sends takes nothing else."""
 
     __slots__ = ("_encoded", "body", "destination", "sensitivity")
 
@@ -95,8 +95,23 @@ class Released:
         self.sensitivity = payload.sensitivity
 
     def encoded(self) -> bytes:
-        """The body as JSON."""
-        return self._encoded if self._encoded is not None else json.dumps(self.body).encode()
+        """The body as JSON; nothing where there is none."""
+        if self._encoded is not None:
+            return self._encoded
+        return json.dumps(self.body).encode() if self.body else b""
+
+
+def check_released(released: Released, destination: Destination) -> None:
+    """Check what is about to be sent; all that opens a connection to a model calls it.
+
+    Raises:
+        TypeError: the gate did not release it.
+        ValueError: the gate released it to another destination.
+    """
+    if type(released) is not Released:
+        raise TypeError(f"only what workbench.privacy.gate released is sent, not a {type(released).__name__}")
+    if released.destination is not destination and released.destination != destination:
+        raise ValueError(f"released for {released.destination.model}, not for {destination.model}")
 
 
 def permitted(sensitivity: object, zone: str) -> bool:

@@ -3,7 +3,7 @@
     async with Client(endpoint) as client:
         attempt = await client.attempt(released)      # never raises for what a server does
 
-Only what the gate released is sent.
+Only what the gate released is sent; the wire takes nothing else.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 from workbench import __version__
 from workbench.client.address import Target
 from workbench.client.reading import Reading
-from workbench.client.wire import CannotConnect, Lost, Malformed, Wire, request_of
+from workbench.client.wire import CannotConnect, Lost, Malformed, Wire
 from workbench.errors import InputError
 from workbench.journal import Attempt
-from workbench.privacy import Destination, Released
+from workbench.privacy import Destination, Payload, Released, Sensitivity, check_released, gate
 
 RETRYABLE = frozenset({"connection", "disconnected", "timeout", "rate_limit", "server", "protocol"})
 _METRICS_S = 5.0
@@ -88,8 +88,8 @@ class Client:
         Raises:
             InputError: the host resolves outside its zone.
         """
-        self._check(released)
         endpoint = self.endpoint
+        check_released(released, endpoint.destination)  # before it counts as sent
         reading = reading or Reading(endpoint.api_key)
         attempt = Attempt(
             None, asked_at=datetime.now(UTC).isoformat(timespec="milliseconds"), engine_id=endpoint.engine_id
@@ -99,7 +99,7 @@ class Client:
         attempt.concurrency = self._in_flight
         reading.sent_at = time.perf_counter()
         try:
-            await self._wire.post(request_of(self._head, released.encoded()), reading, endpoint.timeout_s)
+            await self._wire.post(self._head, released, reading, endpoint.timeout_s)
             reading.ended()
         except TimeoutError:
             reading.fail("timeout", f"no answer within {endpoint.timeout_s:g} s")
@@ -121,41 +121,40 @@ class Client:
 
         Asked in vLLM's way, then in llama.cpp's. None where the server offers neither, or fails.
         """
-        self._check(released)
+        check_released(released, self.endpoint.destination)
+        source = released.sensitivity
         chat = {"model": self.endpoint.model, "messages": released.body["messages"]}
-        counted = await self._other("/tokenize", chat)
+        counted = await self._other("/tokenize", chat, source)
         if counted and _count(counted.get("count")) is not None:
             return int(counted["count"]), _count(counted.get("max_model_len"))
-        templated = await self._other("/apply-template", chat)
+        templated = await self._other("/apply-template", chat, source)
         if not templated or not isinstance(templated.get("prompt"), str):
             return None
-        counted = await self._other("/tokenize", {"content": templated["prompt"], "add_special": True})
+        counted = await self._other("/tokenize", {"content": templated["prompt"], "add_special": True}, source)
         tokens = counted.get("tokens") if counted else None
         return (len(tokens), None) if isinstance(tokens, list) else None
 
     async def metrics(self) -> str | None:
         """What the server says of itself at `/metrics`, in Prometheus' text format; None where it does not."""
         reader = WholeReader()
+        released = gate(Payload({}, ("public",)), self.endpoint.destination)
         head = self._wire.head("/metrics", _headers(self.endpoint, "text/plain"), beside_v1=True, method="GET")
         try:
-            await self._wire.post(request_of(head, b""), reader, _METRICS_S)
+            await self._wire.post(head, released, reader, _METRICS_S)
         except (CannotConnect, Lost, Malformed, TimeoutError):
             return None
         return reader.text() if reader.status == 200 else None
 
-    async def _other(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """A further endpoint of the server, beside /v1; None where it fails."""
+    async def _other(self, path: str, body: dict[str, Any], source: Sensitivity) -> dict[str, Any] | None:
+        """A further endpoint of the server, beside /v1; None where it fails. Its body passes the gate by itself."""
+        released = gate(Payload(body, (source,)), self.endpoint.destination)
         reader = WholeReader()
         head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1=True)
         try:
-            await self._wire.post(request_of(head, json.dumps(body).encode()), reader, self.endpoint.timeout_s)
+            await self._wire.post(head, released, reader, self.endpoint.timeout_s)
         except (CannotConnect, Lost, Malformed, TimeoutError):
             return None
         return reader.json() if reader.status == 200 else None
-
-    def _check(self, released: Released) -> None:
-        if released.destination != self.endpoint.destination:
-            raise ValueError(f"released for {released.destination.model}, not for {self.endpoint.destination.model}")
 
 
 class WholeReader:

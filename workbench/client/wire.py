@@ -1,10 +1,11 @@
 """The thin path from a socket to a reader: HTTP/1.1 connections that are kept, and times taken where bytes arrive.
 
     async with Wire(target) as wire:
-        await wire.post(b"/v1/chat/completions", headers, body, reader, timeout_s=120)
+        await wire.post(wire.head("/chat/completions", headers), released, reader, timeout_s=120)
 
 A reader is told of the head, and of each piece of the body with the moment at which the socket gave it out; nothing
-stands between. No redirect is followed and no request is ever sent twice: whoever asks decides on that.
+stands between. What the gate released to the target is sent, and nothing else. No redirect is followed and no request
+is ever sent twice: whoever asks decides on that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 import httptools
 
 from workbench.client.address import Target
+from workbench.privacy import Released, check_released
 
 _CONNECT_S = 10.0
 _HEAD_LIMIT = 128 << 10  # bytes of a response's headers
@@ -212,11 +214,12 @@ class Wire:
             connection.close()
         self._idle.clear()
 
-    async def post(self, request: bytes, reader: Reader, timeout_s: float) -> None:
+    async def post(self, head: bytes, released: Released, reader: Reader, timeout_s: float) -> None:
         """Send a request and read its answer.
 
         Args:
-            request: head and body, as `head` begins them.
+            head: the request's, as `head` makes it.
+            released: the request's body, let through to this very target.
             reader: takes in the answer.
             timeout_s: until the answer's end.
 
@@ -224,7 +227,10 @@ class Wire:
             CannotConnect, Lost, Malformed: see there.
             TimeoutError: the answer did not end in time.
             InputError: the host resolves outside its zone.
+            TypeError, ValueError: the gate did not release it, or not to this target; nothing was sent.
         """
+        check_released(released, self.target.destination)
+        request = _request(head, released.encoded())
         reader.sent_at = time.perf_counter()
         connection = self._kept() or await self._connect()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -384,7 +390,7 @@ class _TunnelReader:
         pass
 
 
-def request_of(head: bytes, body: bytes) -> bytes:
+def _request(head: bytes, body: bytes) -> bytes:
     """A whole request out of its head and body."""
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 

@@ -11,6 +11,7 @@ import json
 import os
 import weakref
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from workbench.privacy import Sensitivity
 from workbench.strict import brief
 
 IN_MEMORY = 32 << 20  # bytes of a file whose items are kept in memory
+_BLOCK = 64 << 10  # bytes that are read at once of a larger one
+_loads = json.JSONDecoder().decode
 
 
 class Item(StrictModel):
@@ -183,11 +186,18 @@ class FileItems(Sequence[Item]):
     def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
         if isinstance(index, slice):
             return tuple(self[position] for position in range(*index.indices(len(self))))
-        line = os.pread(self._file, self._lengths[index], self._offsets[index])  # leaves no offset that threads share
+        offset, length = self._offsets[index], self._lengths[index]
+        return self._item(self._read(offset, length), offset)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._file, length, offset)  # leaves no offset that threads share
+        if _state(os.fstat(self._file)) != self._state:
+            raise _changed(self._path)
+        return data
+
+    def _item(self, line: bytes, offset: int) -> Item:
         try:
-            if _state(os.fstat(self._file)) != self._state:
-                raise ValueError
-            data = json.loads(line.decode("utf-8-sig"))
+            data = _loads(line.decode("utf-8" if offset else "utf-8-sig"))
             if data.get("sensitivity") is None:
                 data["sensitivity"] = self._sensitivity
             return Item.model_validate(data)
@@ -195,7 +205,15 @@ class FileItems(Sequence[Item]):
             raise _changed(self._path) from None
 
     def __iter__(self) -> Iterator[Item]:
-        return (self[position] for position in range(len(self)))
+        """One by one, out of blocks: a read of its own for each would let go of Python's lock a million times."""
+        first = 0
+        while first < len(self):
+            start = self._offsets[first]
+            behind = max(first + 1, bisect_right(self._offsets, start + _BLOCK, first))
+            block = self._read(start, self._offsets[behind - 1] + self._lengths[behind - 1] - start)
+            for offset, length in zip(self._offsets[first:behind], self._lengths[first:behind], strict=True):
+                yield self._item(block[offset - start : offset - start + length], offset)
+            first = behind
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FileItems | tuple):

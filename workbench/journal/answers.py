@@ -20,9 +20,10 @@ from types import TracebackType
 from workbench import project
 from workbench.errors import JournalError
 from workbench.journal.attempt import Attempt, from_record, to_record
+from workbench.journal.log import Log
 
 _CACHE_KIB = 64 << 10
-_LOG_PAGES = 16_000  # 64 MB: keys are random, so the index's pages come up often; a long log writes each of them once
+_PAGE = 4096
 _BUSY_S = 30.0  # how long another run's commit is waited for
 _AT_ONCE = 500  # keys in one question to SQLite
 
@@ -48,9 +49,9 @@ class Journal:
                 # Switching a fresh file to WAL does not wait for others who do the same.
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._log = Log(path)
+            self._log.tend(self._db)
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS answers "
                 "(key TEXT PRIMARY KEY, attempts TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
@@ -104,6 +105,8 @@ class Journal:
                     if self._db.in_transaction:  # SQLite rolls back by itself where the disk is full
                         self._db.execute("ROLLBACK")
                     raise
+                # At most a page of the index for each, and the records' own.
+                self._log.wrote(self._db, len(records) + sum(len(record) for _, record in records) // _PAGE)
         except sqlite3.DatabaseError as failure:
             raise self._broken(failure) from None
 
@@ -113,6 +116,7 @@ class Journal:
 
     def close(self) -> None:
         with self._lock:
+            self._log.close()
             self._db.close()
 
     def __enter__(self) -> Journal:

@@ -153,7 +153,7 @@ class Courier:
         """
         for tried in range(1, _TRIES + 1):
             try:
-                return await self._api.upload(folder.input(part))
+                return await self._api.upload(folder.inputs[part.number])
             except Unreachable as failure:
                 if tried == _TRIES or await stopped(self._sending.stopping, PAUSE_S * tried):
                     raise Refused(str(failure)) from None

@@ -1,6 +1,6 @@
 """The lines of the OpenAI batch format: requests into files, and answers out of them.
 
-files = Files(folder, max_lines=50_000)
+files = Files(folder, destination, max_lines=50_000)
 files.add(key, gate(payload, destination), worst_usd)      # only what the gate released
 parts = files.close()
 for key, line in lines_of(folder.output(part)):
@@ -13,32 +13,31 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from workbench import project
 from workbench.client.reading import ANSWER_LIMIT, Reading, message_of
 from workbench.errors import JournalError
 from workbench.journal import Attempt
-from workbench.privacy import Released
+from workbench.privacy import Destination, Released
+from workbench.runner.batch.input import Input
 from workbench.runner.batch.state import Folder, Part
 
-URL: Final = "/v1/chat/completions"
 MAX_LINES = 50_000  # of one file, by the hosted API
 MAX_BYTES = 200_000_000
-_LIVE_ONLY = ("stream", "stream_options")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _UNANSWERED = frozenset({"batch_expired", "batch_cancelled"})
 
 
 class Files:
     """Writes requests to as many files as they take, readable by their owner only."""
 
-    def __init__(self, folder: Folder, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Folder, destination: Destination, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._folder, self._destination = folder, destination
         self._max_lines, self._max_bytes = max_lines, max_bytes
-        self._size = 0
         self._worst_usd = 0.0
-        self._input: BinaryIO | None = None
+        self._input: Input | None = None
         self._keys: BinaryIO | None = None
 
     def add(self, key: str, released: Released, worst_usd: float) -> None:
@@ -50,29 +49,29 @@ class Files:
         Raises:
             JournalError: it cannot be written.
         """
-        body = {name: value for name, value in released.body.items() if name not in _LIVE_ONLY}
-        line = f'{{"custom_id":"{key}","method":"POST","url":"{URL}","body":{_encode(body)}}}\n'.encode()
         try:
-            if self._input is None or self._full(len(line)):
+            if not self._added(key, released):
                 self._next()
-            assert self._input is not None and self._keys is not None
-            self._input.write(line)
+                self._added(key, released)
+            assert self._keys is not None
             self._keys.write(f"{key}\n".encode())
         except OSError as failure:
             raise self._broken(failure) from None
-        self._size += len(line)
         self._worst_usd += worst_usd
         self._folder.parts[-1].requests += 1
 
-    def _full(self, more: int) -> bool:
-        return self._folder.parts[-1].requests >= self._max_lines or self._size + more > self._max_bytes
+    def _added(self, key: str, released: Released) -> bool:
+        """Whether the file that is being written took it."""
+        if self._input is None or self._folder.parts[-1].requests >= self._max_lines:
+            return False
+        return self._input.add(key, released, self._max_bytes)
 
     def _next(self) -> None:
         self._finish()
         part = Part(len(self._folder.parts), 0, None)
         self._folder.parts.append(part)
-        self._size, self._worst_usd = 0, 0.0
-        self._input = project.private_file(self._folder.input(part)).open("wb")
+        self._worst_usd = 0.0
+        self._input = self._folder.inputs[part.number] = Input(self._folder.input(part), self._destination)
         self._keys = project.private_file(self._folder.keys_file(part)).open("wb")
 
     def _finish(self) -> None:

@@ -1,7 +1,7 @@
 """A hosted batch API through the `openai` package: files up, a batch, its answers down.
 
     async with HostedApi(model) as api:
-        batch_id = await api.create(part, await api.upload(path))
+        batch_id = await api.create(part, await api.upload(folder.inputs[part.number]))
         seen = await api.look(batch_id)          # seen.status, seen.done, …
         await api.download(seen.output_file_id, path)
 
@@ -28,7 +28,7 @@ from workbench.client.address import Proxy, Target
 from workbench.client.attempt import authorization
 from workbench.client.reading import message_of
 from workbench.errors import RunError, WorkbenchError
-from workbench.runner.batch.file import URL
+from workbench.runner.batch.input import URL, Input
 from workbench.runner.batch.state import Part
 
 if TYPE_CHECKING:
@@ -109,11 +109,17 @@ class HostedApi:
         if self._client is not None:
             await self._client.close()
 
-    async def upload(self, path: Path) -> str:
-        """Upload a batch's file; the file's id. Nothing is asked by that yet."""
+    async def upload(self, file: Input) -> str:
+        """Upload a batch's file; the file's id. Nothing is asked by that yet.
+
+        Args:
+            file: what the gate released to this very model.
+        """
+        if type(file) is not Input or file.destination != self._model.destination():
+            raise TypeError("only a file of what the gate released to this model is uploaded")
         with self._telling("upload a batch"):
-            with path.open("rb") as file:
-                uploaded = await self._api.files.create(file=(path.name, file), purpose="batch")
+            with file.path.open("rb") as opened:
+                uploaded = await self._api.files.create(file=(file.path.name, opened), purpose="batch")
             return str(uploaded.id)
 
     async def create(self, part: Part, file_id: str) -> str:

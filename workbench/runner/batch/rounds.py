@@ -127,11 +127,12 @@ class Rounds:
             pending: keys that a batch asks already.
             again: only what came in a wrong format; what failed in this run is not asked once more.
         """
-        files = Files(folder, MAX_LINES_VLLM if self._model.batch == "vllm" else MAX_LINES, MAX_BYTES)
+        destination = self._model.destination()
+        max_lines = MAX_LINES_VLLM if self._model.batch == "vllm" else MAX_LINES
+        files = Files(folder, destination, max_lines, MAX_BYTES)
         written = {
             bytes.fromhex(key) for key in (*pending, *self.batched.instead)
         }  # a million of them in text take 150 MB
-        destination = self._model.destination()
         questions = iter(self._questions)
         while not self._stopping and (some := list(islice(questions, _CHUNK))):
             known = self._journal.get_many([question.key for question in some])

@@ -27,6 +27,7 @@ from workbench import project
 from workbench.errors import RunError
 from workbench.files import write_atomic
 from workbench.journal import canonical
+from workbench.runner.batch.input import Input
 
 _STATE = "state.json"
 _LOOK_S = 0.5
@@ -55,11 +56,16 @@ class Part:
 
 @dataclass
 class Folder:
-    """Batches that were written together."""
+    """Batches that were written together.
+
+    Attributes:
+        inputs: what this process wrote, by the number of its batch; what an earlier one wrote is never submitted.
+    """
 
     path: Path
     model: str
     parts: list[Part] = field(default_factory=list)
+    inputs: dict[int, Input] = field(default_factory=dict)
 
     def input(self, part: Part) -> Path:
         """The requests of a batch; they hold text, so they are here no longer than they are needed."""

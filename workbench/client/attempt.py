@@ -131,10 +131,30 @@ class Client:
         tokens = counted.get("tokens") if counted else None
         return (len(tokens), None) if isinstance(tokens, list) else None
 
-    async def _other(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """A further endpoint of the server, beside /v1; None where it fails."""
+    async def token_ids(self, released: Released) -> list[int] | None:
+        """The token ids of `messages` or a `prompt`, by the server's own tokenizer, in vLLM's way; None if it fails."""
+        self._check(released)
+        told = await self._other("/tokenize", released.body)
+        ids = told.get("tokens") if told else None
+        return ids if isinstance(ids, list) and all(_count(each) is not None for each in ids) else None
+
+    async def prompt_logprobs(self, released: Released) -> list[dict[int, float]] | None:
+        """For each token of a prompt, the log-probabilities that the server gave it and likely others at its place.
+
+        Asked in vLLM's way, by `prompt_logprobs`. The first token has none. None where the server does not tell.
+        """
+        self._check(released)
+        told = await self._other("/completions", released.body, beside_v1=False)
+        try:
+            places = told["choices"][0]["prompt_logprobs"] if told else None
+            return None if places is None else [_logprobs(place) for place in places]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
+
+    async def _other(self, path: str, body: dict[str, Any], beside_v1: bool = True) -> dict[str, Any] | None:
+        """A further endpoint of the server, beside /v1 or below it; None where it fails."""
         reader = WholeReader()
-        head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1=True)
+        head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1)
         try:
             await self._wire.post(request_of(head, json.dumps(body).encode()), reader, self.endpoint.timeout_s)
         except (CannotConnect, Lost, Malformed, TimeoutError):
@@ -189,6 +209,10 @@ def authorization(model: str, key: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise InputError(f"{model}: its key has characters that no key has. Set it anew.")
     return f"Bearer {key}"
+
+
+def _logprobs(place: dict[str, dict[str, float]] | None) -> dict[int, float]:
+    return {int(token): float(about["logprob"]) for token, about in (place or {}).items()}
 
 
 def _count(value: Any) -> int | None:

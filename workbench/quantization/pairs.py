@@ -41,7 +41,7 @@ def paired(
         `right_c` (of the first repeat), `same_output`, `cluster`, `slice`; NaN is unknown.
     """
     first, second = per_unit(rows, reference, repeats[0]), per_unit(rows, model, repeats[1])
-    both = first.join(second, how="inner", lsuffix="_r", rsuffix="_c")
+    both = first.add_suffix("_r").join(second.add_suffix("_c"), how="inner")
     both["same_output"] = [_same(r, c) for r, c in zip(both["output_r"], both["output_c"], strict=True)]
     both = both.reset_index()
     return both.drop(columns=["output_r", "output_c", "cluster_c", "slice_c"]).rename(
@@ -162,7 +162,14 @@ def _flips(pairs: pd.DataFrame) -> dict[str, Any]:
     alone = known["cluster"].isna().all() and not known.duplicated(_ITEM).any()
     p = mcnemar_mid_p(broke, fixed) if len(known) and alone else math.nan
     share = (broke + fixed) / len(known) if len(known) else math.nan
-    return {"flips_n": len(known), "broke": broke, "fixed": fixed, "flips": share, "mcnemar_p": p}
+    return {
+        "flips_n": len(known),
+        "broke": broke,
+        "fixed": fixed,
+        "flips": share,
+        "same_accepted": 1 - share,
+        "mcnemar_p": p,
+    }
 
 
 def mcnemar_mid_p(broke: int, fixed: int) -> float:

@@ -41,11 +41,12 @@ class QuantizationReport:
     Attributes:
         table: a row a task × prompt × candidate and, where there are several, a row a candidate over all of them (task
             `all tasks`). `role` is `reference`, `noise` or `candidate`. `difference` is candidate − reference in score
-            with `lo` and `hi`; `broke` and `fixed` count items that went from accepted to not and back, `mcnemar_p` is
-            the two-sided mid-p (NaN where items come in clusters or prompts, which it does not know), `flips` their
-            share, `flips_beyond` that share less the noise run's with `flips_beyond_lo` and `_hi`; `same_output` is the
-            share of items with the same answer; `kl_nats` the Kullback-Leibler divergence a token (a lower bound) with
-            `kl_lo` and `kl_hi`, `top_token_agreement` a share; `failed_format` and `retried` are shares of items, with
+            with `lo` and `hi`; `broke` and `fixed` count items that went from accepted to not and back, `flips` is
+            their share and `mcnemar_p` the two-sided mid-p (NaN where items come in clusters or under several prompts,
+            which it does not know); `flips_beyond` is that share less the noise run's, with `flips_beyond_lo` and
+            `_hi`; `same_output` is the share of items with the same answer, `same_accepted` of those that are accepted
+            from both or neither; `kl_nats` the Kullback-Leibler divergence a token (a lower bound) with `kl_lo` and
+            `kl_hi`, `top_token_agreement` a share; `failed_format` and `retried` are shares of items, with
             `format_difference` and `retry_difference` against the reference; `length_ratio` compares the answers'
             lengths in `length_unit`; `cost_per_accepted_usd`; `latency_p50_s`; on rows over all of a model's outcomes
             also `load_s`, `memory_bytes`, `weights_bytes`, `tokens_per_s`. NaN is unknown.
@@ -218,14 +219,14 @@ class _Report:
             if rows.empty:
                 continue
             row: dict[str, Any] = {"task": task, "candidate": candidate_id(model, variant or "default"), "model": model}
-            row |= {"variant": variant, "role": role} | setting.about(rows, model, self.models)
+            row |= {"variant": variant, "role": role, "verdict": ""} | setting.about(rows, model, self.models)
             if role == "reference":
                 row |= self._of_reference(units)
             else:
                 pairs = within(floor if role == "noise" and floor is not None else self.pairs[model])
                 row |= self._of_pairs(pairs, units, floor, margin)
                 row |= setting.against(own, self.reference, model, self.models, self.limits)
-                row["verdict"] = verdict(row) if role == "candidate" else None
+                row["verdict"] = verdict(row) if role == "candidate" else ""
             row |= {"length_unit": of_pairs.length_unit(self.outcomes)} | resources.answers(rows)
             row |= resources.engine(rows, self.engines.get(str(model))) if whole else {}
             row |= self._divergence(divergence, task, variant, str(model))

@@ -29,7 +29,7 @@ MAX_TOKENS = 4  # of `write_evalset`
 
 
 def local(path: Path, **more: Any) -> dict[str, Any]:
-    return {"engine": "llamacpp", "model": str(path), "context": CONTEXT, "concurrency": 2, "threads": 1, **more}
+    return {"engine": "llamacpp", "model": str(path), "max_model_len": CONTEXT, "concurrency": 2, "threads": 1, **more}
 
 
 def few(items: Rows, train: Rows) -> None:
@@ -175,7 +175,7 @@ def test_a_context_that_is_written_down_counts_before_the_servers(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting(server, monkeypatch, lambda body: {"count": pairs(body), "max_model_len": 10})
-    report = lengths(project, colors(project, few), near=private(server, context=5000))
+    report = lengths(project, colors(project, few), near=private(server, max_model_len=5000))
     assert of_context(report) == [] and len(report.tokens["near"]) == 9
 
 
@@ -184,7 +184,7 @@ def test_a_context_that_is_written_down_counts_before_the_servers(
     [
         (
             lambda body: {"count": pairs(body)},
-            "its server does not say how long that is: set 'context' in models.yaml",
+            "its server does not say how long that is: set 'max_model_len' in models.yaml",
         ),
         (lambda body: {"error": "no such thing"}, "its server offers no count, or fails"),
         (  # in mid-audit: half a count is none

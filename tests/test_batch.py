@@ -716,7 +716,7 @@ def test_the_real_vllm_answers_a_batch(project: Path) -> None:
     write_evalset(project, "colors", items, output={"labels": ["red", "green", "blue"], "format_retries": 1})
     arguments = {"dtype": "bfloat16", "enforce_eager": True}
     entry = {"engine": "vllm", "model": str(weights), "python": str(python), "engine_args": arguments}
-    write_models(project, w={**entry, "context": 1024, "batch": "vllm"})
+    write_models(project, w={**entry, "max_model_len": 1024, "batch": "vllm"})
     run = go()
     table = run.outcomes.set_index("item_id")
     assert len(table) == 13 and table.loc["long", "error_class"] in ("context_length", "bad_request")

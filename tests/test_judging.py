@@ -510,7 +510,7 @@ def test_smollm2_judges_in_a_run_and_is_calibrated(
     project: Path, server: RecordingServer, smollm2: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setting(project, server, n=2)
-    engine = {"engine": "llamacpp", "model": str(smollm2), "context": 1024, "concurrency": 2, "threads": 1}
+    engine = {"engine": "llamacpp", "model": str(smollm2), "max_model_len": 1024, "concurrency": 2, "threads": 1}
     write_models(project, good=entry(server, "good"), judge=engine)
     run = go("good")
     assert run.status == "complete" and run.outcomes["metric.fine"].dropna().isin([0.0, 1.0]).all()

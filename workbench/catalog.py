@@ -21,37 +21,81 @@ from workbench.files import Document, StrictModel, read_yaml
 from workbench.prices import Price
 from workbench.privacy import Destination, Zone
 
-Engine = Literal["llamacpp", "openai", "rules", "vllm"]
+Engine = Literal["llamacpp", "openai", "rules", "transformers", "vllm"]
 Capability = Literal["json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DEFAULT_ZONE: dict[str, Zone] = {"llamacpp": "local", "rules": "local", "openai": "hosted", "vllm": "local"}
+_DEFAULT_ZONE: dict[str, Zone] = {
+    "llamacpp": "local",
+    "rules": "local",
+    "openai": "hosted",
+    "transformers": "local",
+    "vllm": "local",
+}
+_MANAGED = ("llamacpp", "transformers", "vllm")  # engines whose server the workbench starts
 _RULES_ONLY = {"engine", "zone"}
-_VLLM_ONLY = ("python", "engine_args")
+# What only some engines take.
+_TAKEN_BY = {
+    "python": ("transformers", "vllm"),
+    "dtype": ("transformers", "vllm"),
+    "trust_remote_code": ("transformers", "vllm"),
+    "engine_args": _MANAGED,
+    "env": _MANAGED,
+    "gpus": _MANAGED,
+    "lora": _MANAGED,
+    "chat_template": ("llamacpp",),
+}
 _ARGUMENT = re.compile(r"[a-z][a-z0-9_-]*")
-# What the workbench says itself; what would open a port to everyone, or log requests. vLLM takes an option's beginning
-# for the option.
-_VLLM_OWN = (
-    *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
-    *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
-)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
+# What the workbench says itself; what would open a port to everyone, run a checkpoint's code, or log requests. An
+# option's beginning is taken for the option.
+_OWN = {
+    "vllm": (
+        *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
+        *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
+        *("trust-remote-code", "dtype", "enable-lora", "lora-modules"),
+    ),
+    "transformers": (
+        "host",
+        "port",
+        "trust-remote-code",
+        "dtype",
+        "quantization",
+        "force-model",
+        "continuous-batching",
+    ),
+    "llamacpp": (
+        *("model", "hostname", "port", "api-key", "n-parallel", "n-ctx", "ui", "lora-adapters", "chat-template"),
+        *("cpuparams", "public-path", "log-file", "path-prompt-cache", "slot-save-path"),
+    ),
+}
 
 
 class Model(StrictModel, strict=True):
     """One entry of models.yaml.
 
     Attributes:
-        engine: `llamacpp` is a server that the workbench starts, `openai` one that is running somewhere, `vllm` one in
-            an environment of its own, `rules` the eval set's own table.
-        model: a GGUF file (`package:…` for one in a weights package; a list is joined), vLLM's folder of weights, or
-            the name that the server knows the model by.
+        engine: `llamacpp`, `transformers` and `vllm` are servers that the workbench starts, the last two in
+            environments of their own; `openai` is one that is running somewhere, `rules` the eval set's own table.
+        model: a GGUF file (`package:…` for one in a weights package; a list is joined), a folder of weights (vllm,
+            transformers), or the name that the server knows the model by.
         sha256: of the weights file, or of all in their folder; checked before the engine starts.
         batch: with `workbench run --batch`, ask it in batches: `openai` by its API's batches (files, half price),
             `vllm` by `vllm run-batch`.
-        python: the interpreter of vLLM's environment, from the project's root.
-        engine_args: further options of vLLM, such as `{dtype: bfloat16, enforce_eager: true}`.
+        base_url: of a server that runs; a list where several serve the same model, which share its requests.
+        quantization: of the weights. An engine that quantizes while it loads is told (transformers: `nf4`, `int8`;
+            vllm: `fp8`, `bitsandbytes`); otherwise it says what the weights are.
+        dtype: of weights that are not quantized, and of activations; None takes the weights' own.
+        lora: a LoRA adapter on top of the model: a folder, or a GGUF file for llamacpp.
+        trust_remote_code: run Python code that comes with the weights.
+        python: the interpreter of the engine's environment, from the project's root; None takes the one that
+            `workbench engine install` makes.
+        engine_args: further options of the engine, such as `{enforce_eager: true}`.
+        env: variables for the engine's process; no secrets.
+        gpus: a replica of the model for each entry, on those GPUs: `["0", "1"]` are two, `["0,1"]` is one on both.
         chat_template: `plain` for a base model without a template of its own; None takes the file's.
-        context: tokens of context for each request.
+        max_model_len: tokens a request may take, prompt and answer.
         concurrency: requests in flight at first; an endpoint that is not managed finds its own level from there.
         max_concurrency: up to that many; four times `concurrency` where left out. A managed engine has just
             `concurrency` places.
@@ -68,12 +112,12 @@ class Model(StrictModel, strict=True):
     model: str | list[str] = ""
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     zone: Zone = "hosted"
-    base_url: str | None = None
+    base_url: str | list[str] | None = None
     api_key_env: str | None = None
     price: Price | None = None
     quantization: str | None = None
     chat_template: Literal["plain"] | None = None
-    context: int = Field(default=2048, ge=256)
+    max_model_len: int = Field(default=2048, ge=256)
     concurrency: int = Field(default=4, ge=1, le=1024)
     max_concurrency: int | None = Field(default=None, ge=1, le=4096)
     requests_per_minute: float | None = Field(default=None, gt=0)
@@ -83,8 +127,13 @@ class Model(StrictModel, strict=True):
     variants: list[str] | None = None
     timeout_s: float = Field(default=120, gt=0)
     batch: Literal["openai", "vllm"] | None = None
-    python: str = ".venv-vllm/bin/python"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] | None = None
+    lora: str | None = None
+    trust_remote_code: bool = False
+    python: str | None = None
     engine_args: dict[str, str | bool | int | float] = {}
+    env: dict[str, str] = {}
+    gpus: list[str] = []
     private_hosts: tuple[str, ...] = Field(default=(), exclude=True)  # those of the whole file
 
     @model_validator(mode="before")
@@ -98,10 +147,18 @@ class Model(StrictModel, strict=True):
 
     @field_validator("base_url")
     @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(r"https?://[^/?#\s@]+(/[^\s?#]*)?", url):
-            raise ValueError("must be an http(s) URL without a user name, password or query, such as https://host/v1")
-        return url.rstrip("/") if url else url
+    def _urls(cls, urls: str | list[str] | None) -> str | list[str] | None:
+        for url in [urls] if isinstance(urls, str) else urls or []:
+            if not re.fullmatch(r"https?://[^/?#\s@]+(/[^\s?#]*)?", url):
+                raise ValueError(
+                    "must be an http(s) URL without a user name, password or query, such as https://host/v1"
+                )
+        if isinstance(urls, list):
+            urls = [url.rstrip("/") for url in urls]
+            if not urls or len(set(urls)) < len(urls):
+                raise ValueError("must name at least one server, and each once")
+            return urls
+        return urls.rstrip("/") if urls else urls
 
     @field_validator("api_key_env")
     @classmethod
@@ -110,15 +167,26 @@ class Model(StrictModel, strict=True):
             raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself")
         return name
 
-    @field_validator("engine_args")
+    @field_validator("env")
     @classmethod
-    def _arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        for name in arguments:
-            if not _ARGUMENT.fullmatch(name):
-                raise ValueError(f"'{name}' is no option: write a name such as max_num_seqs, without hyphens before it")
-            if any(own.startswith(name.replace("_", "-")) for own in _VLLM_OWN):
-                raise ValueError(f"{name} is not to be set here. Remove it")
-        return arguments
+    def _variables(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError(f"'{name}' is no name of a variable")
+            if _SECRET.search(name):
+                raise ValueError(
+                    f"{name} looks like a secret, which does not belong into a file: set it in the environment that "
+                    "the workbench runs in, and the engine has it too"
+                )
+        return env
+
+    @field_validator("gpus")
+    @classmethod
+    def _devices(cls, gpus: list[str]) -> list[str]:
+        for entry in gpus:
+            if not re.fullmatch(r"[A-Za-z0-9-]+(,[A-Za-z0-9-]+)*", entry):
+                raise ValueError(f"'{entry}' must be GPUs by number or UUID, such as '0' or '0,1'")
+        return gpus
 
     @model_validator(mode="after")
     def _fits_batch(self) -> Model:
@@ -132,17 +200,22 @@ class Model(StrictModel, strict=True):
     def _fits_engine(self) -> Model:
         if self.engine == "openai" and not (self.base_url and isinstance(self.model, str) and self.model):
             raise ValueError("engine openai needs base_url and model (the name that the server knows it by)")
+        if self.engine in _MANAGED and self.base_url is not None:
+            raise ValueError(f"engine {self.engine} is started by the workbench: it takes no base_url")
         if self.max_concurrency is not None and self.max_concurrency < self.concurrency:
             raise ValueError("max_concurrency is below concurrency. Raise it, or leave it out")
-        if self.engine == "llamacpp" and self.max_concurrency is not None:
-            raise ValueError("engine llamacpp has as many places as concurrency says: it takes no max_concurrency")
+        if self.engine in _MANAGED and self.max_concurrency is not None:
+            raise ValueError(
+                f"engine {self.engine} has as many places as concurrency says: it takes no max_concurrency"
+            )
         if self.engine == "llamacpp" and not self.model:
             raise ValueError("engine llamacpp needs model: a GGUF file, or package:NAME/FILE")
-        if self.engine == "vllm" and not (isinstance(self.model, str) and self.model):
-            raise ValueError("engine vllm needs model: a folder of weights")
-        foreign = self.model_fields_set.intersection(_VLLM_ONLY)
-        if self.engine != "vllm" and foreign:
-            raise ValueError(f"{' and '.join(sorted(foreign))}: only engine vllm takes that. Remove it")
+        if self.engine in ("transformers", "vllm") and not (isinstance(self.model, str) and self.model):
+            raise ValueError(f"engine {self.engine} needs model: a folder of weights")
+        for name in sorted(self.model_fields_set.intersection(_TAKEN_BY)):
+            if self.engine not in _TAKEN_BY[name]:
+                raise ValueError(f"{name}: only {' and '.join(_TAKEN_BY[name])} take that. Remove it")
+        self._check_arguments()
         if self.engine != "openai" and self.zone != "local":
             raise ValueError(f"engine {self.engine} runs on this machine: zone must be local")
         extra = self.model_fields_set - _RULES_ONLY - {"id", "private_hosts", "variants"}
@@ -150,14 +223,38 @@ class Model(StrictModel, strict=True):
             raise ValueError(f"engine rules takes no {', '.join(sorted(extra))}")
         return self
 
+    def _check_arguments(self) -> None:
+        for name in self.engine_args:
+            if not _ARGUMENT.fullmatch(name):
+                raise ValueError(
+                    f"'{name}' is no option: write a name such as enforce_eager, without hyphens before it"
+                )
+            if any(own.startswith(name.replace("_", "-")) for own in _OWN[self.engine]):
+                raise ValueError(f"{name} is not to be set in engine_args. Remove it")
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it is served; none for an engine that the workbench starts."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url or []
+
+    @property
+    def managed(self) -> bool:
+        """Whether the workbench starts its server."""
+        return self.engine in _MANAGED
+
+    def destinations(self) -> list[Destination]:
+        """What the gate needs to know of each of its endpoints; of a managed engine, or rules, the one to come."""
+        urls: list[str | None] = [*self.urls] or [None]
+        return [Destination(self.id, self.zone, url, self.private_hosts) for url in urls]
+
     def destination(self) -> Destination:
-        """What the gate needs to know."""
-        return Destination(self.id, self.zone, self.base_url, self.private_hosts)
+        """The first of them."""
+        return self.destinations()[0]
 
     @property
     def ceiling(self) -> int:
         """The most requests that may be in flight."""
-        if self.engine == "llamacpp":
+        if self.managed:
             return self.concurrency
         return self.max_concurrency or 4 * self.concurrency
 

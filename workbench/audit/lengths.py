@@ -78,7 +78,7 @@ def _findings(evalset: EvalSet, model: str, counted: _Counted) -> list[Finding]:
             f"{count_of(long)} whose prompt leaves {model} no room: it has {counted.context} tokens, of which the "
             f"answer takes {allowed} and the longest prompt {max(counted.longest)}"
         )
-        mend = "Raise the model's 'context', or shorten the prompts"
+        mend = "Raise the model's 'max_model_len', or shorten the prompts"
         found.append(Finding("context", "error", what, mend, long))
     cut = tuple(item.id for item, count in zip(evalset.items, counted.answers, strict=True) if count > allowed)
     if cut:
@@ -109,10 +109,10 @@ async def _count(evalset: EvalSet, model: Model) -> _Counted:
 
         empty, told = await count([{"role": "user", "content": ""}], ("public",))
         # What models.yaml says is what we start; for a server that runs already it is only known where it is written.
-        stated = model.context if served.server is not None or "context" in model.model_fields_set else None
+        stated = model.max_model_len if served.server is not None or "max_model_len" in model.model_fields_set else None
         context = stated or told
         if context is None:
-            raise RunError("its server does not say how long that is: set 'context' in models.yaml")
+            raise RunError("its server does not say how long that is: set 'max_model_len' in models.yaml")
         counted = _Counted(context)
         for item in evalset.items:
             prompts = [render(evalset, name, item) for name in _variants(evalset, model)]

@@ -45,7 +45,7 @@ def identity(model: Model) -> dict[str, Any]:
         "weights": digest,
         "arguments": {
             "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
-            "context": model.context,
+            "context": model.max_model_len,
             "parallel": model.concurrency,
             "threads": model.threads,
         },
@@ -68,7 +68,7 @@ def launch(model: Model) -> Launch:
         "path": str(path),
         "alias": served_name(model),
         "parallel": model.concurrency,
-        "context": model.context,
+        "context": model.max_model_len,
         "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
         "threads": model.threads or os.cpu_count() or 1,
     }

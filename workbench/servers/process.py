@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,14 +28,17 @@ class Launch:
     """How to start an engine.
 
     Attributes:
-        argv: the command; it writes its address to the file that `WORKBENCH_ADDRESS_FILE` names, and takes its
-            key from `WORKBENCH_API_KEY`.
+        argv: the command. It writes its address to the file that `WORKBENCH_ADDRESS_FILE` names; one that cannot has
+            `{port}` in its arguments instead, for a port that was free a moment before.
         model: the name that the server will know the model by.
+        key_variable: where it finds its key.
+        ready_timeout_s: how long it may take to generate its first token.
     """
 
     argv: list[str]
     model: str
     env: dict[str, str] = field(default_factory=dict)
+    key_variable: str = "WORKBENCH_API_KEY"
     ready_timeout_s: float = 180.0
 
 
@@ -65,16 +69,23 @@ class ManagedServer:
         try:
             env = {
                 **self._launch.env,
-                "WORKBENCH_API_KEY": self.api_key,
+                self._launch.key_variable: self.api_key,
                 "WORKBENCH_ADDRESS_FILE": str(self._address_file),
                 "WORKBENCH_PORT": str(self.port),
             }
-            self._process.start(self._launch.argv, env)
+            self._process.start(self._command(), env)
             await self._ready(started, progress)
         except BaseException:
             self.stop()
             raise
         self.load_s = time.perf_counter() - started
+
+    def _command(self) -> list[str]:
+        if not any("{port}" in part for part in self._launch.argv):
+            return self._launch.argv
+        port = self.port or _free_port()
+        self._address_file.write_text(f"http://127.0.0.1:{port}")
+        return [part.replace("{port}", str(port)) for part in self._launch.argv]
 
     async def _ready(self, started: float, progress: Callable[[str], None]) -> None:
         said = 0.0
@@ -128,3 +139,9 @@ class ManagedServer:
         """End the engine and wait until it is gone."""
         self._process.stop()
         self._address_file.unlink(missing_ok=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -40,7 +40,7 @@ def identity(model: Model) -> dict[str, Any]:
         "engine": "vllm",
         "version": _version(interpreter(model)),
         "weights": digest,
-        "arguments": {"context": model.context, "threads": model.threads, **model.engine_args},
+        "arguments": {"context": model.max_model_len, "threads": model.threads, **model.engine_args},
     }
 
 
@@ -59,7 +59,7 @@ def launch(model: Model) -> None:
 
 def interpreter(model: Model) -> Path:
     """The interpreter of vLLM's environment; a link is not followed, as its place is what tells the environment."""
-    return project.root() / Path(model.python).expanduser()
+    return project.root() / Path(model.python or ".venv-vllm/bin/python").expanduser()
 
 
 def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[list[str], dict[str, str]]:
@@ -74,7 +74,7 @@ def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[
     folder, _ = weights.locate_folder(model)
     # Its own script: it starts further processes that import what was started.
     argv = [str(python), str(_command(python)), "run-batch", f"--input-file={given}", f"--output-file={answers}"]
-    argv += [f"--model={folder}", f"--served-model-name={served_name(model)}", f"--max-model-len={model.context}"]
+    argv += [f"--model={folder}", f"--served-model-name={served_name(model)}", f"--max-model-len={model.max_model_len}"]
     argv += [_option(name, value) for name, value in model.engine_args.items()]
     env = {
         "HF_HUB_OFFLINE": "1",

@@ -99,7 +99,7 @@ class HostedApi:
             timeout=_TIMEOUT_S,
         )
         self._client = AsyncOpenAI(
-            api_key=self._key or "none", base_url=self._model.base_url, http_client=http, max_retries=0
+            api_key=self._key or "none", base_url=self._model.urls[0], http_client=http, max_retries=0
         )
         return self._client
 

@@ -119,8 +119,13 @@ def _unfit(model: Model) -> str | None:
 def _texts(rows: pd.DataFrame, tasks: Mapping[str, EvalSet], items: int) -> list[_Text]:
     """The reference's answers with their prompts, an even sample of each task and variant."""
     found: list[_Text] = []
-    rows = rows[rows["output"].notna()] if "output" in rows else rows.iloc[:0]
-    rows = rows[rows["output"] != ""].sort_values(["repeat"]).drop_duplicates(["task", "variant", "item_id"])
+    if "output" not in rows:
+        return found
+    rows = (
+        rows[rows["output"].notna() & (rows["output"] != "")]
+        .sort_values(["repeat"])
+        .drop_duplicates(["task", "variant", "item_id"])
+    )
     for (name, variant), own in rows.sort_values("item_id").groupby(["task", "variant"], sort=True):
         task = tasks.get(str(name))
         if task is None or variant not in task.spec.variants:

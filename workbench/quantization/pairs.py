@@ -198,6 +198,7 @@ def _flipped(pairs: pd.DataFrame) -> pd.Series[Any]:
 def _length_ratio(pairs: pd.DataFrame) -> dict[str, float]:
     """The answers' total length over the reference's, where both answered; with a 95 % interval."""
     lengths = pairs.dropna(subset=["length_c", "length_r"]).groupby(_ITEM, sort=True)[["length_c", "length_r"]].sum()
+    lengths = lengths[(lengths > 0).any(axis=1)]
     # A ratio of two sums over the same items, as a cost over accepted answers is.
     ratio = cost_per_accepted(lengths["length_c"].to_numpy(float), lengths["length_r"].to_numpy(float))
     return {"length_ratio": ratio.value, "length_lo": ratio.lo, "length_hi": ratio.hi}

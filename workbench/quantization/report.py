@@ -49,7 +49,7 @@ class QuantizationReport:
             `kl_hi`, `top_token_agreement` a share; `failed_format` and `retried` are shares of items, with
             `format_difference` and `retry_difference` against the reference; `length_ratio` compares the answers'
             lengths in `length_unit`; `cost_per_accepted_usd`; `latency_p50_s`; on rows over all of a model's outcomes
-            also `load_s`, `memory_bytes`, `weights_bytes`, `tokens_per_s`. NaN is unknown.
+            also `load_s`, `memory_bytes`, `gpu_memory_bytes`, `weights_bytes`, `tokens_per_s`. NaN is unknown.
         notes: what the report rests on, and what it could not tell.
         confidence: of the two-sided intervals `lo` to `hi`: each of the candidates' one-sided bounds holds at 95 %,
             all at once.

@@ -17,7 +17,7 @@ import pandas as pd
 from workbench.economics import cost_per_accepted, quantile
 from workbench.evidence import per_item
 
-_NOTED = ("load_s", "memory_bytes", "weights_bytes")
+_NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
 
 
 def answers(own: pd.DataFrame) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def engine(own: pd.DataFrame, noted: Mapping[str, Any] | None) -> dict[str, Any]
 
     Args:
         own: every row of the model: those of one task would share the engine with others that are left out.
-        noted: what the run noted on the engine (`load_s`, `busy_s`, `memory_bytes`, `weights_bytes`), if it did.
+        noted: what the run noted on the engine, if it did: `load_s`, `busy_s`, `memory_bytes`, `gpu_memory_bytes`,
+            `weights_bytes`.
     """
     noted = noted or {}
     found: dict[str, Any] = {name: _number(noted.get(name)) for name in _NOTED}

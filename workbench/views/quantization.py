@@ -74,6 +74,7 @@ _CELLS: dict[str, Any] = {
     "tokens/s": lambda row: _cell(row, "tokens_per_s", ",.0f"),
     "load": lambda row: seconds(row.get("load_s", math.nan)) if _known(row.get("load_s")) else "–",
     "memory": lambda row: _megabytes(row, "memory_bytes"),
+    "GPU memory": lambda row: _megabytes(row, "gpu_memory_bytes"),
     "weights": lambda row: _megabytes(row, "weights_bytes"),
 }
 

@@ -146,7 +146,7 @@ def _notes(report: QuantizationReport) -> list[str]:
 def _slices_html(report: QuantizationReport) -> str:
     """The slices with the largest losses."""
     found = report.by_slice.sort_values("difference", kind="stable").head(_SLICES)
-    found = found[found["difference"] < 0]
+    found = found[found["difference"] < -5e-4]  # what would be shown as 0.0 is no loss
     if found.empty:
         return ""
     losing: list[Row] = [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]

@@ -212,6 +212,9 @@ def test_what_cannot_be_measured_is_one_clear_error(project: Path, tellers: dict
         measure(outcomes, tasks, models, "q4")
     with pytest.raises(InputError, match="mute: its server gives no prompt log-probabilities"):
         measure(outcomes, tasks, models, "mute")
+    tellers["w4"].close()
+    found = measure(outcomes, tasks, models, "bf16", candidates="w4")
+    assert found.empty and "w4: its server tells no tokens by /tokenize" in found.attrs["notes"][0]
     with pytest.raises(InputError, match="no answers of 'bf16'"):
         measure(outcomes.drop(columns="output"), tasks, models, "bf16")
     with pytest.raises(InputError, match="the eval set has changed"):

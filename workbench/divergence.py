@@ -61,8 +61,8 @@ class _Text:
     chances: list[Chances] | None = None  # of the reference, at each place of the answer
 
 
-class _AnotherTokenizer(Exception):
-    """A model reads a text as other tokens than the reference does."""
+class _Unfit(Exception):
+    """Why a model cannot be measured."""
 
 
 def measure(
@@ -159,8 +159,8 @@ async def _measured(
             say(f"{name}: {len(texts)} texts")
             try:
                 chances = await _asked(model, texts, k, first=name == reference)
-            except _AnotherTokenizer:
-                problem = "its tokenizer is another than the reference's"
+            except _Unfit as failure:
+                problem = str(failure)
             except WorkbenchError as failure:
                 problem = str(failure).removeprefix(f"{name}: ").rstrip(".")
             else:
@@ -202,6 +202,7 @@ def _row(text: _Text, found: list[Chances], reference: str, model: str, k: int) 
 async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[list[Chances] | None]:
     """What a model holds likely at each place of the answers; None where its server does not say."""
     turn = asyncio.Semaphore(_AT_ONCE)
+    heard: list[int] = []
     found: list[list[Chances] | Exception | None]
     async with serving(model) as served, Client(served.endpoint) as client:
         destination = served.endpoint.destination
@@ -217,10 +218,11 @@ async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[
                 answer = await client.token_ids(released({"prompt": text.answer, "add_special_tokens": False}, text))
                 if not prompt or not answer:
                     return None
+                heard.append(len(prompt))
                 if first:
                     text.ids, text.begins = [*prompt, *answer], len(prompt)
                 elif text.ids and [*prompt, *answer] != text.ids:
-                    raise _AnotherTokenizer
+                    raise _Unfit("its tokenizer is another than the reference's")
                 body = {"prompt": [*prompt, *answer], "max_tokens": 1, "temperature": 0, "prompt_logprobs": k}
                 told = await client.prompt_logprobs(released(body, text))
             return None if told is None or len(told) != len(prompt) + len(answer) else [*told[len(prompt) :]]
@@ -228,6 +230,8 @@ async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(_caught(one(text))) for text in texts]
     found = [task.result() for task in asking]
+    if not heard:
+        raise _Unfit("its server tells no tokens by /tokenize: it does not run, or is not vLLM")
     for each in found:
         if isinstance(each, Exception):
             raise each
@@ -238,7 +242,7 @@ async def _caught(work: Any) -> Any:
     """A task's result, or what it raised: a group of tasks would wrap it."""
     try:
         return await work
-    except (WorkbenchError, _AnotherTokenizer) as failure:
+    except (WorkbenchError, _Unfit) as failure:
         return failure
 
 

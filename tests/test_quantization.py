@@ -193,6 +193,13 @@ def test_more_format_failures_are_no_free_lunch() -> None:
     assert "costs 10.0 % more format failures" in report.sentence
 
 
+def test_a_reference_that_is_never_right_has_nothing_to_flip_and_it_is_said() -> None:
+    outcomes = table(w4=BF16)
+    assert not any("none can go" in note for note in quantization_report(outcomes, "bf16").notes)
+    outcomes["accepted"] = False
+    assert any("none can go from right to wrong" in note for note in quantization_report(outcomes, "bf16").notes)
+
+
 def test_retries_are_told() -> None:
     outcomes = table(w4=BF16)
     outcomes["attempts"] = 1
@@ -288,6 +295,24 @@ def test_by_slice_finds_where_the_damage_is() -> None:
     assert found.loc["xx", "difference"] == -1 and found.loc["xx", "broke"] == 60 == found.loc["xx", "n"]
     assert found.loc["en", "difference"] == 0
     assert "language: xx" in report._repr_html_() and "exploratory" in report._repr_html_()
+
+
+def test_slices_of_another_tool_may_be_anything() -> None:
+    outcomes = table(w4=BF16[:20])
+    outcomes["slice"] = [[{"a": 1}, '{"a": [1, 2]}', None, {"b": True}][index % 4] for index in range(len(outcomes))]
+    found = quantization_report(outcomes, "bf16").by_slice
+    assert {(row.slice, row.value) for row in found.itertuples()} == {("a", "1"), ("a", "[1, 2]"), ("b", "True")}
+
+
+def test_a_candidate_without_a_shared_item_and_a_reference_alone_are_said() -> None:
+    outcomes = table(w4=BF16[:20])
+    outcomes.loc[outcomes["model"] == "w4", "item_id"] += "x"
+    report = quantization_report(outcomes, "bf16")
+    assert "w4 is not compared (it shares 0 items with the reference, 0%)" in report.sentence
+    alone = quantization_report(outcomes[outcomes["model"] == "bf16"], "bf16")
+    assert "no candidate" in alone.sentence
+    for each in (report, alone):
+        assert each.describe() and "<img" in each._repr_html_()
 
 
 def test_memory_load_time_and_tokens_a_second() -> None:

@@ -101,8 +101,9 @@ class QuantizationReport:
         rows = []
         for model, found in self._pairs.items():
             for (task, variant), own in found.groupby(["task", "variant"], sort=True):
-                for name, values in slices_of(own).items():
-                    for value in sorted(values.dropna().unique(), key=str):
+                for name, told in slices_of(own).items():
+                    values = told.map(str, na_action="ignore")
+                    for value in sorted(values.dropna().unique()):
                         figures = of_pairs.figures(own[values == value], CONFIDENCE)
                         kept = {key: figures[key] for key in ("n", "difference", "lo", "hi", "broke", "fixed")}
                         about = {"task": task, "candidate": candidate_id(model, str(variant))}
@@ -289,6 +290,8 @@ def _further_notes(report: _Report, table: pd.DataFrame, measured: pd.DataFrame 
     for what, column in (("accepted, so no flips", "flips"), ("format_ok, so no format failures", "failed_format")):
         if len(compared) and compared[column].isna().all():
             notes.append(f"the table has no column {what} are known")
+    if len(compared) and compared["flips_n"].any() and not report.units["right"].fillna(0).any():
+        notes.append("no answer of the reference was accepted, so none can go from right to wrong")
     if measured is not None and compared["kl_nats"].isna().all():
         notes.append("the divergence file says nothing of these candidates")
     if measured is not None and compared["kl_nats"].notna().any():

@@ -269,8 +269,9 @@ def test_names_of_classes_inside_the_files(project: Path) -> None:
     table = pa.Table.from_pylist(data).replace_schema_metadata({b"huggingface": json.dumps({"info": info}).encode()})
     (project / "repo").mkdir()
     pq.write_table(table, project / "repo" / "test.parquet")
-    _, evalset = bring(project / "repo")
-    assert evalset.items[1].expectations == {"label": "positive"} and evalset.items[0].slice == {"kind": "y"}
+    done, evalset = bring(project / "repo")
+    assert evalset.items[1].expectations == {"label": "positive"} and evalset.items[0].slice == {"kind": "1"}
+    assert "column 'meta': the names of labels further inside are not read" in "\n".join(map(str, done.losses))
     _, evalset = bring(project / "repo", mapping={"inputs.text": "text", "expectations.labels": "labels"})
     assert evalset.items[1].expectations == {"labels": ["b"]} and evalset.spec.scorers[0]["type"] == "multi_label"
 
@@ -299,9 +300,12 @@ def test_of_several_kinds_of_file_the_most_frequent_is_the_data(project: Path) -
         ("a: [", r"README.md: what stands between '---' is not valid YAML"),
         (
             "configs: [{config_name: default, data_files: [{split: test, path: ../out.jsonl}]}]",
-            r"README.md: no data file matches '../out.jsonl' of split 'test'",
+            r"README.md: no data file inside the folder matches '../out.jsonl'",
         ),
-        ("configs: [{config_name: default, data_files: none-*.jsonl}]", r"no data file matches 'none-\*.jsonl'"),
+        (
+            "configs: [{config_name: default, data_files: none-*.jsonl}]",
+            r"no data file inside the folder matches 'none-\*.jsonl'",
+        ),
     ],
 )
 def test_a_card_that_cannot_be_followed(project: Path, front: str, problem: str) -> None:

@@ -187,18 +187,17 @@ def test_chats(project: Path) -> None:
     round_trip(evalset)
 
 
-def test_chats_with_choices(project: Path) -> None:
+def test_chats_with_choices_are_told(project: Path) -> None:
     turns = [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]
     rows = [
         {"input": turns, "target": "B", "choices": ["x", "y"]},
+        {"input": turns, "target": "B"},
         {"input": "R", "target": "A", "choices": ["v", "w"]},
     ]
-    _, evalset = imported(write(project, "s.jsonl", rows))
-    assert asked(evalset) == "S\nQ\n\nA) x\nB) y\n\nAnswer with the letter only."
-    assert asked(evalset, 1) == "R\n\nA) v\nB) w\n\nAnswer with the letter only."
-    round_trip(evalset)
-    written = [json.loads(line) for line in Path("out/samples.jsonl").read_text().splitlines()]
-    assert written[0]["input"] == turns and written[0]["choices"] == ["x", "y"]
+    done, evalset = imported(write(project, "s.jsonl", rows))
+    assert len(evalset.items) == 1 and evalset.items[0].expectations == {"answer": "B"}
+    what = "a sample is left out: it has choices, and among the samples are chats, which list their own (2 times)"
+    assert lost(done) == f"s.jsonl:1, 3: {what}"
 
 
 def test_samples_without_a_target_are_left_out(project: Path) -> None:

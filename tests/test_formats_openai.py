@@ -315,11 +315,11 @@ def test_labels_of_ours_keep_what_a_sample_can_hold(project: Path) -> None:
             "c",
             before.sensitivity,
         )
-        assert after.expectations == {"answer": before.expectations["label"]}
+        assert after.expectations == {**before.expectations, "answer": before.expectations["label"]}
         assert after.inputs == {"prompt": f"Color of {before.inputs['thing']}?"}
     for what in (
         "scorer 'label' becomes Match",
-        "the output format (labels) is not written",
+        "output.labels",
         "variant 'few' is not written: there is one prompt, that of 'default'",
         "variant 'default': its template is not written",
         "1 items for few-shot examples",
@@ -359,8 +359,9 @@ def test_the_nearest_class_is_taken_and_said(
     evalset = ours(project, scorers=scorers, output={"text": True}, expect0=expected, expect1=expected)
     losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
     assert loss in losses and f":{cls}" in (project / "o.yaml").read_text()
-    assert ("2 expectations besides 'answer' are not written" in losses) is ("long" in expected)
-    ideal = json.loads((project / "o.jsonl").read_text().splitlines()[0])["ideal"]
+    sample = json.loads((project / "o.jsonl").read_text().splitlines()[0])
+    ideal, own = sample["ideal"], sample["workbench"]
+    assert own.get("expectations") == ({name: value for name, value in expected.items() if name != "answer"} or None)
     wanted = next(iter(expected.values()))
     assert ideal == (wanted if not isinstance(wanted, float) else "3.5")
 
@@ -371,9 +372,9 @@ def test_json_answers_of_ours_are_written_as_text(project: Path) -> None:
     evalset = ours(project, scorers=fields, output={"json_schema": "schema.json"}, **expected)
     losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
     assert "scorer 'json_fields' becomes Match: an answer must begin with what is expected" in losses
-    assert "the output format (json_schema) is not written" in losses
-    assert "of 1 lists of accepted values only the first is written" in losses
+    assert "output.json_schema: an ideal is the expected JSON as text" in losses
     _, again = bring("o.jsonl")
+    assert [item.expectations["a"] for item in again.items] == [["2026-01-02", "2026-01-03"], None]
     assert [json.loads(item.expectations["answer"]) for item in again.items] == [{"a": "2026-01-02"}, {"a": None}]
     assert [item.id for item in again.items] == ["it-0", "it-1"]
 

@@ -13,11 +13,12 @@ import pytest
 from conftest import REPOSITORY, environment
 
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
-PARAMETERS: dict[str, dict[str, int]] = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "01_quickstart": {"sample": 4},
     "02_evalsets": {},
     "03_compare": {"sample": 4},
     "04_quantization": {"sample": 4},
+    "05_serving": {"levels": "1,4", "duration_s": 0.5},
     "06_routing": {},
 }
 
@@ -124,9 +125,18 @@ def test_the_second_run_asks_no_model(executed: dict[str, Any]) -> None:
     runs = sorted((executed["root"] / ".workbench" / "runs").iterdir())
     assert len(runs) == 3
     logs = list((executed["root"] / ".workbench" / "engines").glob("*.log"))
-    # One engine start for each of the two models in the first notebook, one in the second to count tokens, and one for
-    # each of the five quantized variants.
-    assert len(logs) == 8
+    # One engine start for each of the two models in the first notebook, one in the second to count tokens, one to load.
+    # And one for each of the five quantized variants.
+    assert len(logs) == 9
+
+
+@pytest.mark.slow
+def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> None:
+    said = "".join(outputs(executed["05_serving"], "stream"))
+    assert "a million tokens, read and written as measured, cost $" in said and "used to 20% of saturation" in said
+    assert "break-even against openai/gpt-4o-mini" in said and "problem" not in said
+    assert len(outputs(executed["05_serving"], "image/png")) == 1
+    assert len(list((executed["root"] / ".workbench" / "load").iterdir())) == 2
 
 
 @pytest.mark.slow

@@ -95,24 +95,15 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
-    """Columns by place. `place=column` and `column=place` both do: a place begins in a known way."""
-    mapping = {}
+    """What goes where, in whichever order a pair says it: the import knows places from columns."""
+    mapping: dict[str, str] = {}
     for pair in pairs:
         left, equals, right = (part.strip() for part in pair.partition("="))
-        if not (equals and left and right):
-            raise InputError(f"--map {pair}: say where a column goes, such as --map inputs.text=question.")
-        place, column = (left, right) if _is_place(left) or not _is_place(right) else (right, left)
-        if not _is_place(place):
-            raise InputError(f"--map {pair}: '{place}' is no place. Places: {', '.join(_PLACES)}.")
-        mapping[place] = column
+        if not (equals and left and right) or left in mapping:
+            what = "said twice; write PLACE=COLUMN" if left in mapping else "say where a column goes"
+            raise InputError(f"--map {pair}: {what}, such as --map inputs.text=question.")
+        mapping[left] = right
     return mapping
-
-
-_PLACES = ("id", "inputs.NAME", "expectations.NAME", "slice.NAME", "cluster", "sensitivity")
-
-
-def _is_place(text: str) -> bool:
-    return text in ("id", "cluster", "sensitivity") or text.startswith(("inputs.", "expectations.", "slice."))
 
 
 def _confirm(notes: list[str]) -> bool:

@@ -11,6 +11,7 @@ from workbench.cli.common import command, port
 from workbench.errors import InputError, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.catalog import Models
     from workbench.cli.common import Commands
 
 
@@ -33,10 +34,31 @@ def _models(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.servers import engine_of
 
-    for name, model in load_models(arguments.models_file).items():
+    models = load_models(arguments.models_file)
+    for name, model in models.items():
         reason = engine_of(model).unavailable(model)
         print(f"{name:20} {model.engine:10} {model.quantization or '-':8} {model.zone:8} {reason or 'can run here'}")
+    _measured_prices(models)
     return 0
+
+
+def _measured_prices(models: Models) -> None:
+    """What tokens cost on this machine, of models that `workbench load` has measured."""
+    from workbench.load.result import read_loads
+
+    loads = read_loads()
+    if not loads:
+        return
+    from workbench.breakeven import local_price
+    from workbench.servers import engine_of
+
+    for model in models.values():
+        price = None if engine_of(model).unavailable(model) else local_price(model, loads, machine=models.machine)
+        if price is not None and price.usd_per_mtok.value is not None:
+            print(
+                f"{model.id}: ${price.usd_per_mtok.value:.3g} a million tokens at saturation on this machine "
+                f"({price.workload}, measured {price.measured[:10]})"
+            )
 
 
 def _serve(arguments: argparse.Namespace) -> int:

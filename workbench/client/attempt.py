@@ -25,6 +25,7 @@ from workbench.journal import Attempt
 from workbench.privacy import Destination, Released
 
 RETRYABLE = frozenset({"connection", "disconnected", "timeout", "rate_limit", "server", "protocol"})
+_METRICS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,12 @@ class Client:
     ) -> None:
         await self._wire.__aexit__(kind, value, tb)
 
-    async def attempt(self, released: Released) -> Attempt:
+    async def attempt(self, released: Released, reading: Reading | None = None) -> Attempt:
         """Send one request.
 
         Args:
             released: what the gate let through, to this very endpoint.
+            reading: takes in the answer where more is wanted than an attempt tells.
 
         Returns:
             The answer, or the error with its class; times in seconds.
@@ -88,7 +90,7 @@ class Client:
         """
         self._check(released)
         endpoint = self.endpoint
-        reading = Reading(endpoint.api_key)
+        reading = reading or Reading(endpoint.api_key)
         attempt = Attempt(
             None, asked_at=datetime.now(UTC).isoformat(timespec="milliseconds"), engine_id=endpoint.engine_id
         )
@@ -151,6 +153,16 @@ class Client:
         except (LookupError, TypeError, ValueError, AttributeError):
             return None
 
+    async def metrics(self) -> str | None:
+        """What the server says of itself at `/metrics`, in Prometheus' text format; None where it does not."""
+        reader = WholeReader()
+        head = self._wire.head("/metrics", _headers(self.endpoint, "text/plain"), beside_v1=True, method="GET")
+        try:
+            await self._wire.post(request_of(head, b""), reader, _METRICS_S)
+        except (CannotConnect, Lost, Malformed, TimeoutError):
+            return None
+        return reader.text() if reader.status == 200 else None
+
     async def _other(self, path: str, body: dict[str, Any], beside_v1: bool = True) -> dict[str, Any] | None:
         """A further endpoint of the server, beside /v1 or below it; None where it fails."""
         reader = WholeReader()
@@ -183,6 +195,10 @@ class WholeReader:
         self._pieces.append(piece)
         self._limit -= len(piece)
         self.done = self._limit < 0
+
+    def text(self) -> str:
+        """What came, as text."""
+        return b"".join(self._pieces).decode("utf-8", "replace")
 
     def json(self) -> dict[str, Any] | None:
         """The JSON object that came, or None."""

@@ -351,7 +351,7 @@ class Wire:
             raise Lost(f"HTTP {reader.status}")
         connection._parser = None
 
-    def head(self, path: str, headers: Mapping[str, str], beside_v1: bool = False) -> bytes:
+    def head(self, path: str, headers: Mapping[str, str], beside_v1: bool = False, method: str = "POST") -> bytes:
         """The beginning of a request: all but its length and body.
 
         Args:
@@ -366,7 +366,7 @@ class Wire:
             where = f"{target.scheme}://{target.authority}{where}"
             if target.proxy.authorization:
                 lines.append(f"Proxy-Authorization: {target.proxy.authorization}")
-        return "\r\n".join([f"POST {where} HTTP/1.1", *lines, "Content-Length: "]).encode("latin-1")
+        return "\r\n".join([f"{method} {where} HTTP/1.1", *lines, "Content-Length: "]).encode("latin-1")
 
 
 class _TunnelReader:

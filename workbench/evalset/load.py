@@ -6,7 +6,7 @@ tasks = load_evalsets("evalsets")            # {'support_triage': EvalSet(…), 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.evalset.items import Item, ItemsFile, read_items, refuse_shared
 from workbench.evalset.model import EvalSet
+from workbench.evalset.schema import schema_problem
 from workbench.evalset.spec import NAME, EvalSetFile
 from workbench.files import Document, read_json, read_yaml
 from workbench.rules import load_rules
@@ -134,41 +135,10 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
         return None
     path = _inside(folder, spec.output.json_schema, document, ("output", "json_schema"))
     schema = read_json(path)
-    import jsonschema  # 1.5 s where format checkers are installed
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as failure:
-        place = ".".join(map(str, failure.absolute_path)) or "the top"
-        what = brief(failure.message, 160)
-        raise InputError(f"{project.shown(path)}: not a JSON schema: {what} (at {brief(place, 120)}).") from None
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise InputError(f'{project.shown(path)}: the top must be an object: {{"type": "object", …}}.')
-    resource = DRAFT202012.create_resource(schema)
-    lookup = Registry().with_resource("", resource).resolver().lookup
-    for reference in _references(schema):
-        try:
-            if not reference.startswith("#"):
-                raise Unresolvable(ref=reference)
-            lookup(reference)
-        except (Unresolvable, ValueError, LookupError, TypeError):
-            raise InputError(f"{project.shown(path)}: $ref '{brief(reference)}' is not in this file.") from None
-    return schema
-
-
-def _references(schema: Any) -> Iterator[str]:
-    """Every $ref of a JSON schema; nothing is fetched, so each has to lead into the schema itself."""
-    if isinstance(schema, list):
-        for part in schema:
-            yield from _references(part)
-    elif isinstance(schema, dict):
-        for key, part in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(part, str):
-                yield part
-            yield from _references(part)
+    if problem := schema_problem(schema):
+        raise InputError(f"{project.shown(path)}: {problem}")
+    found: dict[str, Any] = schema
+    return found
 
 
 def _digest(folder: Path, spec: EvalSetFile) -> str:

@@ -12,9 +12,8 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -23,16 +22,16 @@ from workbench.errors import InputError
 from workbench.files import read_json, read_text
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.export import item_row, write_objects
-from workbench.formats.shared.files import FILES_AT_MOST, is_inside
-from workbench.formats.shared.ledger import Ledger
-from workbench.formats.shared.rows import Numbered, Rows, kind_of, open_rows
-from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits
+from workbench.formats.shared.files import is_inside
+from workbench.formats.shared.ledger import Ledger, Unusable
+from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
+from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits, named_files, visible
 from workbench.formats.shared.tables import Part, read_tables
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
-Feature = Any  # a list of names, {"each": Feature} for lists, {"fields": {…}} for objects, or None: as it is
+Features = dict[str, Any]  # by column, as dataset_info.json or a card says
 Splits = dict[str, list[Path]]
 
 _ABOUT = re.compile(r"(?i)(readme|license|citation|\.git.*|dataset_infos?\.json|dataset_dict\.json|state\.json)(\..*)?")
@@ -60,7 +59,7 @@ class HuggingFace(Format):
             front = {}  # reading says what is wrong with it
         if front.keys() & {"configs", "dataset_info", "task_categories"}:
             return 0.9
-        return 0.3 if any(path.suffix.lower() in DATA for path in _visible(source)) else 0.0
+        return 0.3 if any(path.suffix.lower() in DATA for path in _files(source)) else 0.0
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         if source.exists():
@@ -124,7 +123,7 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
     if [*splits] != [UNNAMED]:
         found.notes.append(chosen.note)
     parts: list[Part] = []
-    features: dict[str, Feature] = {}
+    declared: dict[str, Label] = {}
     for name, files in splits.items():
         use = chosen.use(name)
         for path in files:
@@ -133,17 +132,17 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
                 count = sum(1 for _ in rows.each())
                 found.ledger.add(where(path), f"split '{name}' is not used ({count} rows)")
                 continue
-            own = known | (_file_features(path) if rows.sparse else {})
-            features |= own
+            own = _labels(known | (_file_features(path) if rows.sparse else {}), where(source), found)
+            declared |= own
             parts.append((_named(rows, own), None if len(splits) == 1 else use))
-    labels = {name: feature for name, feature in features.items() if isinstance(feature, list)}
+    labels = {name: label.names for name, label in declared.items() if not label.listed}
     return read_tables(parts, options, sink, found, labels=labels)
 
 
 # Where the data lie
 
 
-def _layout(source: Path, found: Found) -> tuple[Splits, dict[str, Feature]]:
+def _layout(source: Path, found: Found) -> tuple[Splits, Features]:
     """The files of a folder, or a single file, by split; and what is known of their columns."""
     if source.is_file():
         return {UNNAMED: [source]}, {}
@@ -166,7 +165,7 @@ def _layout(source: Path, found: Found) -> tuple[Splits, dict[str, Feature]]:
     return splits, features
 
 
-def _saved(folder: Path) -> tuple[list[Path], dict[str, Feature], str | None]:
+def _saved(folder: Path) -> tuple[list[Path], Features, str | None]:
     """The files, features and split of a dataset that was saved to a folder."""
     index, about = folder / "state.json", folder / "dataset_info.json"
     state = read_json(index)
@@ -180,20 +179,12 @@ def _saved(folder: Path) -> tuple[list[Path], dict[str, Feature], str | None]:
     files = []
     for entry in entries if isinstance(entries, list) else []:
         name = str(entry.get("filename") if isinstance(entry, dict) else None)
-        if not _is_kept(folder / name, folder):
+        if not (is_inside(folder / name, folder) and (folder / name).is_file()):
             raise InputError(f"{where(index)}: there is no file '{name[:60]}' in this folder.")
         files.append(folder / name)
     info = read_json(about) if about.is_file() else {}
     split = state.get("_split")
-    return files, _fields(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
-
-
-def _is_kept(path: Path, folder: Path) -> bool:
-    """Whether a file stays in its folder; the hub's own cache has its files next to it."""
-    blobs = folder.parent.parent / "blobs"
-    return path.is_file() and (
-        is_inside(path, folder) or (folder.parent.name == "snapshots" and is_inside(path, blobs))
-    )
+    return files, _by_name(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
 
 
 def _front_matter(folder: Path) -> dict[str, Any]:
@@ -208,36 +199,27 @@ def _front_matter(folder: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    """The files of a folder that are no metadata; hidden ones and links out of the folder are passed over."""
-    for path in sorted(folder.rglob("*"))[:FILES_AT_MOST]:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and not _ABOUT.fullmatch(path.name) and _is_kept(path, folder):
-            yield path
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder that are no metadata."""
+    return [path for path in visible(folder) if not _ABOUT.fullmatch(path.name)]
 
 
-def _repository(folder: Path, found: Found) -> tuple[Splits, dict[str, Feature]]:
+def _repository(folder: Path, found: Found) -> tuple[Splits, Features]:
     front, card = _front_matter(folder), where(folder / "README.md")
     config = _config(front.get("configs"), card, found)
     if isinstance(front.get("license"), str):
         found.spec["license"] = front["license"]
-    visible = list(_visible(folder))
-    files = [path for path in visible if path.suffix.lower() in DATA]
-    splits: Splits = {}
-    for split, pattern in _patterns(config.get("data_files")):
-        try:
-            matched = sorted(set(folder.glob(pattern)) & set(files))
-        except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
-            matched = []
-        if not matched:
-            raise InputError(f"{card}: no data file matches '{pattern[:60]}' of split '{split[:60]}'.")
-        splits[split] = list(dict.fromkeys([*splits.get(split, []), *matched]))
-    splits = splits or by_split(folder, _main_kind(files))
-    _note_leftovers(folder, visible, {path for paths in splits.values() for path in paths}, found.ledger)
+    files = _files(folder)
+    try:
+        splits = named_files(folder, config.get("data_files"))
+    except Unusable as failure:
+        raise InputError(f"{card}: {failure}.") from None
+    splits = splits or by_split(folder, _main_kind([path for path in files if path.suffix.lower() in DATA]))
+    _note_leftovers(folder, files, {path for paths in splits.values() for path in paths}, found.ledger)
     infos = front.get("dataset_info")
     entries = [entry for entry in (infos if isinstance(infos, list) else [infos]) if isinstance(entry, dict)]
     same = (entry for entry in entries if entry.get("config_name") == config.get("config_name"))
-    return splits, _fields(next(same, entries[0] if entries else {}).get("features"))
+    return splits, _by_name(next(same, entries[0] if entries else {}).get("features"))
 
 
 def _config(configs: Any, card: str, found: Found) -> dict[str, Any]:
@@ -251,19 +233,6 @@ def _config(configs: Any, card: str, found: Found) -> dict[str, Any]:
         if other is not chosen:
             found.ledger.add(card, f"configuration '{str(other.get('config_name'))[:60]}' is not read")
     return chosen
-
-
-def _patterns(data_files: Any) -> list[tuple[str, str]]:
-    """The split and path of each entry of `data_files`, in any of its spellings."""
-    if isinstance(data_files, dict):
-        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
-    elif isinstance(data_files, str):
-        data_files = [data_files]
-    found = []
-    for entry in data_files if isinstance(data_files, list) else []:
-        split, paths = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
-        found += [(str(split or UNNAMED), str(path)) for path in (paths if isinstance(paths, list) else [paths])]
-    return found
 
 
 def _main_kind(files: list[Path]) -> list[Path]:
@@ -288,34 +257,50 @@ def _note_leftovers(folder: Path, visible: list[Path], used: set[Path], ledger: 
         ledger.add(where(folder), f"{len(others)} further files are not read ({shown})")
 
 
-# What the columns are: the names behind the numbers of a ClassLabel
+# What the columns are: the names behind the numbers of a ClassLabel, also in lists of them
 
 
-def _fields(features: Any) -> dict[str, Feature]:
+class Label(NamedTuple):
+    """The names of a column's labels, and whether a value is a list of them."""
+
+    names: list[str]
+    listed: bool
+
+
+def _by_name(features: Any) -> Features:
     """The features of dataset_info.json (by name), or of a card (a list)."""
     if isinstance(features, list):
         features = {str(each.get("name")): each for each in features if isinstance(each, dict)}
-    return {name: _feature(about) for name, about in features.items()} if isinstance(features, dict) else {}
+    return features if isinstance(features, dict) else {}
 
 
-def _feature(about: Any) -> Feature:
-    if isinstance(about, list):  # dataset_info.json writes a list of one for a list; a card the fields of an object
-        named = all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in about)
-        return {"fields": _fields(about)} if named else {"each": _feature(about[0])}
+def _labels(features: Features, place: str, found: Found) -> dict[str, Label]:
+    labels: dict[str, Label] = {}
+    for name, about in features.items():
+        entry = _entry(about)
+        names = _names(about) or _names(entry)
+        if names is not None:
+            labels[name] = Label(names, _names(about) is None)
+        elif "ClassLabel" in str(about) or "class_label" in str(about):
+            found.ledger.add(place, f"column '{name[:60]}': the names of labels further inside are not read")
+    return labels
+
+
+def _entry(about: Any) -> Any:
+    """What a list is of, in any of the spellings; None where it is none."""
+    if isinstance(about, list):
+        return about[0] if len(about) == 1 else None
+    keys = ("feature", "sequence", "list") if isinstance(about, dict) else ()
+    return next((about[key] for key in keys if key in about), None)
+
+
+def _names(about: Any) -> list[str] | None:
+    """The names of a ClassLabel; None where it is none, or has none."""
     if not isinstance(about, dict):
         return None
+    about = about.get("dtype") if isinstance(about.get("dtype"), dict) else about
     label = about if about.get("_type") == "ClassLabel" else about.get("class_label")
-    if isinstance(label, dict):
-        return _names(label.get("names"))
-    for key in ("feature", "sequence", "list"):
-        if isinstance(about.get(key), dict | list):
-            return {"each": _feature(about[key])}
-    if isinstance(about.get("name"), str) or isinstance(about.get("_type"), str):
-        return next((_feature(about[key]) for key in ("struct", "dtype") if key in about), None)
-    return {"fields": _fields(about)}
-
-
-def _names(names: Any) -> list[str] | None:
+    names = label.get("names") if isinstance(label, dict) else None
     if isinstance(names, dict):  # the card counts them out: {'0': neg, '1': pos}
         numbered = {str(key): name for key, name in names.items()}
         names = [numbered.get(str(index)) for index in range(len(numbered))]
@@ -324,7 +309,7 @@ def _names(names: Any) -> list[str] | None:
     return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
 
 
-def _file_features(source: Path) -> dict[str, Feature]:
+def _file_features(source: Path) -> Any:
     """The features that datasets writes into a Parquet or Arrow file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -335,37 +320,30 @@ def _file_features(source: Path) -> dict[str, Feature]:
         else:
             with pa.memory_map(str(source)) as file:
                 metadata = pa.ipc.open_stream(file).schema.metadata
-        return _fields(json.loads((metadata or {})[b"huggingface"])["info"]["features"])
+        return json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
 
 
-def _named(rows: Rows, features: dict[str, Feature]) -> Rows:
+def _named(rows: Rows, labels: dict[str, Label]) -> Rows:
     """The rows with names for the numbers of classes."""
     each = rows.each
 
     def named() -> Numbered:
-        return ((line, _decoded(row, {"fields": features})) for line, row in each())
+        return ((line, _decoded(row, labels)) for line, row in each())
 
     rows.each = named
     return rows
 
 
-def _decoded(value: Any, feature: Feature) -> Any:
-    """A value with names for numbers; a number without a name (-1: not labeled) becomes null."""
-    if feature is None or value is None:
-        return value
-    if isinstance(feature, list):
+def _decoded(row: Row, labels: dict[str, Label]) -> Row:
+    """A row with names for numbers; a number without a name (-1: not labeled) becomes null."""
+
+    def name(value: Any, names: list[str]) -> Any:
+        if isinstance(value, list):
+            return [name(each, names) for each in value]
         if not isinstance(value, int) or isinstance(value, bool):
             return value
-        return feature[value] if 0 <= value < len(feature) else None
-    if "fields" in feature:
-        fields = feature["fields"]
-        return (
-            {key: _decoded(each, fields.get(key)) for key, each in value.items()} if isinstance(value, dict) else value
-        )
-    inner = feature["each"]
-    if isinstance(value, dict):  # a list of objects is stored as an object of lists
-        fields = inner.get("fields", {}) if isinstance(inner, dict) else {}
-        return {key: _decoded(each, {"each": fields.get(key)}) for key, each in value.items()}
-    return [_decoded(each, inner) for each in value] if isinstance(value, list) else value
+        return names[value] if 0 <= value < len(names) else None
+
+    return {key: name(value, labels[key].names) if key in labels else value for key, value in row.items()}

@@ -19,7 +19,7 @@ from workbench.evalset import Variant
 from workbench.files import write_lines
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, lettered, shown
+from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, lettered
 from workbench.formats.shared.export import chosen_variant, one_or_all, target_of
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
@@ -61,7 +61,10 @@ class InspectAi(Format):
         rows = open_rows(source, found)
         plan = _planned(rows)
         for sample in _samples(rows, found.ledger, Counter()):
-            if (sample.choices is not None) != plan.chooses:
+            if sample.choices is not None and plan.chats:
+                what = "a sample is left out: it has choices, and among the samples are chats, which list their own"
+                found.ledger.tally(sample.place, what)
+            elif (sample.choices is not None) != plan.chooses:
                 have = "has choices, most have none" if sample.choices else "has no choices, most have some"
                 what = f"a sample is left out: it {have}, and an eval set asks in one way"
                 found.ledger.tally(sample.place, what)
@@ -105,7 +108,8 @@ def _planned(rows: Rows) -> _Plan:
         counts["chats"] += isinstance(sample.given, list)
         counts["metadata"] += bool(sample.metadata)
         longest = max(longest, len(sample.choices or ()))
-    return _Plan(2 * counts["choices"] > counts["samples"], counts["chats"], counts["metadata"], longest, guesses)
+    chooses = 2 * counts["choices"] > counts["samples"] and not counts["chats"]
+    return _Plan(chooses, counts["chats"], counts["metadata"], longest, guesses)
 
 
 def _samples(rows: Rows, ledger: Ledger, guesses: Counter[str]) -> Iterator[_Sample]:
@@ -185,25 +189,18 @@ def _letters(targets: list[Any], choices: list[str], guesses: Counter[str]) -> l
 
 
 def _item(sample: _Sample, plan: _Plan, options: Options, ledger: Ledger) -> dict[str, Any]:
-    metadata = dict(sample.metadata)
-    more = {key: metadata.pop(key) for key in ("inputs", "expectations") if isinstance(metadata.get(key), dict)}
-    fields = item_fields(metadata, sample.place, ledger)
+    fields = item_fields(sample.metadata, sample.place, ledger)
     if sample.id not in (None, ""):
         if "id" in fields:
             ledger.tally(sample.place, "metadata 'id': the sample has an id of its own")
         fields["id"] = str(sample.id)
-    given: Any = sample.given
-    if plan.chats:
-        given = given if isinstance(given, list) else [{"role": "user", "content": given}]
-        if sample.choices is not None:
-            given[-1]["content"] += shown(sample.choices)
-    choices = {} if sample.choices is None else {"choices": sample.choices}
+    chat = plan.chats and isinstance(sample.given, str)
+    fields["inputs"]["input"] = [{"role": "user", "content": sample.given}] if chat else sample.given
+    if sample.choices is not None:
+        fields["inputs"]["choices"] = sample.choices
     key = "label" if plan.chooses else _EXPECTED.get(options.scorer or "", "answer")
-    return {
-        **fields,
-        "inputs": {**more.get("inputs", {}), "input": given, **choices},
-        "expectations": {**more.get("expectations", {}), key: one_or_all(sample.targets)},
-    }
+    fields["expectations"][key] = one_or_all(sample.targets)
+    return fields
 
 
 def _describe(plan: _Plan, options: Options, found: Found) -> None:
@@ -238,7 +235,7 @@ class _Writer:
         plain, listed, turns = (chosen == Variant.model_validate(each) for each in (_PLAIN, _CHOICES, _TURNS))
         kind = str if plain or listed else list if turns else ()
         self._as_samples = all(isinstance(item.inputs.get("input"), kind) for item in evalset.items)
-        self._chooses = self._as_samples and (listed or (turns and all(map(_ends_with_choices, evalset.items))))
+        self._chooses = self._as_samples and listed
         self._note_spec()
 
     def _note_spec(self) -> None:
@@ -261,35 +258,19 @@ class _Writer:
 
     def line(self, item: Item) -> str:
         """A sample as JSON."""
-        metadata = metadata_of(item, where(self._evalset.path / "items.jsonl"), self._ledger)
-        metadata.pop("id")
-        asked = self._asked(item, metadata)
+        asked = self._asked(item)
         texts, key = target_of(self._evalset, item, self._ledger)
-        whole = key if key == ("label" if self._chooses else "answer") else None
-        rest = {name: value for name, value in item.expectations.items() if name != whole}
-        metadata |= {"expectations": rest} if rest else {}
-        sample = {"id": item.id, **asked, "target": one_or_all(texts), "metadata": metadata}
+        place, said = where(self._evalset.path / "items.jsonl"), "label" if self._chooses else "answer"
+        names = asked.keys() if self._as_samples else ()
+        metadata = metadata_of(item, place, self._ledger, inputs=names, expectations=[said] if key == said else [])
+        sample = {"id": metadata.pop("id"), **asked, "target": one_or_all(texts), "metadata": metadata}
         return json.dumps(sample, ensure_ascii=False)
 
-    def _asked(self, item: Item, metadata: dict[str, Any]) -> dict[str, Any]:
+    def _asked(self, item: Item) -> dict[str, Any]:
         """A sample's input and choices."""
-        if not self._as_samples:
-            metadata["inputs"] = item.inputs
-            turns = render(self._evalset, self._variant, item).messages
-            alone = len(turns) == 1 and turns[0]["role"] == "user"
-            return {"input": turns[0]["content"] if alone else turns}
-        given, choices = item.inputs["input"], item.inputs.get("choices")
-        used = {"input", "choices"} if self._chooses else {"input"}
-        rest = {name: value for name, value in item.inputs.items() if name not in used}
-        metadata |= {"inputs": rest} if rest else {}
-        if not self._chooses or not isinstance(choices, list):
-            return {"input": given}
-        if isinstance(given, list):  # the choices stand at the end of the last turn
-            last = {**given[-1], "content": given[-1]["content"].removesuffix(shown(choices))}
-            given = [*given[:-1], last]
-        return {"input": given, "choices": choices}
-
-
-def _ends_with_choices(item: Item) -> bool:
-    choices = choice_texts(item.inputs.get("choices"))
-    return choices is not None and item.inputs["input"][-1]["content"].endswith(shown(choices))
+        if self._as_samples:
+            names = ("input", "choices") if self._chooses else ("input",)
+            return {name: item.inputs[name] for name in names if name in item.inputs}
+        turns = render(self._evalset, self._variant, item).messages
+        alone = len(turns) == 1 and turns[0]["role"] == "user"
+        return {"input": turns[0]["content"] if alone else turns}

@@ -33,7 +33,7 @@ from workbench.prompts import render
 from workbench.strict import brief
 
 if TYPE_CHECKING:
-    from workbench.evalset import EvalSet
+    from workbench.evalset import EvalSet, Item
 
 _OURS = "workbench"  # the key of a sample with what only we know of it
 _FILES_AT_MOST = 2000
@@ -208,11 +208,10 @@ class _Samples:
         for change in (*changes, *unused):
             ledger.tally(place, change)
         texts = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in ideals]
-        return {
-            "inputs": {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns},
-            "expectations": {"answer": one_or_all(texts)},
-            **item_fields(ours if isinstance(ours, dict) else {}, place, ledger),
-        }
+        fields = item_fields(ours if isinstance(ours, dict) else {}, place, ledger)
+        fields["inputs"] |= {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns}
+        fields["expectations"] |= {"answer": one_or_all(texts)}
+        return fields
 
     def _describe(self) -> None:
         """Prompt, output, scorer; what of the registry's entry is not used."""
@@ -266,26 +265,20 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     if len(messages) > 1 or getattr(messages[0], "content", "{{ inputs.prompt }}") != "{{ inputs.prompt }}":
         what = f"variant '{variant}': its template is not written, only what it makes of each item's inputs"
         ledger.add(place, what)
-    for kind in ("labels", "json_schema"):
-        if getattr(spec.output, kind):
-            ledger.add(place, f"the output format ({kind}) is not written")
-    items, key = where(evalset.path / "items.jsonl"), getattr(main_scorer(evalset), "expected_key", None)
-    if key is not None and (others := sum(len(item.expectations.keys() - {key}) for item in evalset.items)):
-        ledger.add(items, f"{others} expectations besides '{key}' are not written")
-    several = sum(isinstance(value, list) for item in evalset.items for value in item.expectations.values())
-    if several and evalset.output_schema is not None:
-        what = f"of {several} lists of accepted values only the first is written, where the field has no list"
-        ledger.add(items, what)
-    rows = (
-        {
-            "input": render(evalset, variant, item).messages,
-            "ideal": one_or_all(target_of(evalset, item, ledger)[0]),
-            _OURS: metadata_of(item, items, ledger),
-        }
-        for item in evalset.items
-    )
-    write_objects(samples, rows)
+    if spec.output.labels is not None:
+        ledger.add(place, "output.labels")
+    if spec.output.json_schema is not None:
+        ledger.add(place, "output.json_schema: an ideal is the expected JSON as text, of several values the first")
+    write_objects(samples, (_sample(evalset, item, variant, ledger) for item in evalset.items))
     write_atomic(target.with_suffix(".yaml"), yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
+
+
+def _sample(evalset: EvalSet, item: Item, variant: str, ledger: Ledger) -> dict[str, Any]:
+    """An item; what a sample has no place for is under a key of our own."""
+    texts, key = target_of(evalset, item, ledger)
+    place, said = where(evalset.path / "items.jsonl"), ["answer"] if key == "answer" else []
+    own = metadata_of(item, place, ledger, expectations=said)
+    return {"input": render(evalset, variant, item).messages, "ideal": one_or_all(texts), _OURS: own}
 
 
 def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:

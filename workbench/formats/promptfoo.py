@@ -7,48 +7,35 @@ export_evalset(evalset, "promptfoo", "promptfooconfig.yaml")
 from __future__ import annotations
 
 import itertools
-import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.errors import InputError
-from workbench.files import read_text, write_atomic
-from workbench.formats.base import FILE_LIMIT, FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.assertions import (
-    GRADED,
-    KINDS,
-    SCHEMA,
-    SCORERS_OF,
-    WHOLE_TEXT,
-    Claim,
-    assertions_of,
-    claims_of,
-    literal,
-    nearest_kind,
-    weight_of,
-)
-from workbench.formats.shared.export import one_or_all
+from workbench.files import Document, write_atomic
+from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
+from workbench.formats.shared.assertions import Assertions, Claim, assertions_of, kind_for, read_assertion
 from workbench.formats.shared.files import head, inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, metadata_of
-from workbench.formats.shared.names import identifier
-from workbench.formats.shared.prompts import Prompt, bare_turns, plain_variant, turns_of
-from workbench.formats.shared.rows import first_row
+from workbench.formats.shared.prompts import PROGRAM, Prompt, plain_variant, read_prompts, written_prompts
+from workbench.formats.shared.rows import first_row, kind_of, open_rows
 from workbench.formats.shared.structured import dump_yaml, read_structured
-from workbench.formats.shared.suites import PROGRAM, Case, Suite
+from workbench.formats.shared.templates import filled_in, raw
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
 
 _CONFIGS = ("promptfooconfig.yaml", "promptfooconfig.yml", "promptfooconfig.json")
-_USED = {"prompts", "tests", "defaultTest", "description", "$schema"}
-_PROMPT_FILES = (".txt", ".md", ".j2", ".json", ".yaml", ".yml")
-_DUMPED = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*)\s*\|\s*dump(?:\(\s*\d*\s*\))?\s*-?\}\}\s*")
-_FOREIGN = {"env", "_conversation"}  # promptfoo's own variables: values of a run, not of a test
+_CONFIG_KEYS = {"prompts", "tests", "defaultTest", "description", "$schema"}
+_TEST_KEYS = {"vars", "assert", "metadata", "threshold", "options"}
+_NO_MODEL = ["echo"]  # stands where a config must name a model: it repeats the prompt
+_OPTIONS = {"disableVarExpansion", "disableDefaultAsserts"}
+_COMBINATIONS_AT_MOST = 10_000
 
 _NAMES = "prompts|providers|targets|tests|defaultTest|scenarios"
 _TOP = re.compile(rf"^({_NAMES})\s*:|\"({_NAMES})\"\s*:", re.MULTILINE)
@@ -73,28 +60,26 @@ class Promptfoo(Format):
             return 0.9 if any((source / name).is_file() for name in _CONFIGS) else 0.0
         start = head(source)
         first = start.lstrip().partition("\n")[0]
-        if first[:1] in ("{", "["):
-            keys = set(first_row(source) or {})
-            if keys & {"vars", "tests"} or _LISTED.match(start) or len(set(_TOP.findall(start))) > 1:
-                return 0.9
-            return 0.8 if "assert" in keys else 0.3 if keys & {"prompts", "providers"} else 0.0
-        if _COLUMN.search(first):
+        if _COLUMN.search(first) and first[:1] not in ("{", "["):
             return 0.95
         if source.suffix.lower() in (".csv", ".tsv"):
             return 0.0
         found = len(set(_TOP.findall(start)))
-        return 0.9 if _LISTED.match(start) or found > 1 else 0.4 if found else 0.0
+        if found > 1 or _LISTED.match(start):
+            return 0.9
+        keys = set(first_row(source) or {}) if first[:1] in ("{", "[") else set()
+        return 0.9 if keys & {"vars", "tests"} else 0.8 if "assert" in keys else 0.4 if found else 0.0
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         if source.is_dir():
             source = next((source / name for name in _CONFIGS if (source / name).is_file()), source / _CONFIGS[0])
         if options.scorer:
             raise InputError(f"{where(source)}: its tests bring their own assertions. Leave --scorer out.")
-        return _Reader(Suite(source)).read(sink)
+        return _Reader(source).read(sink)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         try:
-            _Writer(evalset, ledger).write(target)
+            _write(evalset, target, ledger)
         except Unusable as failure:
             raise InputError(f"{where(evalset.path)}: {failure}.") from None
 
@@ -102,299 +87,260 @@ class Promptfoo(Format):
 FORMATS.add("promptfoo", Promptfoo())
 
 
-def _read_prompts(suite: Suite, ledger: Ledger) -> list[Prompt]:
-    """The prompts of a config that tests can fill in, each with a name of its own; the others are losses."""
-    given = suite.config.get("prompts")
-    prompts: list[Prompt] = []
-    for index, entry in enumerate(given if isinstance(given, list) else [] if given is None else [given]):
-        place = suite.place("prompts", index)
-        try:
-            for prompt in _prompts_of(entry, place, suite, ledger):
-                if foreign := prompt.names() & _FOREIGN:
-                    raise Unusable(f"it uses '{min(foreign)}', which no test holds")
-                prompts.append(prompt)
-        except Unusable as failure:
-            ledger.add(place, f"a prompt is left out: {failure}")
-    taken: set[str] = set()
-    for number, prompt in enumerate(prompts, 1):
-        unnamed = "default" if len(prompts) == 1 else f"prompt_{number}"
-        base = identifier(prompt.name)[:60] if prompt.name.strip() else unnamed
-        endings = itertools.chain([""], (f"_{again}" for again in itertools.count(2)))
-        prompt.name = next(base + ending for ending in endings if base + ending not in taken)
-        taken.add(prompt.name)
-    return prompts
+class _Case(NamedTuple):
+    """A test with its defaults and one set of variables; `threshold` is None where every assertion must hold."""
+
+    place: str
+    vars: dict[str, Any]
+    asserts: list[tuple[str, Any]]
+    metadata: dict[str, Any]
+    threshold: float | None
 
 
-def _prompts_of(entry: Any, place: str, suite: Suite, ledger: Ledger) -> Iterator[Prompt]:
-    about = entry if isinstance(entry, dict) else {"id": entry}
-    for key in about:
-        if key not in ("id", "label", "raw", "display"):
-            ledger.add(place, f"key '{str(key)[:60]}' of a prompt")
-    name, raw, text = str(about.get("label") or ""), about.get("raw"), about.get("id")
-    if isinstance(raw, str):
-        found = [(raw, place, name)]
-    elif not isinstance(text, str):
-        raise Unusable("it is neither a text nor a file")
-    elif files := _prompt_files(suite, text):
-        found = [(each, where(path), name or path.stem) for path in files for each in _texts_of(path)]
-    elif text.startswith("file://") or PROGRAM.match(text):
-        raise Unusable(f"'{text[:60]}' is no text file inside the folder, but a program or elsewhere")
-    else:
-        found = [(text, place, name)]
-    for text, at, name in found:
-        dumped = _DUMPED.fullmatch(text)
-        turns, changes = ([], []) if dumped else turns_of(text)
-        for change in changes:
-            ledger.add(at, f"of a prompt: {change}")
-        yield Prompt(turns, name, at, own=dumped[1] if dumped else "")
+def _from_row(row: dict[str, str]) -> dict[str, Any]:
+    """A row of a table as a test. What nothing reads stands in it under its column's name."""
+    test: dict[str, Any] = {"vars": {}, "metadata": {}, "assert": []}
+    for column, cell in row.items():
+        if not column.startswith("__"):
+            test["vars"][column] = cell
+        elif cell.strip() and column.startswith("__expected"):
+            test["assert"].append(cell)
+        elif cell.strip() and column.startswith("__metadata:"):
+            name = column.removeprefix("__metadata:")
+            test["metadata"][name.removesuffix("[]")] = [cell] if name.endswith("[]") else cell
+        elif cell.strip():
+            test["threshold" if column == "__threshold" else column] = cell
+    return test
 
 
-def _prompt_files(suite: Suite, name: str) -> list[Path]:
-    named = "\n" not in name and ("*" in name or Path(name).suffix.lower() in _PROMPT_FILES)
-    return [path for path in inside(suite.root, name) if path.suffix.lower() in _PROMPT_FILES] if named else []
+def _cases(test: dict[str, Any], place: str, default: dict[str, Any], origin: str, ledger: Ledger) -> Iterator[_Case]:
+    """What a test becomes with what defaultTest (of `origin`) adds: one case, or one for each combination of lists."""
+    for key in {**default, **test}:
+        if key not in _TEST_KEYS:
+            ledger.tally(place, f"a test's key '{str(key)[:60]}'")
+    parts: dict[str, dict[str, Any]] = {}
+    for key, part in itertools.product(("vars", "metadata", "options"), (default, test)):
+        given = part.get(key) or {}
+        if key == "vars" and isinstance(given, str):
+            raise Unusable("its variables are in another file, which is not read")
+        if not isinstance(given, dict):
+            raise InputError(f"{place}: '{key}' must be a mapping. Mend it.")
+        parts[key] = {**parts.get(key, {}), **given}
+    for key in parts["options"]:
+        if key not in _OPTIONS:
+            ledger.tally(place, f"option '{str(key)[:60]}': nothing here does this")
+    asserts: list[tuple[str, Any]] = []
+    alone = (test.get("options") or {}).get("disableDefaultAsserts")
+    for at, given in (("" if alone else origin, default.get("assert") or []), (place, test.get("assert") or [])):
+        if not isinstance(given, list):
+            raise InputError(f"{at}: 'assert' must be a list. Mend it.")
+        asserts += [(f"{at} assert {number}", each) for number, each in enumerate(given, 1) if at]
+    threshold = test.get("threshold", default.get("threshold"))
+    try:
+        threshold = None if threshold is None else float(threshold)
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        ledger.tally(place, "a threshold that is no number from 0 to 1")
+        threshold = None
+    for each in _combinations(parts["vars"], parts["options"].get("disableVarExpansion") is True, place):
+        for name, value in each.items():  # variables may name each other
+            try:
+                each[name] = filled_in(value, {other: each[other] for other in each if other != name})
+            except Unusable:
+                what = f"variable '{name[:60]}' holds a template that cannot be filled in; it stands as it is"
+                ledger.tally(place, what)
+        yield _Case(place, each, asserts, parts["metadata"], threshold)
 
 
-def _texts_of(path: Path) -> list[str]:
-    """The prompts of a file: a chat, or texts between lines of three dashes."""
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return [json.dumps(read_structured(path).data)]
-    text = read_text(path, FILE_LIMIT)
-    parts = [text] if path.suffix.lower() == ".json" else re.split(r"(?m)^---[ \t]*\r?$", text)
-    return [part.strip() for part in parts if part.strip()]
+def _combinations(given: dict[str, Any], whole_lists: bool, place: str) -> Iterator[dict[str, Any]]:
+    choices: list[list[Any]] = []
+    for name, value in given.items():
+        if isinstance(value, str) and value.startswith("file://"):
+            raise Unusable(f"variable '{str(name)[:60]}' is a file, which is not read")
+        several = isinstance(value, list) and bool(value) and isinstance(value[0], str) and not whole_lists
+        choices.append(["" if each is None else each for each in (value if several else [value])])
+    if math.prod(map(len, choices)) > _COMBINATIONS_AT_MOST:
+        what = f"its variables have more than {_COMBINATIONS_AT_MOST} combinations. Split the test."
+        raise InputError(f"{place}: {what}")
+    return (dict(zip(map(str, given), combination, strict=True)) for combination in itertools.product(*choices))
 
 
 class _Reader:
     """Goes through the tests twice: for what they assert together, and for the items."""
 
-    def __init__(self, suite: Suite) -> None:
-        self._suite, self._found = suite, Found()
-        self._weights: dict[str, Counter[float]] = {}
-        self._bars: Counter[float] = Counter()
-        self._lost: Counter[str] = Counter()
-        self._names: Counter[str] = Counter()  # of variables, with how many items have them
-        self._containers: set[str] = set()
-        self._own: set[str] = set()
-        self._count = 0
+    def __init__(self, source: Path) -> None:
+        self._source, self._root, self._found = source, source.parent, Found()
+        whole = read_structured(source) if kind_of(source) in ("json", "yaml") else Document(source, None, {})
+        self._config = whole if isinstance(whole.data, dict) else Document(source, {}, {})
+        self._odd: set[str] = set()  # variables that are no text or number
+        self._rows = cache(partial(open_rows, found=self._found, header=True))
 
     def read(self, sink: Sink) -> Found:
-        found, config = self._found, self._suite.config
-        self._observe()
-        prompts = _read_prompts(self._suite, found.ledger)
-        failures, first = Counter[str](), dict[str, str]()
-        for case in self._suite.cases(found.ledger):
-            if self._carry(case, sink):
-                for prompt in prompts:
-                    try:
-                        prompt.try_on(case.vars)
-                    except Unusable as failure:
-                        failures[prompt.name] += 1
-                        first.setdefault(prompt.name, f"{case.place}: {failure}")
-        for prompt in prompts:
-            if failures[prompt.name]:
-                why = f"cannot be rendered for {failures[prompt.name]} tests, first {first[prompt.name]}"
-                found.ledger.add(prompt.place, f"prompt '{prompt.name}' is left out: it {why}")
-        for key, value in config.items():
-            if key not in _USED and value is not None:
-                size = f" ({len(value)})" if isinstance(value, list | dict) else ""
-                fate = "belongs into models.yaml" if key in ("providers", "targets") else "is not used"
-                found.ledger.add(self._suite.place(key), f"'{key[:60]}'{size} {fate}")
-        self._describe([prompt for prompt in prompts if not failures[prompt.name]])
-        return found
-
-    def _observe(self) -> None:
-        """First time through: the assertions."""
-        schemas: list[Any] = []
-        tests = with_schema = 0
-        for case in self._suite.cases(Ledger()):
-            claims = [claim for claim in claims_of(case, self._suite) if not claim.lost]
-            tests += bool(claims)
-            for claim in claims:
-                self._weights.setdefault(claim.kind, Counter())[claim.weight] += 1
-                if claim.kind == SCHEMA:
-                    with_schema += 1
-                    if claim.values[0] not in schemas and len(schemas) < 2:
-                        schemas.append(claim.values[0])
-        if len(schemas) == 1 and with_schema == tests:
-            self._found.schema = schemas[0]
-
-    def _weight(self, kind: str) -> float:
-        """The weight of most assertions of a kind."""
-        return max(self._weights[kind].items(), key=lambda each: (each[1], each[0]))[0]
-
-    def _carried(self, case: Case) -> list[Claim]:
-        """The assertions of a test that are carried over; the others are losses."""
-        claims = claims_of(case, self._suite)
-        self._count += len(claims)
-        if self._found.schema is None:
-            why = "an eval set has one JSON schema, and not all tests have this one"
-            claims = [claim._replace(lost=why) if claim.kind == SCHEMA else claim for claim in claims]
-        if not any(self._weight(claim.kind) for claim in claims if not claim.lost):
-            why = "the test has none with a weight above 0"
-            claims = [claim._replace(lost=claim.lost or why) for claim in claims]
-        for claim in claims:
-            if claim.lost:
-                self._lost[claim.type] += 1
-                self._found.ledger.add(claim.place, f"assertion '{claim.type[:60]}' is left out: {claim.lost}")
-        return [claim for claim in claims if not claim.lost]
-
-    def _carry(self, case: Case, sink: Sink) -> bool:
-        """Hand over a test's item, and write down what is lost."""
-        ledger, claims = self._found.ledger, self._carried(case)
-        if not claims:
-            ledger.tally(case.place, "a test is left out: it has no assertion that can be carried over")
-            return False
-        for claim in claims:
-            if claim.weight != self._weight(claim.kind):
-                what = f"weight {claim.weight:g} of '{claim.type}'"
-                ledger.tally(claim.place, f"{what}: its scorer has one weight, {self._weight(claim.kind):g}")
-            if claim.metric:
-                ledger.tally(claim.place, f"metric name '{claim.metric[:60]}' of '{claim.type}'")
-        metadata = dict(case.metadata)
-        beside = metadata.pop("expectations") if isinstance(metadata.get("expectations"), dict) else {}  # our export's
-        fields = item_fields(metadata, case.place, ledger)
-        self._own |= fields.keys() - {"slice"}
-        for key in beside:
-            if key in KINDS:
-                ledger.tally(case.place, f"metadata '{key}' is an expectation that an assertion would make")
-        expectations = {key: value for key, value in beside.items() if key not in KINDS}
-        for kind in dict.fromkeys(claim.kind for claim in claims if claim.kind != SCHEMA):
-            expectations[kind] = one_or_all([value for claim in claims if claim.kind == kind for value in claim.values])
-        total = sum(claim.weight for claim in claims)
-        part = sum(claim.weight * claim.threshold for claim in claims)  # a graded one needs less than 1
-        bar = round(part / total, 4) if total else 1.0
-        self._bars[bar if case.threshold is None else case.threshold] += 1
-        self._names.update(case.vars.keys())
-        self._containers |= {name for name, value in case.vars.items() if isinstance(value, dict | list | bool)}
-        sink({**fields, "inputs": case.vars, "expectations": expectations})
-        return True
-
-    def _describe(self, prompts: list[Prompt]) -> None:
-        """Prompts and scorers, and what was guessed of them."""
-        found, description = self._found, self._suite.config.get("description")
-        bar = max(self._bars.items(), key=lambda each: (each[1], each[0]))[0] if self._bars else 1.0
-        if len(self._bars) > 1:
-            shown = ", ".join(f"{bar:g} ({count} tests)" for bar, count in self._bars.most_common(8))
-            what = f"tests pass with different scores: {shown}; here {bar:g}"
-            found.ledger.add(where(self._suite.source), what)
-        kinds = [kind for kind in KINDS if kind in self._weights and (kind != SCHEMA or found.schema)]
+        found, config, bars, names = self._found, self._config.data, Counter[float](), Counter[str]()
+        asserted, failed = Assertions(map(self._claims, self._cases(Ledger()))), dict[str, str]()
+        prompts = read_prompts(self._entries("prompts"), self._root, found.ledger)
+        for case in self._cases(found.ledger):
+            expected = asserted.carried(self._claims(case), found.ledger)
+            if expected is None:
+                found.ledger.tally(case.place, "a test is left out: it has no assertion that can be carried over")
+                continue
+            fields = item_fields(case.metadata, case.place, found.ledger)
+            fields["expectations"] |= expected
+            fields["inputs"] |= case.vars
+            sink(fields)
+            bars[1.0 if case.threshold is None else case.threshold] += 1
+            names.update(list(case.vars))  # of a mapping it would add the values
+            self._odd |= {name for name, value in case.vars.items() if isinstance(value, dict | list | bool)}
+            for prompt in prompts:
+                try:
+                    prompt.try_on(case.vars)
+                except Unusable as failure:
+                    failed.setdefault(
+                        prompt.name, f"it cannot be rendered for all tests, first {case.place}: {failure}"
+                    )
+        self._note_unused(prompts, failed)
+        bar = max(bars.items(), key=lambda each: (each[1], each[0]), default=(1.0, 0))[0]
+        if len(bars) > 1:
+            shown = ", ".join(f"{bar:g} ({count} tests)" for bar, count in bars.most_common(8))
+            found.ledger.add(where(self._source), f"tests pass with different scores: {shown}; here {bar:g}")
+        found.schema, found.notes = asserted.schema, [*found.notes, *asserted.notes()]
+        description = config.get("description")
         found.spec |= {"description": description} if isinstance(description, str) and description.strip() else {}
         found.spec |= {
-            "variants": self._variants(prompts),
+            "variants": self._variants(
+                [prompt for prompt in prompts if prompt.name not in failed], names, bars.total()
+            ),
             "output": {} if found.schema else {"text": True},
-            "scorers": [self._scorer(kind) for kind in kinds],
+            "scorers": asserted.scorers(),
             "accept": {"min_score": bar},
         }
-        notes = found.notes
-        if self._lost:
-            types = ", ".join(f"{type_[:40]} {count}" for type_, count in self._lost.most_common(12))
-            notes.append(f"{self._lost.total()} of {self._count} assertions are not carried over: {types}")
-        counts = ", ".join(f"{kind} ({self._weights[kind].total()})" for kind in kinds)
-        notes.append(f"each kind of assertion is a scorer, for the items that have one: {counts or 'none'}")
-        if GRADED.keys() & self._weights.keys():
-            notes.append("rouge-n's own threshold is part of accept.min_score; rouge-score's stemmer counts the words")
-        if min(self._bars, default=1) < 1 < len(kinds):
-            notes.append("several assertions of one kind weigh as one here; in promptfoo each weighs")
-        if self._own:
-            notes.append(f"metadata of these names is the item's own: {', '.join(sorted(self._own))}")
+        return found
 
-    def _scorer(self, kind: str) -> dict[str, Any]:
-        weight = {} if self._weight(kind) == 1 else {"weight": self._weight(kind)}
-        if kind == SCHEMA:
-            return {**SCORERS_OF[kind], "name": kind, **weight}
-        said = {"extract": WHOLE_TEXT} if self._found.schema else {}
-        return {**SCORERS_OF[kind], "name": kind, **weight, "key": kind, **said, "optional": True}
+    def _note_unused(self, prompts: list[Prompt], failed: dict[str, str]) -> None:
+        for prompt in prompts:
+            if prompt.name in failed:
+                self._found.ledger.add(prompt.place, f"prompt '{prompt.name}' is left out: {failed[prompt.name]}")
+        for key, value in self._config.data.items():
+            if key in _CONFIG_KEYS or value is None or (key == "providers" and value == _NO_MODEL):
+                continue
+            size = f" ({len(value)})" if isinstance(value, list | dict) else ""
+            fate = "belongs into models.yaml" if key in ("providers", "targets") else "is not used"
+            self._found.ledger.add(self._place(key), f"'{key[:60]}'{size} {fate}")
 
-    def _variants(self, prompts: list[Prompt]) -> dict[str, Any]:
-        missing = {name for name, count in self._names.items() if count < self._bars.total()}
-        notes = self._found.notes
+    def _place(self, *place: str | int) -> str:
+        return where(self._source, self._config.line(place))
+
+    def _entries(self, key: str) -> Iterator[tuple[str, Any]]:
+        given = self._config.data.get(key) or []
+        for index, entry in enumerate(given if isinstance(given, list) else [given]):
+            yield self._place(key, index), entry
+
+    def _claims(self, case: _Case) -> list[Claim]:
+        return [read_assertion(given, case.vars, place, self._load) for place, given in case.asserts]
+
+    def _load(self, name: str) -> Any:
+        """A file that an assertion names."""
+        files = [path for path in inside(self._root, name) if path.suffix.lower() in (".json", ".yaml", ".yml")]
+        if not files:
+            raise Unusable(f"its value is the file '{name[7:67]}', which is not there or not read")
+        return read_structured(files[0]).data
+
+    def _cases(self, ledger: Ledger) -> Iterator[_Case]:
+        """Every test, filled in; one that cannot be is a loss."""
+        default, origin = self._config.data.get("defaultTest") or {}, self._place("defaultTest")
+        if not isinstance(default, dict):
+            ledger.add(origin, "a defaultTest that is no mapping: not read")
+            default = {}
+        for place, test in self._listed(ledger) if self._config.data else self._file(self._source):
+            try:
+                yield from _cases(test, place, default, origin, ledger)
+            except Unusable as failure:
+                ledger.tally(place, f"a test is left out: {failure}")
+
+    def _file(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        rows = self._rows(path)
+        for line, row in rows:
+            yield rows.place(line), _from_row(row) if rows.text_only else row
+
+    def _listed(self, ledger: Ledger) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tests that a config lists, or files of them that it names."""
+        for place, test in self._entries("tests"):
+            if isinstance(test, dict) and "path" not in test:
+                yield place, test
+            elif not isinstance(test, str | dict):
+                raise InputError(f"{place}: must be a test: a mapping with vars and assert.")
+            else:
+                name = str(test.get("path") if isinstance(test, dict) else test)
+                files = [] if PROGRAM.match(name) else inside(self._root, name)
+                for path in files:
+                    yield from self._file(path)
+                if not files:
+                    why = "a program, which is not run, or not inside the folder; nothing is fetched"
+                    ledger.add(place, f"tests of '{name[:60]}': {why}")
+
+    def _variants(self, prompts: list[Prompt], names: Counter[str], count: int) -> dict[str, Any]:
+        missing = {name for name, number in names.items() if number < count}
         if not prompts:
-            shown = ", ".join(list(self._names)[:20])
-            notes.append(f"there is no prompt, so a plain one shows the variables: {shown}")
-            return {"default": plain_variant(self._names, missing)}
-        named = set().union(*(prompt.names() for prompt in prompts))
-        nowhere = sorted(named - set(self._names))
+            shown = ", ".join(list(names)[:20])
+            self._found.notes.append(f"there is no prompt, so a plain one shows the variables: {shown}")
+            return {"default": plain_variant(names, missing)}
+        nowhere = sorted(set().union(*(prompt.names() for prompt in prompts)) - set(names))
         if nowhere:
-            notes.append(f"the prompts name variables that no test has; they are empty: {', '.join(nowhere[:10])}")
-        if odd := sorted(self._containers & named - {prompt.own for prompt in prompts}):
-            notes.append(f"prompts show objects, lists and true/false in Python's notation: {', '.join(odd[:10])}")
+            what = f"the prompts name variables that no test has; they are empty: {', '.join(nowhere[:10])}"
+            self._found.notes.append(what)
+        if self._odd:
+            what = (
+                f"prompts show objects, lists and true/false in Python's notation: {', '.join(sorted(self._odd)[:10])}"
+            )
+            self._found.notes.append(what)
         return {prompt.name: prompt.variant({*missing, *nowhere}) for prompt in prompts}
 
 
-class _Writer:
-    def __init__(self, evalset: EvalSet, ledger: Ledger) -> None:
-        self._evalset, self._ledger = evalset, ledger
-        self._spec, self._items = where(evalset.path / "evalset.yaml"), where(evalset.path / "items.jsonl")
-        self._kinds = [nearest_kind(scorer, partial(ledger.add, self._spec)) for scorer in evalset.scorers]
+def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+    spec, place = evalset.spec, where(evalset.path / "evalset.yaml")
+    if spec.output.labels is not None:
+        ledger.add(place, "output.labels: promptfoo has no list of labels")
+    kinds = [kind_for(scorer, partial(ledger.add, place)) for scorer in evalset.scorers]
+    kept = [(scorer, kind) for scorer, kind in zip(evalset.scorers, kinds, strict=True) if kind]
+    lists = any(isinstance(value, list) for item in evalset.items for value in item.inputs.values())
+    shared: dict[str, Any] = {"options": {"disableVarExpansion": True}} if lists else {}
+    if evalset.output_schema is not None:
+        schema = {key: value for key, value in evalset.output_schema.items() if key != "$schema"}
+        if schema != evalset.output_schema:
+            ledger.add(place, "output.json_schema: its $schema, since promptfoo knows one dialect")
+        weights = [scorer.weight for scorer in evalset.scorers if scorer.type == "json_schema"]
+        alone = not any(scorer.weight for scorer, _ in kept)  # promptfoo passes no test whose weights are all 0
+        if not weights or (alone and not weights[0]):
+            ledger.add(place, "output.json_schema: keeping to it is an assertion of its own, of weight 1")
+            weights = [1]
+        weight = {} if weights[0] == 1 else {"weight": weights[0]}
+        shared["assert"] = [{"type": "is-json", "value": raw(schema), **weight}]
+    shared |= {} if spec.accept.min_score == 1 else {"threshold": spec.accept.min_score}
+    document = {
+        "description": spec.description,
+        "prompts": written_prompts(evalset, partial(ledger.add, place)),
+        "providers": _NO_MODEL,
+        "defaultTest": shared,
+        "tests": [_written_test(item, kept, where(evalset.path / "items.jsonl"), ledger) for item in evalset.items],
+    }
+    header = "# For promptfoo: put your models for `echo`, or name one: promptfoo eval -c FILE -r PROVIDER\n"
+    write_atomic(target, header + dump_yaml({key: value for key, value in document.items() if value}))
 
-    def write(self, target: Path) -> None:
-        evalset = self._evalset
-        if evalset.spec.output.labels is not None:
-            self._ledger.add(self._spec, "output.labels: promptfoo has no list of labels")
-        document = {
-            "description": evalset.spec.description,
-            "prompts": self._prompts(),
-            "defaultTest": self._default(),
-            "tests": [self._test(item) for item in evalset.items],
-        }
-        header = "# For promptfoo: add `providers`, or name one: promptfoo eval -c FILE -r PROVIDER\n"
-        write_atomic(target, header + dump_yaml({key: value for key, value in document.items() if value}))
 
-    def _prompts(self) -> list[dict[str, str]]:
-        found = []
-        for name, variant in self._evalset.spec.variants.items():
-            turns, first = bare_turns(variant), variant.messages[0]
-            own = getattr(first, "turns", None) if len(variant.messages) == 1 else None
-            if turns is None and own is None:
-                what = f"variant '{name}' is left out: its template does more than fill in inputs"
-                self._ledger.add(self._spec, what)
-                continue
-            if variant.examples:
-                what = f"variant '{name}': its {variant.examples} examples of train.jsonl are not in its prompt"
-                self._ledger.add(self._spec, what)
-            if turns:
-                raw = turns[0]["content"] if len(turns) == 1 else json.dumps(turns, ensure_ascii=False, indent=1)
-            found.append({"label": name, "raw": raw if turns else f"{{{{ {own} | dump }}}}"})
-        if not found:
-            self._ledger.add(self._spec, "no variant could be written: a plain prompt stands for them")
-            inputs = [name for name in self._evalset.items[0].inputs if name.isidentifier()]
-            found = [{"label": "default", "raw": "\n".join(f"{name}: {{{{{name}}}}}" for name in inputs)}]
-        return found
-
-    def _default(self) -> dict[str, Any]:
-        """What all tests share: the JSON schema, the threshold, and that lists are values."""
-        values = [value for item in self._evalset.items for value in item.inputs.values()]
-        lists = any(isinstance(value, list) and value and isinstance(value[0], str) for value in values)
-        found: dict[str, Any] = {"options": {"disableVarExpansion": True}} if lists else {}
-        schema, bar = self._evalset.output_schema, self._evalset.spec.accept.min_score
-        if schema is not None:
-            weights = [weight_of(each) for each in self._evalset.scorers if each.type == "json_schema"]
-            if not weights:
-                what = "output.json_schema: keeping to it is an assertion of its own, of weight 1"
-                self._ledger.add(self._spec, what)
-            found["assert"] = [{"type": "is-json", "value": literal(schema), **(weights or [{}])[0]}]
-        if bar != 1 or any(scorer.type == "rouge" for scorer in self._evalset.scorers):
-            found["threshold"] = bar
-        return found
-
-    def _test(self, item: Item) -> dict[str, Any]:
-        place = f"{self._items} {item.id}"
-        lose, values = partial(self._ledger.tally, place), {}
-        for name, value in item.inputs.items():
-            if value is None:
-                lose(f"input '{name[:60]}' is null: there it is empty")
-            try:
-                values[name] = literal(value)
-            except Unusable as failure:
-                lose(str(failure))
-                values[name] = value
-        asserts: list[dict[str, Any]] = []
-        said: set[str] = set()  # expectations that the assertions say whole
-        for scorer, kind in zip(self._evalset.scorers, self._kinds, strict=True):
-            if scorer.applies(item.expectations) and scorer.type != "json_schema":
-                made = assertions_of(scorer, kind, item.expectations, self._evalset.spec.accept.min_score, lose)
-                asserts += made
-                if made and kind and kind == getattr(scorer, "expected_key", "") and made[0]["type"] in KINDS[kind][1:]:
-                    said.add(kind)
-        rest = {name: value for name, value in item.expectations.items() if name not in said}
-        metadata = {**metadata_of(item, self._items, self._ledger), **({"expectations": rest} if rest else {})}
-        return {"vars": values, **({"assert": asserts} if asserts else {}), "metadata": metadata}
+def _written_test(item: Item, scorers: list[tuple[Any, str]], items: str, ledger: Ledger) -> dict[str, Any]:
+    lose, asserts, whole = partial(ledger.tally, f"{items} {item.id}"), list[dict[str, Any]](), set[str]()
+    for name, value in item.inputs.items():
+        if value is None:
+            lose(f"input '{name[:60]}' is null: there it is empty")
+    for scorer, kind in scorers:
+        if scorer.applies(item.expectations):
+            made, lost = assertions_of(scorer, kind, item.expectations)
+            asserts += made
+            if lost:
+                lose(f"scorer '{scorer.name or scorer.type}': {lost}")
+            elif made and scorer.expected_key == kind:
+                whole.add(kind)  # the assertions say this expectation whole
+    found = {"vars": raw(item.inputs), "assert": asserts}
+    found["metadata"] = metadata_of(item, items, ledger, expectations=whole)
+    return {key: value for key, value in found.items() if value}

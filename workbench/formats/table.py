@@ -40,7 +40,7 @@ class Table(Format):
     written = ("a table is", ".jsonl", ".json", ".csv", ".tsv")
 
     def sniff(self, source: Path) -> float:
-        if not source.is_file() or kind_of(source) in (None, "arrow"):
+        if not source.is_file() or kind_of(source) in (None, "arrow", "yaml"):
             return 0.0
         return 0.3 if first_row(source) else 0.1  # whatever is more special goes before
 

@@ -23,6 +23,7 @@ def main() -> None:
     params.n_ctx = spec["context"] * spec["parallel"]
     params.cache_ram_mib = 0  # prompts are cached in the slots; a second cache would only cost memory
     params.swa_full = spec.get("swa_full", True)
+    params.endpoint_metrics = True
     params.ui = False
     if spec["chat_template"]:
         params.chat_template = spec["chat_template"]

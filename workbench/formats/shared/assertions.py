@@ -1,7 +1,8 @@
-"""Assertions as promptfoo writes them, in long and in short notation, as scorers; and why one cannot be carried over.
+"""Assertions on an answer, as promptfoo writes them in long and in short notation, as scorers of ours; and back.
 
-claims_of(case, suite)          # [Claim(place='tests.csv:2 __expected', type='icontains', values=('hi',), …)]
-SCORERS_OF["icontains"]         # {'type': 'contains'}
+claim = read_assertion("icontains-all:hi, you", {}, "tests.csv:2", load)    # Claim(kind='icontains', values=('hi', …
+both = Assertions([[claim]])             # goes through the assertions of all tests
+both.scorers()                           # [{'type': 'contains', 'name': 'icontains', …}]
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import yaml
 
 from workbench.errors import InputError
-from workbench.formats.shared.files import inside
-from workbench.formats.shared.kinds import nearest
-from workbench.formats.shared.ledger import Unusable
+from workbench.evalset.schema import schema_problem
+from workbench.formats.shared.kinds import nearest, unscored, usable_pattern
+from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import scalar_text
-from workbench.formats.shared.suites import Case, Suite
-from workbench.formats.shared.templates import filled_in, is_template
+from workbench.formats.shared.templates import filled_in, raw
 from workbench.scorers import FieldScorer, Scorer
-from workbench.scorers.regexes import checked_pattern
 
 # By kind the scorer that stands for it, and the types of assertion that it is written as: of one value, of several.
 KINDS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -38,31 +39,20 @@ KINDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not_icontains": ({"type": "contains", "want": "none"}, "not-icontains", "not-icontains-any"),
     "regex": ({"type": "regex"}, "regex", ""),
     "not_regex": ({"type": "regex", "want": "none"}, "not-regex", ""),
-    "rouge_n": ({"type": "rouge", "metric": "rouge1"}, "rouge-n", ""),
-    "rouge_l": ({"type": "rouge", "metric": "rougeL"}, "rouge-l", ""),
 }
 SCHEMA = "is_json"
-SCORERS_OF = {kind: scorer for kind, (scorer, _, _) in KINDS.items()}
+_SCORERS_OF = {kind: scorer for kind, (scorer, _, _) in KINDS.items()}
+_JOINED = ("contains", "icontains", "not_contains", "not_icontains", "not_regex")  # several of one kind are one list
 _BY_TYPE = {type_: kind for kind, (_, *types) in KINDS.items() for type_ in types if type_}
-# Several of these are one list; for the others a list means any of its values, so a test can have only one.
-_JOINED = ("contains", "icontains", "not_contains", "not_icontains", "not_regex")
-GRADED = {"rouge_n": 0.75, "rouge_l": 0.75}  # their score is no 0 or 1; an assertion has a threshold, or this one
-_ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
-WHOLE_TEXT = "(?s).+"  # with JSON answers, what the model said and not the object in it
-_REASONS = {
-    **dict.fromkeys(("javascript", "python", "ruby"), "it is a program, which is not run"),
-    **dict.fromkeys(("select-best", "max-score"), "it compares answers of several models"),
-    **{"assert-set": "a set of assertions is scored as one, which no scorer does", "webhook": "it asks a server"},
-    **{"similar": "it compares embeddings", "latency": "time is measured apart: limits.p95_latency_s"},
-    **{"cost": "cost is measured apart", "$ref": "references are not followed; write the assertion out"},
-}
-_JUDGED = ("llm-rubric", "factuality", "model-graded", "g-eval", "answer-relevance", "context-", "pi", "classifier")
+_ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$"}
+_SEVERAL = "several accepted answers are written as a regular expression"
+_WHOLE_TEXT = "(?s).+"  # with JSON answers, what the model said and not the object in it
 _OTHERS = (
     "agent-rubric|answer-relevance|bleu|classifier|contains-html|contains-sql|contains-xml|context-faithfulness|"
     "context-recall|context-relevance|conversation-relevance|cost|factuality|finish-reason|g-eval|gleu|guardrails|"
     "is-html|is-refusal|is-sql|is-valid-function-call|is-valid-openai-function-call|is-valid-openai-tools-call|is-xml|"
     "javascript|latency|levenshtein|llm-rubric|meteor|model-graded-closedqa|model-graded-factuality|moderation|"
-    "perplexity|perplexity-score|pi|python|rouge-s|ruby|search-rubric|similar|skill-used|tool-call-f1|"
+    "perplexity|perplexity-score|pi|python|rouge-n|rouge-l|rouge-s|ruby|search-rubric|similar|skill-used|tool-call-f1|"
     "trace-error-spans|trace-span-count|trace-span-duration|trajectory:goal-success|trajectory:step-count|"
     "trajectory:tool-args-match|trajectory:tool-sequence|trajectory:tool-used|webhook|word-count"
 )
@@ -83,68 +73,120 @@ class Claim(NamedTuple):
     values: tuple[Any, ...] = ()
     weight: float = 1.0
     metric: str = ""
-    threshold: float = 1.0
     lost: str = ""
 
 
-def claims_of(case: Case, suite: Suite) -> list[Claim]:
-    """A test's assertions.
+class Assertions:
+    """What tests assert together: a scorer for each kind, and the JSON schema that all of them share, if they do."""
+
+    def __init__(self, tests: Iterable[list[Claim]]) -> None:
+        self.schema: dict[str, Any] | None = None
+        self._weights: dict[str, float] = {}  # of the first assertion of a kind
+        self._lost: Counter[str] = Counter()
+        self._read = 0
+        schemas: list[Any] = []
+        for claims in tests:
+            carried = [claim for claim in claims if not claim.lost]
+            for claim in carried:
+                self._weights.setdefault(claim.kind, claim.weight)
+            schema = next((claim.values[0] for claim in carried if claim.kind == SCHEMA), None)
+            if carried and schema not in schemas and len(schemas) < 2:
+                schemas.append(schema)
+        if len(schemas) == 1:
+            self.schema = schemas[0]
+
+    def carried(self, claims: list[Claim], ledger: Ledger) -> dict[str, Any] | None:
+        """What a test expects, by kind; None where nothing of it can be carried over. The rest is lost."""
+        found: dict[str, list[Any]] = {}
+        losses = [self._loss(claim, found) for claim in claims]
+        if not any(self._weights[kind] for kind in found):
+            losses = [lost or "the test has none with a weight above 0" for lost in losses]
+        for claim, lost in zip(claims, losses, strict=True):
+            if lost:
+                self._lost[claim.type] += 1
+                ledger.add(claim.place, f"assertion '{claim.type[:60]}' is left out: {lost}")
+                continue
+            if claim.weight != self._weights[claim.kind]:
+                what = f"weight {claim.weight:g} of '{claim.type}'"
+                ledger.tally(claim.place, f"{what}: its scorer has one weight, {self._weights[claim.kind]:g}")
+            if claim.metric:
+                ledger.tally(claim.place, f"metric name '{claim.metric[:60]}' of '{claim.type}'")
+        self._read += len(claims)
+        expected = {kind: values[0] if len(values) == 1 else values for kind, values in found.items() if kind != SCHEMA}
+        return None if all(losses) else expected
+
+    def _loss(self, claim: Claim, found: dict[str, list[Any]]) -> str:
+        """Why an assertion is lost; else it is added to what was found before."""
+        if claim.lost:
+            return claim.lost
+        if claim.kind == SCHEMA and self.schema is None:
+            return "an eval set has one JSON schema, and not all tests have this one"
+        if claim.kind in found and claim.kind not in _JOINED:
+            return "a second one of this kind; both must hold, a list would mean either"
+        found.setdefault(claim.kind, []).extend(claim.values)
+        return ""
+
+    def scorers(self) -> list[dict[str, Any]]:
+        """A scorer for each kind, for the items that have one."""
+        found = []
+        for kind in KINDS:
+            if kind in self._weights and (kind != SCHEMA or self.schema):
+                weight = {} if self._weights[kind] == 1 else {"weight": self._weights[kind]}
+                said = {"extract": _WHOLE_TEXT} if self.schema else {}
+                key = {} if kind == SCHEMA else {"key": kind, **said, "optional": True}
+                found.append({**_SCORERS_OF[kind], "name": kind, **weight, **key})
+        return found
+
+    def notes(self) -> list[str]:
+        """What was made of the assertions."""
+        types = ", ".join(f"{type_[:40]} {number}" for type_, number in self._lost.most_common(12))
+        lost = [f"{self._lost.total()} of {self._read} assertions are not carried over: {types}"] if types else []
+        kinds = ", ".join(scorer["name"] for scorer in self.scorers())
+        return [*lost, f"each kind of assertion is a scorer, for the items that have one: {kinds}"]
+
+
+def read_assertion(given: Any, values: Mapping[str, Any], place: str, load: Callable[[str], Any]) -> Claim:
+    """What an assertion says.
+
+    Args:
+        values: the test's variables, which its templates name.
+        load: reads a JSON or YAML file that it names.
 
     Raises:
-        InputError: one has no type.
+        InputError: it has no type.
     """
-    found: list[Claim] = []
-    for place, given in case.asserts:
-        assertion = _from_notation(given) if isinstance(given, str) else given
-        if isinstance(assertion, dict) and "$ref" in assertion:
-            assertion = {"type": "$ref"}
-        if not isinstance(assertion, dict) or not isinstance(assertion.get("type"), str):
-            raise InputError(f"{place}: an assertion has no 'type'. Write one, such as {{type: contains, value: …}}.")
-        try:
-            claim = _claim(assertion, place, case, suite)
-            if claim.kind not in _JOINED and any(claim.kind == other.kind for other in found):
-                raise Unusable("a second one of this kind; both must hold, a list would mean either")
-        except Unusable as failure:
-            claim = Claim(place, assertion["type"], lost=str(failure))
-        found.append(claim)
-    return found
+    assertion = _from_notation(given) if isinstance(given, str) else given
+    if isinstance(assertion, dict) and "$ref" in assertion:
+        assertion = {"type": "$ref"}
+    if not isinstance(assertion, dict) or not isinstance(assertion.get("type"), str):
+        raise InputError(f"{place}: an assertion has no 'type'. Write one, such as {{type: contains, value: …}}.")
+    try:
+        return _claim(assertion, values, place, load)
+    except Unusable as failure:
+        return Claim(place, assertion["type"], lost=str(failure))
 
 
-def _claim(assertion: dict[str, Any], place: str, case: Case, suite: Suite) -> Claim:
-    type_, value = assertion["type"], assertion.get("value")
+def _claim(assertion: dict[str, Any], values: Mapping[str, Any], place: str, load: Callable[[str], Any]) -> Claim:
+    type_, value, weight = assertion["type"], assertion.get("value"), assertion.get("weight", 1)
     kind = _BY_TYPE.get(type_)
     if kind is None:
-        raise Unusable(_why_not(type_))
-    unknown = next((key for key in assertion if key not in ("type", "value", "threshold", "weight", "metric")), None)
+        base = type_.removeprefix("not-").partition(":")[0]
+        opposite = type_.startswith("not-") and base in _BY_TYPE
+        raise Unusable("its opposite has a scorer, this has none" if opposite else unscored(base))
+    unknown = next((key for key in assertion if key not in ("type", "value", "weight", "metric")), None)
     if unknown:
         raise Unusable(f"it has '{unknown[:60]}', which nothing here does")
-    weight = _real(assertion.get("weight", 1), 1000, "weight")
-    threshold = _real(assertion.get("threshold", GRADED[kind]), 1, "threshold") if kind in GRADED else 1.0
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1000:
+        raise Unusable("its weight is no number from 0 to 1000")
     if isinstance(value, str) and value.startswith("file://"):
-        files = [path for path in inside(suite.root, value) if path.suffix.lower() in (".json", ".yaml", ".yml")]
-        if not files:
-            raise Unusable(f"its value is the file '{value[7:67]}', which is not there or not read")
-        value = suite.read(files[0]).data
+        value = load(value)
     else:
         try:
-            value = filled_in(value, case.vars)
+            value = filled_in(value, values)
         except Unusable:
             raise Unusable("its value is a template that cannot be filled in") from None
-    values = (_usable_schema(value),) if kind == SCHEMA else _texts(kind, type_, value)
-    return Claim(place, type_, kind, values, weight, str(assertion.get("metric") or ""), threshold)
-
-
-def _why_not(type_: str) -> str:
-    base = type_.removeprefix("not-").partition(":")[0]
-    if type_.startswith("not-") and base in _BY_TYPE:
-        return "its opposite has a scorer, this has none"
-    return "it needs a model as a judge" if base.startswith(_JUDGED) else _REASONS.get(base, "no scorer does this")
-
-
-def _real(value: Any, most: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise Unusable(f"its {name} is no number from 0 to {most}")
-    return float(value)
+    wanted = (_usable_schema(value),) if kind == SCHEMA else _texts(kind, type_, value)
+    return Claim(place, type_, kind, wanted, float(weight), str(assertion.get("metric") or ""))
 
 
 def _texts(kind: str, type_: str, value: Any) -> tuple[str, ...]:
@@ -154,51 +196,27 @@ def _texts(kind: str, type_: str, value: Any) -> tuple[str, ...]:
     if not texts or any(text is None or not text.strip() for text in texts):
         shape = "nothing" if value in (None, "", []) else f"a {type(value).__name__}"
         raise Unusable(f"its value is {shape}; a text is needed")
+    return tuple(usable_pattern(text) if "regex" in kind else str(text) for text in texts)
+
+
+def _usable_schema(given: Any) -> dict[str, Any]:
+    """A JSON schema that an eval set can have; it may be JSON or YAML as a text."""
     try:
-        return tuple(checked_pattern(str(text)) if "regex" in kind else str(text) for text in texts)
-    except ValueError:
-        raise Unusable("its regular expression is of a dialect that is not read here") from None
-
-
-def _usable_schema(schema: Any) -> dict[str, Any]:
-    """A JSON schema that an eval set can have; it may be JSON or YAML as a text.
-
-    Raises:
-        Unusable: it is none, or not of an object, or leads elsewhere.
-    """
-    import jsonschema
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    try:
-        schema = yaml.safe_load(schema) if isinstance(schema, str) else schema
+        given = yaml.safe_load(given) if isinstance(given, str) else given
+        text = json.dumps(given, default=str)
+        problem = _schema_problem(text) if given else "it names no JSON schema, and an eval set's JSON answers have one"
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise Unusable("its JSON schema is not a valid one") from None
-    if schema in (None, ""):
-        raise Unusable("it names no JSON schema, and an eval set's JSON answers have one")
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise Unusable("its JSON schema is not of an object (type: object)")
-    references = list(_references(schema))
-    if not all(name.startswith("#") for name in references):
-        raise Unusable("its JSON schema refers to another file")
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-        lookup = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver().lookup
-        for name in references:
-            lookup(name)
-        found: dict[str, Any] = json.loads(json.dumps(schema, default=str))
-        return found
-    except (ValueError, jsonschema.SchemaError, Unresolvable, RecursionError):
-        raise Unusable("its JSON schema is not a valid one") from None
+        problem = "its JSON schema is not valid YAML"
+    if problem:
+        raise Unusable(problem.rstrip("."))
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
-def _references(schema: Any) -> Iterator[str]:
-    parts = schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ()
-    for part in parts:
-        yield from _references(part)
-    if isinstance(schema, dict):
-        yield from (schema[key] for key in ("$ref", "$dynamicRef") if isinstance(schema.get(key), str))
+@lru_cache(maxsize=64)
+def _schema_problem(text: str) -> str | None:
+    problem = schema_problem(json.loads(text))
+    return problem and f"its JSON schema: {problem}"
 
 
 def _from_notation(text: str) -> dict[str, Any]:
@@ -223,72 +241,37 @@ def _separated(text: str) -> list[str]:
     return [cell.strip() for cell in cells if cell.strip()]
 
 
-def nearest_kind(scorer: Scorer, lose: Callable[[str], None]) -> str | None:
-    """The kind of assertion that says what a scorer does, or nearly; how it differs is lost."""
+def kind_for(scorer: Scorer, lose: Callable[[str], None]) -> str | None:
+    """The kind of assertion that says what a scorer does, or nearly; how it differs, or that there is none, is lost."""
     name = scorer.name or scorer.type
-    kind, more = ("equals", frozenset[str]()) if scorer.type == "label" else nearest(scorer, SCORERS_OF)
-    if getattr(scorer, "field", None) or getattr(scorer, "extract", None) not in (None, WHOLE_TEXT):
+    kind, more = ("equals", frozenset[str]()) if scorer.type == "label" else nearest(scorer, _SCORERS_OF)
+    if kind == SCHEMA:
+        return None  # all tests share it
+    said = getattr(scorer, "field", None) is None and getattr(scorer, "extract", None) in (None, _WHOLE_TEXT)
+    if kind is None or not said or not isinstance(scorer, FieldScorer):
+        lose(f"scorer '{name}' has no assertion: its expectations are in the metadata")
         return None
     if scorer.type == "label":
         lose(f"scorer '{name}': written as 'equals', where case and aliases count")
-    elif kind and more:
+    elif more:
         lose(f"scorer '{name}': {', '.join(sorted(more))} count in promptfoo")
-    if kind and scorer.name not in (None, kind):
+    if scorer.name not in (None, kind):
         lose(f"scorer '{name}': there its name is '{kind}'")
     return kind
 
 
-def assertions_of(
-    scorer: Scorer, kind: str | None, expectations: dict[str, Any], bar: float, lose: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """The assertions that say what a scorer expects of an item; none, and a loss, where none does.
-
-    Args:
-        bar: the threshold of a graded one.
-    """
-    name = scorer.name or scorer.type
-    if kind is None or not isinstance(scorer, FieldScorer):
-        lose(f"scorer '{name}' has no assertion: its expectations are in the metadata")
-        return []
-    pattern = getattr(scorer, "pattern", None)
-    values = scorer.accepted(expectations) if pattern is None else [pattern]
+def assertions_of(scorer: FieldScorer, kind: str, expectations: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """The assertions that say what a scorer expects of an item, and what of that gets lost."""
+    given = getattr(scorer, "pattern", None)
+    values = scorer.accepted(expectations) if given is None else [given]
     texts = [text for text in map(scalar_text, values) if text is not None]
-    if len(texts) < len(values) or (len(texts) > 1 and kind in GRADED):
-        lose(f"scorer '{name}': several references, or none that is a text")
-        return []
+    if len(texts) < len(values):
+        return [], "an expected value is no text"
     _, one, many = KINDS[kind]
-    more = {**({"threshold": bar} if kind in GRADED else {}), **weight_of(scorer)}
-    try:
-        if len(texts) > 1 and kind in _ANCHORS:
-            parts = [f"(?:{text})" if kind == "regex" else re.escape(text) for text in texts]
-            either = literal(_ANCHORS[kind].format("|".join(parts)))
-            lose(f"scorer '{name}': several accepted answers are written as a regular expression")
-            return [{"type": "regex", "value": either, **more}]
-        if many and (len(texts) > 1 or one == many):
-            return [{"type": many, "value": literal(texts), **more}]
-        return [{"type": one, "value": literal(text), **more} for text in texts]
-    except Unusable as failure:
-        lose(f"scorer '{name}': {failure}")
-        return []
-
-
-def weight_of(scorer: Scorer) -> dict[str, Any]:
-    """A scorer's weight as an assertion has it."""
-    return {} if scorer.weight == 1 else {"weight": scorer.weight}
-
-
-def literal(value: Any) -> Any:
-    """A value whose texts promptfoo takes as they are, not as templates or names of files.
-
-    Raises:
-        Unusable: a text cannot be marked so.
-    """
-    if isinstance(value, list):
-        return [literal(each) for each in value]
-    if isinstance(value, dict):
-        return {key: literal(each) for key, each in value.items()}
-    if not isinstance(value, str) or not (is_template(value) or value.startswith("file://")):
-        return value
-    if "endraw" in value:
-        raise Unusable("a text with a template that ends a raw block: promptfoo would fill it in")
-    return f"{{% raw %}}{value}{{% endraw %}}"
+    more = {} if scorer.weight == 1 else {"weight": scorer.weight}
+    if len(texts) > 1 and (kind in _ANCHORS or kind == "regex"):
+        parts = "|".join(f"(?:{text})" if kind == "regex" else re.escape(text) for text in texts)
+        return [{"type": "regex", "value": raw(_ANCHORS.get(kind, "{}").format(parts)), **more}], _SEVERAL
+    if many and (len(texts) > 1 or one == many):
+        return [{"type": many, "value": raw(texts), **more}], ""
+    return [{"type": one, "value": raw(text), **more} for text in texts], ""

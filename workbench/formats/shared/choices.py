@@ -7,11 +7,12 @@ letter_of("Paris", ["Rome", "Paris"])                       # 'B'
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from typing import Any
 
+from workbench.evalset import Item, Message, Variant
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.templates import reference
-from workbench.templates import filled
 
 LETTERS = string.ascii_uppercase
 _ASK = "Answer with the letter only."
@@ -25,9 +26,17 @@ def lettered(name: str) -> str:
     return f"\n\n{lines}\n{_ASK}"
 
 
-def shown(choices: list[str]) -> str:
-    """The same as `lettered`, filled in."""
-    return filled(lettered("choices"), {"choices": choices})
+def without_choices(variant: Variant, items: Sequence[Item]) -> tuple[Variant, str]:
+    """A variant without how it lists the choices of an input, and that input; itself and "" where it lists none."""
+    *before, last = variant.messages
+    if not isinstance(last, Message):
+        return variant, ""
+    listed = (name for name in (items[0].inputs if items else ()) if last.content.endswith(lettered(name)))
+    found = next((name for name in listed if all(choice_texts(item.inputs.get(name)) for item in items)), "")
+    if not found:
+        return variant, ""
+    rest = last.model_copy(update={"content": last.content.removesuffix(lettered(found))})
+    return variant.model_copy(update={"messages": [*before, rest]}), found
 
 
 def labels_for(longest: int) -> list[str]:

@@ -48,8 +48,12 @@ def folder_inside(root: Path, name: str) -> Path | None:
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Whether there is such a file or folder, and it does not lie outside of root, links followed."""
+    """Whether there is such a file or folder, and it does not lie outside of root, links followed.
+
+    The hub's own cache has the files of a snapshot next to it.
+    """
+    roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     try:
-        return path.exists() and path.resolve().is_relative_to(root.resolve())
+        return path.exists() and any(path.resolve().is_relative_to(each.resolve()) for each in roots)
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         return False

@@ -1,45 +1,34 @@
 """Metrics, filters and generation settings as the lm-evaluation-harness writes them, as ours; and back.
 
-metrics = read_metrics([{"metric": "exact_match", "ignore_case": True}], chooses=False, lose=print)
-filters = read_filters([{"name": "get", "filter": [{"function": "regex", "regex_pattern": "#### (.*)"}]}], lose=print)
-scorers_of(metrics, filters)         # [{'type': 'exact', 'ignore': ['case'], 'extract': '#### (.*)', 'name': 'get'}]
+scorers = read_scorers({"metric_list": [{"metric": "exact_match", "ignore_case": True}]}, lose)
+written_scorers(evalset.scorers, lose)        # {'metric_list': [{'metric': 'exact_match', 'ignore_case': True}]}
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from workbench.evalset.spec import Generation
+from workbench.formats.shared.kinds import unscored, usable_pattern
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.structured import Function
 from workbench.scorers import Scorer
-from workbench.scorers.regexes import PATTERN_TIMEOUT_S, checked_pattern, compiled
+from workbench.scorers.regexes import PATTERN_TIMEOUT_S, compiled
 
-Lose = Callable[[str], None]
+Lose = Callable[[str, str], None]  # a setting, and what of it is lost
 
-_ROUGE = {"rouge": "rougeL", "rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rougeL", "rougeLsum": "rougeLsum"}
-_METRIC_KEYS = {"metric", "aggregation", "higher_is_better", "hf_evaluate"}
-_EXACT_KEYS = {"ignore_case", "ignore_punctuation", "regexes_to_ignore"}
-_NUMBERS = [",", r"\$"]  # what exact_match ignores where references are numbers
-_WHY_NOT = {
-    **dict.fromkeys(("f1", "mcc", "brier_score", "matthews_corrcoef"), "a figure of the set"),
-    **dict.fromkeys(("acc_norm", "acc_mutual_info", "acc_bytes", "bits_per_byte"), "it needs likelihoods"),
-    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity"), "it needs likelihoods"),
+_KINDS: dict[str, dict[str, Any]] = {
+    "exact_match": {"type": "exact"},
+    "rouge": {"type": "rouge", "metric": "rougeL"},
+    **{name: {"type": "rouge", "metric": name} for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")},
 }
-_SETTINGS = dict.fromkeys(("max_gen_toks", "max_new_tokens", "max_tokens"), "max_tokens")
-
-
-class Part(NamedTuple):
-    """A metric, or a filter: what a scorer takes of it."""
-
-    name: str
-    scorer: dict[str, Any]
-    ignore: set[str]
-    patterns: list[str]  # taken out of references
+_IGNORED = {"ignore_case": "case", "ignore_punctuation": "punctuation"}
+_ASIDE = {"metric", "aggregation", "higher_is_better", "hf_evaluate"}
+_MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens")
 
 
 def named(value: Any) -> str:
@@ -49,41 +38,99 @@ def named(value: Any) -> str:
     return f"'{str(value)[:60]}'"
 
 
-def read_metrics(entries: Sequence[Any], chooses: bool, lose: Lose) -> list[Part]:
-    """The metrics that a scorer stands for; of multiple choice there is one way to score, and none is needed."""
-    return [part for entry in entries if (part := _metric(entry, chooses, lose))]
+def listed(given: Any) -> list[Any]:
+    """A setting that is a list, or one entry of it."""
+    return given if isinstance(given, list) else [given] if given else []
 
 
-def _metric(entry: Any, chooses: bool, lose: Lose) -> Part | None:
+def read_scorers(config: Mapping[str, Any], lose: Lose, chooses: bool = False) -> list[dict[str, Any]]:
+    """A scorer for each metric after each filter; the first one makes the score, the others are further figures.
+
+    Args:
+        chooses: the answers are letters of choices, of which there is one way to score.
+    """
+    kinds = {name: {"type": "label"} for name in ("acc", "exact_match")} if chooses else _KINDS
+    metrics = [spec for entry in listed(config.get("metric_list")) if (spec := _metric(entry, kinds, lose))]
+    if chooses:
+        if config.get("filter_list"):
+            lose("filter_list", "filter_list: the answer is a letter")
+        return [{"type": "label"}]
+    filters = [spec for entry in listed(config.get("filter_list")) if (spec := _filter(entry, lose)) is not None]
+    found: list[dict[str, Any]] = []
+    for filtered in filters or [{}]:
+        for metric in metrics or [{"type": "exact", "name": "exact_match"}]:
+            spec = {**metric, **filtered}
+            ignore = sorted({*metric.get("ignore", ()), *filtered.get("ignore", ())}) if spec["type"] == "exact" else []
+            name = base = ".".join(filter(None, (filtered.get("name"), metric["name"] if len(metrics) > 1 else "")))
+            while name and any(name == other.get("name") for other in found):
+                name = f"{base}_{len(found) + 1}"
+            spec |= {"name": name, "ignore": ignore, "weight": 0 if found else None}
+            found.append({key: value for key, value in spec.items() if value not in ("", [], None)})
+    return found
+
+
+def _metric(entry: Any, kinds: Mapping[str, dict[str, Any]], lose: Lose) -> dict[str, Any] | None:
     name = entry.get("metric") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or isinstance(name, Function):
-        lose(f"metric {named(name)} is left out")
+    if not isinstance(name, str) or isinstance(name, Function) or name not in kinds:
+        why = unscored(name) if isinstance(name, str) and not isinstance(name, Function) else "only a name is read"
+        lose("metric_list", f"metric {named(name)} is left out: {why}")
         return None
-    about = f"of metric '{name[:60]}'"
+    about, exact = f"of metric '{name}'", kinds[name]["type"] == "exact"
     for key, value in entry.items():
-        if key not in _METRIC_KEYS | (_EXACT_KEYS if name == "exact_match" else set()):
-            lose(f"'{str(key)[:60]}' {about}")
+        if key not in _ASIDE and not (exact and (key in _IGNORED or key == "regexes_to_ignore")):
+            lose("metric_list", f"'{str(key)[:60]}' {about}")
         elif key == "aggregation" and value not in (None, "mean", "nanmean"):
-            lose(f"aggregation {named(value)} {about}: here it is the mean")
+            lose("metric_list", f"aggregation {named(value)} {about}: here it is the mean")
         elif key == "higher_is_better" and value is False:
-            lose(f"higher_is_better: false {about}: here more is better")
-    if name == "exact_match" and not chooses:
-        ignore = {key.removeprefix("ignore_") for key in ("ignore_case", "ignore_punctuation") if entry.get(key)}
-        return Part(name, {"type": "exact"}, ignore, _patterns(entry.get("regexes_to_ignore") or [], lose))
-    if name in _ROUGE and not chooses:
-        return Part(name, {"type": "rouge", "metric": _ROUGE[name]}, set(), [])
-    if not (chooses and name in ("acc", "exact_match")):
-        lose(f"metric '{name[:60]}' is left out: {_WHY_NOT.get(name, 'no scorer does this')}")
-    return None
+            lose("metric_list", f"higher_is_better: false {about}: here more is better")
+    return {**kinds[name], "name": name, "ignore": [word for key, word in _IGNORED.items() if entry.get(key)]}
 
 
-def _patterns(given: Any, lose: Lose) -> list[str]:
-    found = []
-    for pattern in given if isinstance(given, list) else [given]:
+def _filter(entry: Any, lose: Lose) -> dict[str, Any] | None:
+    """What a list of filters takes out of an answer."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("filter"), list):
+        lose("filter_list", "an entry of filter_list that has no list 'filter'")
+        return None
+    found: dict[str, Any] = {"name": re.sub(r"[^A-Za-z0-9_.-]+", "_", str(entry.get("name") or "filter"))[:40]}
+    for step in entry["filter"]:
         try:
-            found.append(checked_pattern(str(pattern)))
-        except ValueError:
-            lose("a pattern of regexes_to_ignore of a dialect that is not read here")
+            found |= _step(step, "extract" in found)
+        except Unusable as why:
+            kind = step.get("function") if isinstance(step, dict) else step
+            lose("filter_list", f"filter {named(kind)} of '{found['name']}' is left out: {why}")
+    return found
+
+
+def _step(step: Any, extracts: bool) -> dict[str, Any]:
+    kind = step.get("function") if isinstance(step, dict) else None
+    if kind in ("take_first", "remove_whitespace"):
+        return {}  # there is one answer, and space around it never counts
+    if kind in ("lowercase", "uppercase"):
+        return {"ignore": ["case"]}
+    if kind != "regex" or isinstance(kind, Function) or extracts:
+        raise Unusable("a pattern is looked for already" if extracts else "nothing here does this")
+    group = step.get("group_select", 0)
+    rest = step.keys() - {"function", "regex_pattern", "group_select"}
+    if group not in (0, -1):
+        raise Unusable(f"of several matches the first or the last can count, not number {str(group)[:10]}")
+    if rest and (rest != {"fallback"} or step["fallback"] != "[invalid]"):
+        raise Unusable(f"it has '{min(map(str, rest))[:60]}'; here without a match an answer is wrong")
+    pattern = usable_pattern(step.get("regex_pattern", r"#### (\-?[0-9\.\,]+)"))
+    return {"extract": pattern, **({"take": "last"} if group == -1 else {})}
+
+
+def read_patterns(config: Mapping[str, Any], lose: Lose) -> list[str]:
+    """What the first metric takes out of references before it compares them."""
+    first = next(iter(listed(config.get("metric_list"))), None)
+    found = []
+    for pattern in listed(first.get("regexes_to_ignore")) if isinstance(first, dict) else ():
+        try:
+            found.append(usable_pattern(pattern))
+        except Unusable as why:
+            lose("metric_list", f"a pattern of regexes_to_ignore: {why}")
+    if found:
+        what = "taken out of the references, but not out of answers; where all are numbers, say --scorer numeric"
+        lose("metric_list", f"regexes_to_ignore ({len(found)}): {what}")
     return found
 
 
@@ -99,89 +146,17 @@ def without(patterns: Sequence[str], text: str) -> str:
     except TimeoutError:
         raise Unusable("a pattern of regexes_to_ignore takes too long on its target") from None
     if not text.strip():
-        raise Unusable("of its target regexes_to_ignore leaves nothing")
+        raise Unusable("doc_to_target gives no text that counts")
     return text.strip() if patterns else text
 
 
-def read_filters(entries: Sequence[Any], lose: Lose) -> list[Part]:
-    """Each list of filters as what it takes out of an answer."""
-    found = []
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("filter"), list):
-            lose("an entry of filter_list that has no list 'filter'")
-            continue
-        part = Part(re.sub(r"[^A-Za-z0-9_.-]+", "_", str(entry.get("name") or "filter"))[:40], {}, set(), [])
-        for key in entry:
-            if key not in ("name", "filter"):
-                lose(f"'{str(key)[:60]}' of filter '{part.name}'")
-        for step in entry["filter"]:
-            try:
-                _add_step(part, step)
-            except Unusable as why:
-                kind = step.get("function") if isinstance(step, dict) else step
-                lose(f"filter {named(kind)} of '{part.name}' is left out: {why}")
-        found.append(part)
-    return found
-
-
-def _add_step(part: Part, step: Any) -> None:
-    """Add a step to a filter.
-
-    Raises:
-        Unusable: nothing here does what it does, or not all of it.
-    """
-    if not isinstance(step, dict):
-        raise Unusable("it is no mapping")
-    kind, group = step.get("function"), step.get("group_select", 0)
-    if kind in ("take_first", "remove_whitespace"):
-        return  # there is one answer, and space around it never counts
-    if kind in ("lowercase", "uppercase"):
-        part.ignore.add("case")
-        return
-    if kind != "regex" or isinstance(kind, Function):
-        raise Unusable("nothing here does this")
-    if part.scorer:
-        raise Unusable("a pattern is looked for already")
-    if group not in (0, -1):
-        raise Unusable(f"of several matches the first or the last can count, not number {str(group)[:10]}")
-    try:
-        part.scorer["extract"] = checked_pattern(str(step.get("regex_pattern", r"#### (\-?[0-9\.\,]+)")))
-    except ValueError:
-        raise Unusable("a pattern of a dialect that is not read here") from None
-    if group == -1:
-        part.scorer["take"] = "last"
-    rest = [str(key) for key in step if key not in ("function", "regex_pattern", "group_select")]
-    if rest and (rest != ["fallback"] or step["fallback"] != "[invalid]"):
-        raise Unusable(f"only '{', '.join(rest)[:60]}' of it: without a match an answer is wrong")
-
-
-def scorers_of(metrics: Sequence[Part], filters: Sequence[Part], numeric: bool = False) -> list[dict[str, Any]]:
-    """A scorer for each metric after each filter; the first one makes the score, the others are further figures.
-
-    Args:
-        numeric: all references are numbers, and are compared as such.
-    """
-    found: list[dict[str, Any]] = []
-    for filtered in filters or [Part("", {}, set(), [])]:
-        for metric in metrics or [Part("exact_match", {"type": "exact"}, set(), [])]:
-            spec, ignore = metric.scorer, sorted(metric.ignore | filtered.ignore)
-            if spec["type"] == "exact":
-                spec = {"type": "numeric"} if numeric else {**spec, **({"ignore": ignore} if ignore else {})}
-            name = base = ".".join(filter(None, (filtered.name, metric.name if len(metrics) > 1 else "")))
-            while name and any(name == other.get("name") for other in found):
-                name = f"{base}_{len(found) + 1}"
-            more = ({"name": name} if name else {}) | ({"weight": 0} if found else {})
-            found.append({**spec, **filtered.scorer, **more})
-    return found
-
-
-def metrics_of(scorers: Sequence[Scorer], lose: Lose) -> dict[str, Any]:
+def written_scorers(scorers: Sequence[Scorer], lose: Callable[[str], None]) -> dict[str, Any]:
     """metric_list and filter_list that say what scorers do, or nearly; how they differ is lost."""
     metrics: list[dict[str, Any]] = []
     filters: dict[str, dict[str, Any]] = {}
     written = 0
     for scorer in scorers:
-        metric = _metric_of(scorer, lose)
+        metric = _written(scorer, lose)
         if metric is None:
             continue
         written += 1
@@ -194,44 +169,38 @@ def metrics_of(scorers: Sequence[Scorer], lose: Lose) -> dict[str, Any]:
             filters.setdefault(name, {"name": name or "extract", "filter": steps})
     if written > max(1, len(filters)) * len(metrics):
         lose("scorers: the harness applies every metric to every filter")
-    listed = {"filter_list": list(filters.values())} if filters else {}
-    return {**listed, "metric_list": metrics or [{"metric": "exact_match"}]}
+    return {
+        **({"filter_list": list(filters.values())} if filters else {}),
+        "metric_list": metrics or [{"metric": "exact_match"}],
+    }
 
 
-def _metric_of(scorer: Scorer, lose: Lose) -> dict[str, Any] | None:
+def _written(scorer: Scorer, lose: Callable[[str], None]) -> dict[str, Any] | None:
     name, ignore = scorer.name or scorer.type, set(getattr(scorer, "ignore", ()))
-    if scorer.type not in ("exact", "numeric", "rouge") or getattr(scorer, "field", None) is not None:
+    if scorer.type not in ("exact", "rouge") or getattr(scorer, "field", None) is not None:
         lose(f"scorer '{name}': the harness compares answers by exact_match")
         return None
-    inexact = getattr(scorer, "tolerance", 0) > 1e-9 or getattr(scorer, "relative", 0)
-    for differs, what in (
-        (scorer.type == "numeric" and inexact, "its tolerance"),
-        (ignore - {"case", "punctuation"}, "what it ignores"),
-        (getattr(scorer, "match", "whole") != "whole", "where it looks"),
-    ):
-        if differs:
-            lose(f"scorer '{name}': {what}")
+    if ignore - set(_IGNORED.values()) or getattr(scorer, "match", "whole") != "whole":
+        lose(f"scorer '{name}': what it ignores, and where it looks")
     if scorer.type == "rouge":
         return {"metric": getattr(scorer, "metric", "rougeL")}
-    if scorer.type == "numeric":
-        return {"metric": "exact_match", "regexes_to_ignore": _NUMBERS}
-    kept = [each for each in ("case", "punctuation") if each in ignore]
-    return {"metric": "exact_match", **{f"ignore_{each}": True for each in kept}}
+    return {"metric": "exact_match", **{key: True for key, word in _IGNORED.items() if word in ignore}}
 
 
-def read_generation(given: Mapping[str, Any], lose: Lose) -> dict[str, Any]:
+def read_generation(config: Mapping[str, Any], lose: Lose) -> dict[str, Any]:
     """How an answer is generated, as far as a task says."""
-    until = given.get("until")
-    stops = [str(each) for each in (until if isinstance(until, list) else [until]) if each not in (None, "")]
+    given = config.get("generation_kwargs")
+    given = given if isinstance(given, dict) else {}
+    stops = [str(each) for each in listed(given.get("until")) if each not in (None, "")]
     found: dict[str, Any] = {"stop": stops} if stops else {}
     for key, value in given.items():
         if key not in ("until", "do_sample"):
-            setting = {_SETTINGS.get(key, str(key)): value}
+            setting = {"max_tokens" if key in _MAX_TOKENS else str(key): value}
             try:
                 Generation.model_validate(setting)
                 found |= setting
             except ValidationError:
-                lose(f"'{str(key)[:60]}' of generation_kwargs")
+                lose("generation_kwargs", f"'{str(key)[:60]}' of generation_kwargs")
     if given.get("do_sample") is False:
         found["temperature"] = 0.0
     elif given.get("do_sample") is True:
@@ -239,7 +208,7 @@ def read_generation(given: Mapping[str, Any], lose: Lose) -> dict[str, Any]:
     return found
 
 
-def generation_of(settings: Generation, lose: Lose) -> dict[str, Any]:
+def written_generation(settings: Generation, lose: Callable[[str], None]) -> dict[str, Any]:
     """generation_kwargs that say the same."""
     if settings.seed is not None:
         lose("generation.seed")

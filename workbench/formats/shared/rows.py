@@ -1,4 +1,4 @@
-"""Tables of any kind as rows: CSV, TSV, JSONL, a JSON list, Parquet, Arrow. Read piece by piece, as often as needed.
+"""Tables of any kind as rows: CSV, TSV, JSONL, a JSON or YAML list, Parquet, Arrow; piece by piece, again and again.
 
 rows = open_rows(Path("tests.csv"), found)
 for line, row in rows.read(found.ledger): ...      # the line that a row begins on, and its cells as JSON values
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -22,6 +23,7 @@ from workbench.formats.base import Found, check_readable, where
 from workbench.formats.shared.cells import cell_value, csv_rows, headless, unnamed
 from workbench.formats.shared.files import head_of
 from workbench.formats.shared.ledger import Ledger
+from workbench.formats.shared.structured import read_structured
 
 Row = dict[str, Any]
 Numbered = Iterator[tuple[int, Row]]
@@ -32,8 +34,9 @@ _KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "csv"),
     **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
-    **{".json": "json", ".arrow": "arrow"},
+    **{".json": "json", ".arrow": "arrow", ".yaml": "yaml", ".yml": "yaml"},
 }
+_YAML_LIST = re.compile(rb"(?:[ \t]*(?:#.*|---.*)?\r?\n)*\s*-\s+[\w$]+\s*:")  # whatever the file is called
 _LISTS = ("data", "rows", "items", "examples", "records", "samples", "goldens", "test_cases")
 
 
@@ -112,9 +115,13 @@ def _odd(value: Any) -> str | None:
 
 
 def kind_of(source: Path) -> str | None:
-    """csv, jsonl, json, parquet or arrow: by a file's name, else by its beginning; None where neither tells."""
+    """csv, jsonl, json, yaml, parquet or arrow: by a file's name, else by its beginning; None where neither tells."""
     kind = _KINDS.get(source.suffix.lower())
     head = head_of(source, _HEAD)
+    if kind in ("jsonl", "csv", None) and _YAML_LIST.match(head):
+        return "yaml"
+    if kind in ("jsonl", "csv") and re.match(rb"\s*\[\s*\{", head):
+        return "json"
     if kind in ("json", None) and head.lstrip()[:1] == b"{":
         first, _, rest = head.strip().partition(b"\n")
         # Many a .json is JSONL: its first line is whole by itself, and more lines follow.
@@ -142,11 +149,12 @@ def json_lines(source: Path) -> Numbered:
         yield document.line(()), document.data
 
 
-def open_rows(source: Path, found: Found) -> Rows:
+def open_rows(source: Path, found: Found, *, header: bool = False) -> Rows:
     """A file as a table.
 
     Args:
         found: takes what was guessed to read it, and what of the file is no row.
+        header: the first line of a CSV names the columns, whatever it looks like.
 
     Raises:
         InputError: it is none, or broken; what stands further on is found when it is read.
@@ -156,7 +164,7 @@ def open_rows(source: Path, found: Found) -> Rows:
         raise InputError(f"{where(source)}: a folder, not a table. Name a file, or say --format huggingface.")
     kind = kind_of(source) or "csv"
     if kind == "csv":
-        columns = headless(source)
+        columns = 0 if header else headless(source)
         if columns:
             names = ", ".join(unnamed(columns))
             found.notes.append(f"the first line looks like data, so the columns have no names; they are called {names}")
@@ -164,6 +172,10 @@ def open_rows(source: Path, found: Found) -> Rows:
     if kind == "json":
         data = _json_list(source, found)
         return Rows(source, lambda: iter(enumerate(data, 1)), unit=" item ")
+    if kind == "yaml":
+        document = read_structured(source)
+        _check_objects(document.data, source)
+        return Rows(source, lambda: ((document.line((n,)), row) for n, row in enumerate(document.data)))
     if kind == "jsonl":
         return Rows(source, lambda: json_lines(source))
     return Rows(source, lambda: _columnar(source, kind), unit=" row ", sparse=True)
@@ -176,7 +188,7 @@ def first_row(source: Path) -> Row | None:
         if kind == "json":
             head = head_of(source, _HEAD).decode("utf-8-sig", errors="replace")
             row, _ = json.JSONDecoder().raw_decode(head.lstrip(" \t\r\n["))
-        elif kind is None:
+        elif kind in ("yaml", None):
             return None
         else:
             row = next(iter(open_rows(source, Found())))[1]
@@ -199,12 +211,17 @@ def _json_list(source: Path, found: Found) -> list[Row]:
             if key != name:
                 found.ledger.add(f"{where(source)} key {key[:60]}", "not used")
         data = data[name]
+    _check_objects(data, source)
+    rows: list[Row] = data
+    return rows
+
+
+def _check_objects(data: Any, source: Path) -> None:
     if not isinstance(data, list):
         raise InputError(f"{where(source)}: must be a list of JSON objects, one a row.")
     wrong = next((place for place, row in enumerate(data, 1) if not isinstance(row, dict)), None)
     if wrong is not None:
         raise InputError(f"{where(source)} item {wrong}: must be a JSON object: column names and values.")
-    return data
 
 
 def _columnar(source: Path, kind: str) -> Numbered:

@@ -1,0 +1,58 @@
+"""What a reader of a load test's figures should know: where they rest on little, and where the client was slow.
+
+notes_on(plan, steps, saturated)             # lines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from workbench.load.figures import FEWEST_REPEATS
+from workbench.load.plan import Plan
+from workbench.load.result import ClientShare, Step
+
+_BUSY = 0.85  # of a core: the sending thread has no room left
+_SHARE = 0.1  # of the first token's median: delays of the client above that are a part of what it measures
+_FELL_SHORT = 0.9  # of the asked requests in flight
+
+
+def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
+    """What a reader of the figures should know."""
+    notes = []
+
+    def where(problem: Callable[[Step], bool]) -> str:
+        return ", ".join(f"{step.level:g}" for step in steps if problem(step))
+
+    if not saturated:
+        notes.append("no plateau: the highest level still added throughput, so a token may cost less than is said here")
+    if plan.repeats < FEWEST_REPEATS:
+        notes.append(f"{plan.repeats} repeats tell nothing of what varies between them: from 3 on there are intervals")
+    if few := where(lambda step: step.latency_s.few(0.95)):
+        notes.append(f"too few requests to bound p95 (under 59) at {few}, marked '?'; a longer --duration has more")
+    requests = sum(step.requests for step in steps)
+    if plan.workload.prompts and requests > plan.workload.prompts:
+        times = requests / plan.workload.prompts
+        notes.append(
+            f"the {plan.workload.prompts} prompts were asked {times:.1f} times each: what an engine keeps of a prompt "
+            "makes first tokens quicker than new ones would be"
+        )
+    if failed := sum(step.failed for step in steps):
+        notes.append(f"{failed} of {requests} requests failed; in the quantiles they count as endless")
+    return notes + _own_share(plan, where)
+
+
+def _own_share(plan: Plan, where: Callable[[Callable[[Step], bool]], str]) -> list[str]:
+    """Where the client, not the server, may have set the pace."""
+    notes = []
+    if busy := where(lambda step: step.client is not None and step.client.busy > _BUSY):
+        notes.append(f"the client was the bottleneck at {busy}: its thread was over {_BUSY:.0%} busy")
+    if slow := where(lambda step: step.client is not None and _own_s(step.client) > _SHARE * step.ttft_s.p50.number):
+        notes.append(f"the client's own delays are over {_SHARE:.0%} of the first token's time at {slow}")
+    short = where(lambda step: step.in_flight.number < _FELL_SHORT * step.level)
+    if plan.loop == "closed" and short:
+        notes.append(f"fewer requests were in flight than asked at {short}: the client was not quick enough")
+    return notes
+
+
+def _own_s(client: ClientShare) -> float:
+    return max(client.lag_p95_s, client.late_p95_s)

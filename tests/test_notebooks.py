@@ -17,6 +17,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "01_quickstart": {"sample": 4},
     "02_evalsets": {},
     "03_compare": {"sample": 4},
+    "04_quantization": {"sample": 4},
     "05_serving": {"levels": "1,4", "duration_s": 0.5},
     "06_routing": {},
 }
@@ -47,7 +48,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("notebooks")
     for name in ("evalsets", "notebooks"):
         shutil.copytree(REPOSITORY / name, root / name)
-    shutil.copy(REPOSITORY / "models.yaml", root / "models.yaml")
+    for name in ("models.yaml", "models-quantized.yaml"):
+        shutil.copy(REPOSITORY / name, root / name)
     done = {}
     for name, parameters in PARAMETERS.items():
         target = root / f"{name}.out.ipynb"
@@ -108,14 +110,24 @@ def test_the_audits_are_shown_and_find_what_was_planted(executed: dict[str, Any]
 
 
 @pytest.mark.slow
+def test_the_quantization_report_is_shown_and_concludes_on_every_variant(executed: dict[str, Any]) -> None:
+    page = "".join(outputs(executed["04_quantization"], "text/html"))
+    assert "the noise run" in page and "data:image/png" in page
+    (conclusion,) = [text for text in outputs(executed["04_quantization"], "stream") if "Against smollm2-f16" in text]
+    for variant in ("q8_0", "q4_1", "q4_0"):
+        assert f"smollm2-{variant}#few_shot cannot be told on 4 items" in conclusion  # four items carry nothing
+
+
+@pytest.mark.slow
 def test_the_second_run_asks_no_model(executed: dict[str, Any]) -> None:
     sent = [text for text in outputs(executed["01_quickstart"], "stream") if "requests sent" in text]
     assert sent and " 0 requests sent" not in sent[0]
     runs = sorted((executed["root"] / ".workbench" / "runs").iterdir())
-    assert len(runs) == 2
+    assert len(runs) == 3
     logs = list((executed["root"] / ".workbench" / "engines").glob("*.log"))
     # One engine start for each of the two models in the first notebook, one in the second to count tokens, one to load.
-    assert len(logs) == 4
+    # And one for each of the five quantized variants.
+    assert len(logs) == 9
 
 
 @pytest.mark.slow

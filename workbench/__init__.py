@@ -22,6 +22,7 @@ _HOMES = {
     "load_evalsets": "workbench.evalset",
     "load_models": "workbench.catalog",
     "load_policy": "workbench.routing",
+    "quantization_report": "workbench.quantization",
     "read_outcomes": "workbench.outcomes.table",
     "route": "workbench.routing",
     "run": "workbench.runner",
@@ -35,6 +36,7 @@ __all__ = [
     "load_evalsets",
     "load_models",
     "load_policy",
+    "quantization_report",
     "read_outcomes",
     "route",
     "run",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from workbench.evalset import load_evalsets
     from workbench.evidence import compare, leaderboard
     from workbench.outcomes.table import read_outcomes
+    from workbench.quantization import quantization_report
     from workbench.routing import load_policy, route
     from workbench.runner import run
     from workbench.scorers import scorer

@@ -134,6 +134,26 @@ class Client:
         tokens = counted.get("tokens") if counted else None
         return (len(tokens), None) if isinstance(tokens, list) else None
 
+    async def token_ids(self, released: Released) -> list[int] | None:
+        """The token ids of `messages` or a `prompt`, by the server's own tokenizer, in vLLM's way; None if it fails."""
+        check_released(released, self.endpoint.destination)
+        told = await self._other("/tokenize", released.body, released.sensitivity)
+        ids = told.get("tokens") if told else None
+        return ids if isinstance(ids, list) and all(_count(each) is not None for each in ids) else None
+
+    async def prompt_logprobs(self, released: Released) -> list[dict[int, float]] | None:
+        """For each token of a prompt, the log-probabilities that the server gave it and likely others at its place.
+
+        Asked in vLLM's way, by `prompt_logprobs`. The first token has none. None where the server does not tell.
+        """
+        check_released(released, self.endpoint.destination)
+        told = await self._other("/completions", released.body, released.sensitivity, beside_v1=False)
+        try:
+            places = told["choices"][0]["prompt_logprobs"] if told else None
+            return None if places is None else [_logprobs(place) for place in places]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
+
     async def metrics(self) -> str | None:
         """What the server says of itself at `/metrics`, in Prometheus' text format; None where it does not."""
         reader = WholeReader()
@@ -145,11 +165,16 @@ class Client:
             return None
         return reader.text() if reader.status == 200 else None
 
-    async def _other(self, path: str, body: dict[str, Any], source: Sensitivity) -> dict[str, Any] | None:
-        """A further endpoint of the server, beside /v1; None where it fails. Its body passes the gate by itself."""
+    async def _other(
+        self, path: str, body: dict[str, Any], source: Sensitivity, beside_v1: bool = True
+    ) -> dict[str, Any] | None:
+        """A further endpoint of the server, beside /v1 or below it; None where it fails.
+
+        Its body passes the gate by itself.
+        """
         released = gate(Payload(body, (source,)), self.endpoint.destination)
         reader = WholeReader()
-        head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1=True)
+        head = self._wire.head(path, _headers(self.endpoint, "application/json"), beside_v1)
         try:
             await self._wire.post(head, released, reader, self.endpoint.timeout_s)
         except (CannotConnect, Lost, Malformed, TimeoutError):
@@ -204,6 +229,10 @@ def authorization(model: str, key: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise InputError(f"{model}: its key has characters that no key has. Set it anew.")
     return f"Bearer {key}"
+
+
+def _logprobs(place: dict[str, dict[str, float]] | None) -> dict[int, float]:
+    return {int(token): float(about["logprob"]) for token, about in (place or {}).items()}
 
 
 def _count(value: Any) -> int | None:

@@ -1,0 +1,81 @@
+"""What a model takes: memory, load time, tokens a second, cost per accepted answer.
+
+    resources(rows, engines.get("smollm2-w8a8"))["tokens_per_s"]
+
+Load time and memory are the run's own notes on its engines; the rest comes out of the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.economics import cost_per_accepted, quantile
+from workbench.evidence import per_item
+
+_NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
+
+
+def answers(own: pd.DataFrame) -> dict[str, Any]:
+    """Cost and latency of one model's rows, of one task or all."""
+    items = per_item(own)
+    accepted = items["accepted_n"].to_numpy(float) if "accepted" in own else None
+    cost = cost_per_accepted(items["cost_usd"].to_numpy(float), accepted)
+    return {
+        "cost_per_accepted_usd": cost.value,
+        "cost_lo": cost.lo,
+        "cost_hi": cost.hi,
+        "latency_p50_s": quantile(items["latency_s"].to_numpy(float), 0.5),
+    }
+
+
+def engine(own: pd.DataFrame, noted: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Load time, memory and speed of the engine behind all of one model's rows.
+
+    Args:
+        own: every row of the model: those of one task would share the engine with others that are left out.
+        noted: what the run noted on the engine, if it did: `load_s`, `busy_s`, `memory_bytes`, `gpu_memory_bytes`,
+            `weights_bytes`.
+    """
+    noted = noted or {}
+    found: dict[str, Any] = {name: _number(noted.get(name)) for name in _NOTED}
+    rate, source = _tokens_per_s(own, _number(noted.get("busy_s")))
+    return found | {"tokens_per_s": rate, "tokens_per_s_from": source}
+
+
+def _tokens_per_s(own: pd.DataFrame, busy_s: float) -> tuple[float, str | None]:
+    """Generated tokens over the time with a request in flight, and where that time is from.
+
+    The rows come first: an answer out of the journal brings the time of its own run, which a run's note on its engine
+    does not have.
+    """
+    if "output_tokens" not in own or own["output_tokens"].isna().any():
+        return math.nan, None
+    tokens = float(own["output_tokens"].sum())
+    in_flight_s = _in_flight_s(own)
+    if in_flight_s > 0:
+        return tokens / in_flight_s, "time in flight, by the rows"
+    if busy_s > 0:
+        return tokens / busy_s, "the engine's busy time"
+    return math.nan, None
+
+
+def _in_flight_s(own: pd.DataFrame) -> float:
+    """The length of time in which at least one request was in flight; NaN where the rows do not tell."""
+    if not {"asked_at", "latency_s"} <= set(own) or own["asked_at"].isna().any() or own["latency_s"].isna().any():
+        return math.nan
+    starts = own["asked_at"].astype("datetime64[ns, UTC]").astype("int64").to_numpy() / 1e9
+    ends = starts + own["latency_s"].to_numpy(float)
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], np.maximum.accumulate(ends[order])
+    gaps = np.maximum(starts[1:] - ends[:-1], 0.0).sum()
+    return float(ends[-1] - starts[0] - gaps) if len(starts) else math.nan
+
+
+def _number(value: Any) -> float:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if known else math.nan

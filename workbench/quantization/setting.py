@@ -1,0 +1,121 @@
+"""What is compared: engines, weights and output formats of the candidates, as far as the table and models.yaml tell.
+
+    against(rows, "smollm2-bf16", "smollm2-q4", models, limits)["compares"]   # 'engine + quantization'
+
+A difference between engines, or between answers that were held to a JSON schema and others, is no quantization's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from workbench import project
+from workbench.catalog import Models
+from workbench.errors import InputError
+from workbench.evalset import EvalSet, Limits
+from workbench.servers import capabilities_of
+
+Mode = Literal["same", "another", "unknown"]
+_NO_ENGINES = {"openai": None, "rules": None}  # a server somewhere may be any engine
+
+
+def candidates(rows: pd.DataFrame, reference: str, noise: str | None, named: str | Sequence[str] | None) -> list[str]:
+    """The models that are compared, in alphabetical order, or as they were named.
+
+    Raises:
+        InputError: one is not in the table, or is the reference itself.
+    """
+    known = sorted(rows["model"].unique())
+    chosen = project.listed(named)
+    for name in (reference, *([noise] if noise else []), *(chosen or [])):
+        if name not in known:
+            raise InputError(f"there is no model '{name}' in the outcomes. There are: {', '.join(known) or 'none'}.")
+    if noise == reference or (chosen and {reference, noise} & set(chosen)):
+        raise InputError("the reference, its noise run and the candidates must be different models.")
+    others = [name for name in known if name not in (reference, noise) and _first_words(rows, name)[0] != "rules"]
+    return chosen or others
+
+
+def about(rows: pd.DataFrame, model: str, models: Models | None) -> dict[str, Any]:
+    """A model's engine and the name of its quantization."""
+    entry = models.known.get(model) if models is not None else None
+    return {"quantization": entry.quantization if entry else None, "engine": " ".join(filter(None, _words(rows)[:2]))}
+
+
+def against(
+    rows: pd.DataFrame,
+    reference: str,
+    model: str,
+    models: Models | None,
+    limits: Mapping[str, EvalSet | Limits],
+) -> dict[str, Any]:
+    """What differs between a candidate and the reference beside the quantization."""
+    return {
+        "compares": _compares(_first_words(rows, reference), _first_words(rows, model)),
+        "mode": _mode(reference, model, sorted(rows["task"].unique()), models, limits),
+    }
+
+
+def _compares(reference: Sequence[str | None], candidate: Sequence[str | None]) -> str:
+    engines = [_NO_ENGINES.get(str(words[0]), words[0]) for words in (reference, candidate)]
+    if None in engines:
+        return "quantization" if reference == candidate and reference[0] else "quantization, engines not known"
+    if engines[0] != engines[1]:
+        return "engine + quantization"
+    return "quantization" if reference[1] == candidate[1] else "engine version + quantization"
+
+
+def _first_words(rows: pd.DataFrame, model: str) -> list[str | None]:
+    return _words(rows[rows["model"] == model])[:2]
+
+
+def _words(rows: pd.DataFrame) -> list[str | None]:
+    """Engine, version and weights out of `engine_id`; None where the rows do not tell, or tell several."""
+    told = {str(name) for name in rows["engine_id"].dropna()} if "engine_id" in rows else set()
+    found: list[str | None] = [*told.pop().split(" ")[:3]] if len(told) == 1 else []
+    return [*found, *[None] * (3 - len(found))]
+
+
+def _mode(
+    reference: str, model: str, tasks: list[str], models: Models | None, limits: Mapping[str, EvalSet | Limits]
+) -> Mode:
+    """Whether both were held to a JSON schema, or neither: what the runner would send today."""
+    evalsets = [limits.get(task) for task in tasks]
+    if all(isinstance(evalset, EvalSet) and evalset.output_schema is None for evalset in evalsets):
+        return "same"  # there is nothing to be held to
+    if models is None or reference not in models.known or model not in models.known:
+        return "unknown"
+    held = ["json_schema" in capabilities_of(models.known[name]) for name in (reference, model)]
+    return "same" if held[0] == held[1] else "another"
+
+
+def notes(rows: pd.DataFrame, reference: str, noise: str | None, models: Models | None) -> list[str]:
+    """What has to be said of the reference and its noise run.
+
+    Raises:
+        InputError: the noise run has other weights than the reference.
+    """
+    found = []
+    if models is None:
+        found.append("models.yaml was not given, so it is not known who was held to a JSON schema")
+    if noise is None:
+        return found
+    own, other = (_words(rows[rows["model"] == name]) for name in (reference, noise))
+    if own[2] and other[2] and own != other:
+        raise InputError(
+            f"'{noise}' is no noise run of '{reference}': engine or weights differ ({' '.join(map(str, other))}, not "
+            f"{' '.join(map(str, own))}). It must be the same model with another concurrency only."
+        )
+    if not (own[2] and other[2]):
+        found.append(f"the table does not tell whether {noise} has the weights of {reference}")
+    flights = (
+        [rows.loc[rows["model"] == name, "concurrency"].max() for name in (reference, noise)]
+        if ("concurrency" in rows)
+        else []
+    )
+    if flights and pd.notna(flights[0]) and flights[0] == flights[1]:
+        found.append(f"{noise} was asked with as many requests in flight as {reference}: its noise may be too low")
+    return found

@@ -12,15 +12,10 @@ from audited import colors
 from planted import outcomes
 
 from workbench.audit import audit
-from workbench.audit.power import (
-    detectable_difference,
-    effective_items,
-    items_needed,
-    power_of,
-    within_cluster_correlation,
-)
-from workbench.evidence import prepare, scores_of
-from workbench.intervals import paired_difference
+from workbench.audit.power import power_of
+from workbench.pairs import paired_difference
+from workbench.power import detectable_difference, effective_items, items_needed, within_cluster_correlation
+from workbench.scores import prepare, scores_of
 
 SETS = 1500
 ERROR = 3.3 * math.sqrt(0.8 * 0.2 / SETS)  # of a share of 0.8 that is simulated

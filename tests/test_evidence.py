@@ -1,83 +1,22 @@
-"""Intervals, the leaderboard and paired comparisons."""
+"""The leaderboard, paired comparisons by margin, slices: on planted tables, and on real ones where they are there."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import planted
 import pytest
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
-from workbench.economics import cost_per_accepted, quantile_upper_bound
 from workbench.errors import InputError
-from workbench.evidence import compare, leaderboard
-from workbench.intervals import items_to_decide, mean_interval, paired_difference
+from workbench.evidence import all_pairs, by_slice, compare, leaderboard
+from workbench.views.tables import leaderboard_html, leaderboard_text
 
-
-def test_binary_scores_get_wilsons_interval() -> None:
-    found = mean_interval(np.array([1.0] * 45 + [0.0] * 15))
-    assert found.method == "wilson"
-    assert (found.lo, found.hi) == pytest.approx(proportion_confint(45, 60, method="wilson"))
-
-
-def test_other_scores_get_a_bootstrap_interval_near_the_t_interval() -> None:
-    values = np.random.default_rng(1).uniform(0, 1, 200)
-    found = mean_interval(values)
-    lo, hi = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
-    assert found.method == "bootstrap BCa"
-    assert (found.lo, found.hi) == pytest.approx((lo, hi), abs=0.01)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
-def test_equal_scores_do_not_claim_certainty(value: float) -> None:
-    found = mean_interval(np.full(12, value))
-    assert found.hi - found.lo > 0.15
-
-
-def test_clusters_widen_the_interval() -> None:
-    values = np.repeat(np.random.default_rng(2).integers(0, 2, 25).astype(float), 8)
-    clustered = mean_interval(values, np.repeat(np.arange(25), 8))
-    alone = mean_interval(values)
-    assert clustered.clusters == 25
-    assert clustered.hi - clustered.lo > 1.8 * (alone.hi - alone.lo)
-
-
-@pytest.mark.parametrize(("n", "p", "discordant"), [(20, 0.9, 0.1), (60, 0.7, 0.3), (200, 0.5, 0.4)])
-def test_the_paired_interval_covers_the_true_difference(n: int, p: float, discordant: float) -> None:
-    """2,000 planted tables of two equal candidates: at least 93 % of the 95 % intervals hold 0."""
-    rng = np.random.default_rng(3)
-    covered = 0
-    for _ in range(2000):
-        a = (rng.random(n) < p).astype(float)
-        flip = rng.random(n) < discordant
-        b = np.where(flip, (rng.random(n) < p).astype(float), a)
-        gap = paired_difference(a, b)
-        covered += gap.lo <= 0 <= gap.hi
-    assert covered / 2000 >= 0.93
-
-
-def test_no_disagreement_in_a_few_items_is_not_certainty() -> None:
-    same = np.ones(20)
-    gap = paired_difference(same, same)
-    assert gap.value == 0
-    assert gap.hi > 0.05
-
-
-def test_pairs_use_the_items_that_both_were_asked() -> None:
-    a = np.array([1.0, 1.0, np.nan, 0.0])
-    b = np.array([0.0, np.nan, 1.0, 0.0])
-    assert paired_difference(a, b).n == 2
-
-
-def test_the_number_of_items_to_decide_is_the_known_one() -> None:
-    """At a discordance of 0.2 a margin of 0.05 takes some 500 items, 0.10 some 120."""
-    n = 1000
-    a, b = np.zeros(n), np.zeros(n)
-    a[:100], b[100:200] = 1, 1
-    assert items_to_decide(a, b, 0.05) == pytest.approx(500, rel=0.03)
-    assert items_to_decide(a, b, 0.10) == pytest.approx(124, rel=0.03)
+ZEROEVAL = Path(__file__).parents[2] / "shared" / "data" / "outcomes" / "zeroeval_gsm.outcomes.parquet"
+RNG = np.random.default_rng
 
 
 def test_the_leaderboard_ranks_and_marks_what_cannot_be_told_apart() -> None:
@@ -87,7 +26,10 @@ def test_the_leaderboard_ranks_and_marks_what_cannot_be_told_apart() -> None:
     board = leaderboard(table).set_index("candidate")
     assert list(board.index) == ["good", "as-good", "bad"]
     assert board["tied"].to_dict() == {"good": True, "as-good": True, "bad": False}
+    assert board["rank"].to_dict() == {"good": "1–2", "as-good": "1–2", "bad": "3"}
     assert board.loc["good", ["n", "of", "score"]].tolist() == [100, 100, 0.9]
+    assert board.loc["bad", "behind_best_hi"] > 0.6 and board.loc["good", "behind_best_hi"] < 0.15
+    assert (board["detectable"] > 0.02).all() and (board["seed"] == 0).all()
 
 
 def test_an_answer_that_is_missing_scores_0() -> None:
@@ -96,42 +38,12 @@ def test_an_answer_that_is_missing_scores_0() -> None:
     assert (row["score"], row["errors"]) == (0.5, 2)
 
 
-def test_cost_per_accepted_counts_every_attempt_and_knows_the_unknown() -> None:
-    accepted = np.array([True, True, False, False])
-    assert cost_per_accepted(np.array([0.1, 0.1, 0.1, 0.5]), accepted).value == pytest.approx(0.4)
-    assert math.isnan(cost_per_accepted(np.array([0.1, np.nan, 0.1, 0.1]), accepted).value)
-    assert math.isinf(cost_per_accepted(np.ones(4), np.zeros(4, bool)).value)
-    assert cost_per_accepted(np.zeros(4), accepted).value == 0
-
-
-def test_a_p95_needs_59_items_to_be_bounded() -> None:
-    times = np.random.default_rng(4).exponential(1, 59)
-    assert quantile_upper_bound(times) == times.max()
-    assert math.isinf(quantile_upper_bound(times[:58]))
-
-
-def test_the_bound_of_a_p95_holds_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(5)
-    true = stats.expon.ppf(0.95)
-    held = np.mean([quantile_upper_bound(rng.exponential(1, 120)) >= true for _ in range(2000)])
-    assert 0.94 <= held <= 0.99
-
-
-def test_compare_is_paired_and_says_what_changed() -> None:
-    a, b = [1.0] * 60 + [0.0] * 40, [1.0] * 50 + [0.0] * 50
-    row = compare(planted.outcomes({"a": a, "b": b}), "a", "b").iloc[0]
-    assert (row["n"], row["fixed"], row["broke"], row["same"]) == (100, 10, 0, 90)
-    assert row["verdict"] == "a is better"
-
-
 def test_comparing_with_a_candidate_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(InputError, match=r"no candidate 'c'.*a, b"):
         compare(planted.outcomes({"a": [1.0], "b": [0.0]}), "a", "c")
 
 
 def test_a_sample_is_stated_on_the_leaderboard() -> None:
-    from workbench.views.tables import leaderboard_html, leaderboard_text
-
     table = planted.outcomes({"a": [1.0, 0.0]})
     table.attrs["sample"] = {"planted": {"n": 2, "of": 80}}
     for shown in (leaderboard_text(leaderboard(table)), leaderboard_html(leaderboard(table))):
@@ -145,18 +57,139 @@ def test_a_table_with_the_required_columns_only_is_enough() -> None:
     assert board["score"].tolist() == [0.5, 0.0]
 
 
-def test_many_items_get_formulas_that_agree_with_the_bootstraps() -> None:
-    rng = np.random.default_rng(3)
-    values = rng.beta(2, 1, 2000)
-    few, many = mean_interval(values), mean_interval(np.append(values, 0.66))
-    assert (few.method, many.method) == ("bootstrap BCa", "t")
-    assert (many.lo, many.hi) == pytest.approx((few.lo, few.hi), abs=0.001)
-    clusters = rng.integers(0, 2000, 6000)
-    values = np.clip(rng.normal(0.5, 0.1, 2000)[clusters] + rng.normal(0, 0.1, 6000), 0, 1)
-    few = mean_interval(values[clusters < 1990], clusters[clusters < 1990])
-    many = mean_interval(np.append(values, [0.5] * 200), np.append(clusters, np.arange(2000, 2200)))
-    assert few.method == "cluster bootstrap" and many.method == "cluster t" and many.clusters and many.clusters > 2000
-    assert (many.lo, many.hi) == pytest.approx((few.lo, few.hi), abs=0.002)
-    cost, accepted = rng.exponential(0.01, 2000), rng.integers(0, 2, 2000).astype(float)
-    drawn, formula = cost_per_accepted(cost, accepted), cost_per_accepted(np.append(cost, 0.01), np.append(accepted, 1))
-    assert (formula.lo, formula.hi) == pytest.approx((drawn.lo, drawn.hi), rel=0.01)
+def test_nothing_separates_in_a_table_where_nothing_is_apart() -> None:
+    table = planted.outcomes({name: planted.right(0.8, 60, seed) for seed, name in enumerate("abcde")})
+    board = leaderboard(table)
+    assert (board["rank"] == "1–5").all() and board["tied"].all() and (board["behind_best_hi"] > 0.05).all()
+    assert not all_pairs(table)["separated"].any()
+
+
+def test_a_candidate_that_was_asked_too_little_has_no_rank() -> None:
+    table = planted.outcomes({"a": planted.right(0.7, 100), "b": [1.0] * 100})
+    board = leaderboard(table[~((table["model"] == "b") & (table.index % 100 >= 85))]).set_index("candidate")
+    assert board["rank"].to_dict() == {"a": "1", "b": ""} and not board.loc["b", "tied"]
+    assert math.isnan(board.loc["b", "behind_best_hi"]) and board.loc["b", "n"] == 85
+
+
+def test_each_figure_carries_what_it_rests_on() -> None:
+    """Partial scores, thrice each, in nine clusters of ten items: the repeats are averaged, the clusters said."""
+    scores = list(RNG(0).random(90))
+    table = planted.outcomes({"a": scores, "b": scores[::-1]}, cluster=[f"c{index // 10}" for index in range(90)] * 2)
+    thrice = pd.concat([table.assign(repeat=repeat) for repeat in range(3)], ignore_index=True)
+    columns = ["n", "clusters", "repeats", "method", "seed"]
+    for found in (leaderboard(thrice), by_slice(thrice.assign(slice='{"kind": "x"}'), "kind")):
+        assert found[columns].iloc[0].tolist() == [90, 9, 3, "cluster t, cluster BCa (only 9 clusters)", 0]
+    pair = compare(thrice, "a", "b").iloc[0]
+    assert pair[columns[:4]].tolist() == [90, 9, 3, "paired, cluster adjusted Wald (only 9 clusters)"]
+    assert pair["test"] == "sign-flip permutation" and math.isnan(pair["seed"])  # all 512 patterns of 9 clusters
+    for shown in (leaderboard_text(leaderboard(thrice)), leaderboard_html(leaderboard(thrice))):
+        assert "only 9 clusters" in shown
+
+
+def test_repeats_are_averaged_in_their_item_first() -> None:
+    once = planted.outcomes({"a": planted.right(0.6, 50)})
+    other = once.assign(repeat=1, score=1 - once["score"])
+    row = leaderboard(pd.concat([once, other], ignore_index=True)).iloc[0]
+    assert (row["n"], row["score"]) == (50, 0.5) and row["score_lo"] < 0.4  # not 100 items
+
+
+def test_rows_twice_and_scores_that_are_missing_change_nothing_else() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 80), "b": planted.right(0.5, 80, 1)})
+    clean = leaderboard(table)
+    assert clean.equals(leaderboard(pd.concat([table, table.sample(40, random_state=0)], ignore_index=True)))
+    lost = table.assign(score=table["score"].where(table["score"] > 0), accepted=table["accepted"].astype("boolean"))
+    lost.loc[lost["score"].isna(), "accepted"] = pd.NA
+    again = leaderboard(lost)
+    same = [name for name in clean if name != "errors"]
+    assert again[same].equals(clean[same]) and again["errors"].tolist() == [8, 40]
+
+
+def test_latency_and_cost_have_their_intervals() -> None:
+    table = planted.outcomes({"a": planted.right(0.5, 200)})
+    table["latency_s"] = np.linspace(0.1, 2, 200)
+    table["cost_usd"] = RNG(1).exponential(0.001, 200)
+    row = leaderboard(table).iloc[0]
+    for name in ("latency_p50_s", "latency_p95_s", "cost_per_accepted_usd"):
+        low, high = (row[f"{name}_lo"], row[f"{name}_hi"]) if name[0] == "l" else (row["cost_lo"], row["cost_hi"])
+        assert low < row[name] < high
+    assert row["cost_method"] == "ratio bootstrap"
+    assert math.isinf(leaderboard(table.head(40)).iloc[0]["latency_p95_s_hi"])
+
+
+# Pairs.
+
+
+def pair(fixed: int, broke: int, n: int, margin: float = 0.05) -> pd.Series:
+    """Two candidates of whom a is better on `fixed` items of n, and worse on `broke`."""
+    a = np.ones(n)
+    b = np.ones(n)
+    b[:fixed], a[fixed : fixed + broke] = 0, 0
+    return compare(planted.outcomes({"a": list(a), "b": list(b)}), "a", "b", margin).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broke", "n", "verdict"),
+    [
+        (30, 5, 100, "a is better"),
+        (5, 30, 100, "b is better"),
+        (30, 2, 2000, "a is better, by less than the margin"),
+        (10, 10, 1000, "equivalent"),
+        (12, 5, 200, "a is not worse"),
+        (5, 12, 200, "b is not worse"),
+        (5, 5, 60, "cannot tell"),
+        (0, 0, 20, "cannot tell"),
+    ],
+)
+def test_the_verdict_is_by_margin(fixed: int, broke: int, n: int, verdict: str) -> None:
+    found = pair(fixed, broke, n)
+    assert found["verdict"] == verdict
+    assert math.isnan(found["items_to_decide"]) == (verdict != "cannot tell")
+    if verdict == "cannot tell":
+        assert found["items_to_decide"] > n
+
+
+def test_compare_is_paired_and_says_what_changed() -> None:
+    found = pair(14, 6, 100)
+    assert found["changed"] == "fixed 14, broke 6" and found[["n", "fixed", "broke", "same"]].tolist() == [
+        100,
+        14,
+        6,
+        80,
+    ]
+    assert found["test"] == "McNemar mid-p" and found["p"] == pytest.approx(0.0784, abs=0.001)
+    assert found["difference"] == pytest.approx(0.08) and found["lo"] < 0 < found["hi"]
+    assert found["detectable"] == pytest.approx(0.13, abs=0.01) and found["margin"] == 0.05
+
+
+def test_a_wider_margin_decides_what_a_narrow_one_does_not() -> None:
+    assert [pair(10, 10, 200, margin)["verdict"] for margin in (0.02, 0.1)] == ["cannot tell", "equivalent"]
+    with pytest.raises(InputError, match="between 0 and 1"):
+        pair(1, 1, 10, 0)
+
+
+def test_a_candidate_is_equivalent_to_itself_given_enough_items() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 300)})
+    assert compare(table, "a", "a").iloc[0][["verdict", "changed"]].tolist() == ["equivalent", "fixed 0, broke 0"]
+
+
+def test_slices_are_marked_as_exploratory() -> None:
+    texts = [json.dumps({"difficulty": "hard" if index % 2 else "easy"}) for index in range(40)]
+    table = planted.outcomes({"a": [1.0, 0.0] * 20}, slice=texts)
+    found = by_slice(table, "difficulty").set_index("slice")
+    assert found["score"].to_dict() == {"easy": 1.0, "hard": 0.0} and found["exploratory"].all()
+    with pytest.raises(InputError, match="has a slice 'language'"):
+        by_slice(table, "language")
+
+
+@pytest.mark.skipif(not ZEROEVAL.is_file(), reason="ZeroEval GSM is not at ../shared/data")
+def test_zeroeval_does_not_separate_its_best_and_does_separate_a_small_model() -> None:
+    """44 models, 1,319 items of GSM8K (WildEval/ZeroEval): what the joint intervals of all 946 pairs say."""
+    table = pd.read_parquet(ZEROEVAL)
+    pairs = all_pairs(table, min_coverage=0)
+    assert len(pairs) == 946
+    apart = {frozenset((row.a, row.b)): row.separated for row in pairs.itertuples()}
+    best, *others = "claude-3-5-sonnet-20241022", "gpt-4o-2024-08-06", "o1-mini-2024-09-12", "gpt-4o-mini-2024-07-18"
+    assert [bool(apart[frozenset((best, name))]) for name in others] == [False, False, True]
+    assert not apart[frozenset(others[:2])]
+    board = leaderboard(table).set_index("candidate")
+    assert board.loc[[best, *others], "tied"].tolist() == [True, True, True, False]

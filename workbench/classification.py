@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.evidence import prepare
-from workbench.intervals import CONFIDENCE, RESAMPLES, SEED, Estimate, Floats, wilson
+from workbench.intervals import CONFIDENCE, Estimate, wilson
+from workbench.resampling import RESAMPLES, SEED, Floats
+from workbench.scores import prepare
 
 if TYPE_CHECKING:
     from scipy import sparse
 
 FIGURES = ("macro_f1", "balanced_accuracy")
-_COLUMNS = ["task", "candidate", "field", "figure", "value", "lo", "hi", "n", "clusters", "method", "seed"]
+_COLUMNS = ["task", "candidate", "field", "figure", "value", "lo", "hi", "n", "clusters", "repeats", "method", "seed"]
 _CLASS, _EXPECTED, _GIVEN = "metric.class.", ".expected", ".given"
 _FEW_ERRORS = 10
 _BLOCK = 5_000_000  # numbers of a block of resamples that are held at once
@@ -42,8 +43,8 @@ def set_figures(outcomes: pd.DataFrame) -> pd.DataFrame:
         outcomes: an outcome table.
 
     Returns:
-        Columns `task`, `candidate`, `field`, `figure`, `value`, `lo`, `hi`, `n` (items), `clusters` (or NaN), `method`,
-        `seed`; no rows where no scorer told classes.
+        Columns `task`, `candidate`, `field`, `figure`, `value`, `lo`, `hi`, `n` (items), `clusters` (or NaN),
+        `repeats`, `method`, `seed`; no rows where no scorer told classes.
     """
     table = prepare(outcomes)
     rows = []
@@ -63,6 +64,7 @@ def set_figures(outcomes: pd.DataFrame) -> pd.DataFrame:
                             "hi": estimate.hi,
                             "n": estimate.n,
                             "clusters": estimate.clusters,
+                            "repeats": estimate.repeats,
                             "method": estimate.method,
                             "seed": SEED,
                         }
@@ -99,7 +101,8 @@ def _estimates(own: pd.DataFrame, field: str) -> dict[str, Estimate]:
     answered = np.searchsorted(classes, given).clip(0, k - 1)
     answered = np.where(classes[answered] == given, answered, k)  # k: none of the key's classes
     weights = (1 / own.groupby("item_id")["item_id"].transform("size")).to_numpy(float)
-    n = own["item_id"].nunique()
+    answers = own.groupby("item_id").size()
+    n, repeats = len(answers), int(answers.max())
     units, clusters = _units(own)
     sums = _sums(units, true, answered, weights, k)
     totals = np.asarray(sums.sum(axis=0), dtype=float)[None, :]
@@ -113,7 +116,7 @@ def _estimates(own: pd.DataFrame, field: str) -> dict[str, Estimate]:
     for position, name in enumerate(FIGURES):
         lo, hi = np.nanquantile(drawn[position], reach)
         lo, hi = max(0.0, min(lo, bounds[position][0])), min(1.0, max(hi, bounds[position][1]))
-        found[name] = Estimate(float(values[position][0]), float(lo), float(hi), method, n, clusters)
+        found[name] = Estimate(float(values[position][0]), float(lo), float(hi), method, n, clusters, repeats, SEED)
     return found
 
 

@@ -1,128 +1,32 @@
-"""What an outcome table means: intervals, a leaderboard, paired comparisons. Errors and refusals score 0.
+"""What an outcome table means: intervals, ranks as sets, paired comparisons by margin.
 
     leaderboard(outcomes)                                    # a row a task × candidate
     compare(outcomes, "gemma3-q4#few_shot", "rules")         # paired, a row a task
 
-Everything here works from an outcome table alone.
+Everything here works from an outcome table alone. Errors and refusals score 0. Each figure carries its method, what it
+rests on (items, clusters, repeats) and, where it was resampled, the seed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from workbench.economics import cost_per_accepted, quantile
+from workbench.economics import costs_per_accepted, quantile_interval
 from workbench.errors import InputError
-from workbench.intervals import CONFIDENCE, Floats, mean_interval, paired_difference
-from workbench.outcomes import candidate_id
-from workbench.outcomes.table import normalize
-from workbench.privacy import class_of
+from workbench.evalset.spec import DEFAULT_MARGIN
+from workbench.intervals import CONFIDENCE, Estimate, mean_intervals
+from workbench.multiplicity import Comparison
+from workbench.pairs import p_values, paired_difference
+from workbench.power import Discordance, discordance_of
+from workbench.resampling import SEED, Floats
+from workbench.scores import MIN_COVERAGE, Grid, Scores, prepare
 
-MIN_COVERAGE = 0.9
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One task's item scores, items × candidates; NaN where an item was not asked. Repeats are averaged.
-
-    Attributes:
-        candidates: ids, the columns of `score`.
-        items: ids, the rows of `score`.
-        clusters: the items' cluster numbers, or None where no item has a cluster.
-    """
-
-    candidates: list[str]
-    items: list[str]
-    score: Floats
-    clusters: NDArray[np.int64] | None
-
-    @property
-    def coverage(self) -> Floats:
-        """The share of all items that each candidate was asked."""
-        share: Floats = (~np.isnan(self.score)).mean(axis=0)
-        return share
-
-    def column(self, candidate: str) -> Floats:
-        values: Floats = self.score[:, self.candidates.index(candidate)]
-        return values
-
-
-def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The test rows of an outcome table with `candidate`, `class` and `points` (the score; 0 where no answer)."""
-    table = normalize(outcomes)
-    table = table[table["split"] == "test"].copy()
-    pairs = zip(table["model"], table["variant"], strict=True)
-    table["candidate"] = [candidate_id(model, variant) for model, variant in pairs]
-    labels = table["sensitivity"] if "sensitivity" in table else pd.Series(None, index=table.index, dtype=object)
-    # An item is as sensitive as any of its rows says: tables of two tools may label it differently.
-    restricted = labels.map(class_of, na_action=None) == "restricted"
-    restricted = restricted.groupby([table["task"], table["item_id"]]).transform("any")
-    table["class"] = restricted.map({True: "restricted", False: "open"})
-    table["points"] = table["score"].fillna(0.0)
-    return table
-
-
-def scores_of(rows: pd.DataFrame) -> Scores:
-    """The score matrix of prepared rows of one task."""
-    matrix = rows.pivot_table(index="item_id", columns="candidate", values="points", aggfunc="mean", dropna=False)
-    clusters = None
-    if "cluster" in rows and rows["cluster"].notna().any():
-        named = rows.groupby("item_id")["cluster"].first().reindex(matrix.index)
-        # An item without a cluster is one of its own.
-        own = pd.Series([f"\0{item}" for item in matrix.index], index=matrix.index)
-        clusters = pd.factorize(named.where(named.notna(), own))[0]
-    return Scores(list(matrix.columns), list(matrix.index), matrix.to_numpy(float), clusters)
-
-
-def per_item(own: pd.DataFrame) -> pd.DataFrame:
-    """One candidate's outcomes by item, repeats put together: repeats are no further items.
-
-    Returns:
-        Columns `accepted` (a share), `accepted_n`, `cost_usd` (a sum), `latency_s` (a mean); NaN is unknown.
-    """
-    rows = pd.DataFrame({"item_id": own["item_id"]})
-    unknown = pd.Series(math.nan, index=own.index)
-    rows["accepted"] = own["accepted"].fillna(False).astype(float) if "accepted" in own else unknown
-    rows["cost_usd"] = own.get("cost_usd", unknown)
-    rows["latency_s"] = own.get("latency_s", unknown)
-    items = rows.groupby("item_id", sort=True)
-    found = pd.DataFrame({"accepted": items["accepted"].mean(), "accepted_n": items["accepted"].sum(min_count=1)})
-    found["cost_usd"] = items["cost_usd"].sum(skipna=False)
-    found["latency_s"] = items["latency_s"].mean(skipna=False)
-    return found
-
-
-def per_item_mean(rows: pd.DataFrame, column: str) -> tuple[Floats, NDArray[np.int64] | None]:
-    """A column's mean by item, and the items' cluster numbers, or None where no item has a cluster."""
-    items = rows.groupby("item_id", sort=True)
-    values: Floats = items[column].mean().to_numpy(float)
-    if "cluster" not in rows or not rows["cluster"].notna().any():
-        return values, None
-    named = items["cluster"].first()
-    own = pd.Series([f"\0{item}" for item in named.index], index=named.index)
-    return values, pd.factorize(named.where(named.notna(), own))[0]
-
-
-def _tied(scores: Scores) -> dict[str, bool]:
-    """Whether each candidate cannot be told from the one with the highest mean, all comparisons at once."""
-    with np.errstate(invalid="ignore"):
-        means = np.nanmean(scores.score, axis=0)
-    eligible = scores.coverage >= MIN_COVERAGE
-    if not eligible.any():
-        return dict.fromkeys(scores.candidates, False)
-    best = int(np.argmax(np.where(eligible, means, -1.0)))
-    confidence = 1 - (1 - CONFIDENCE) / max(len(scores.candidates) - 1, 1)  # two-sided, as compare() is
-    tied = {}
-    for index, candidate in enumerate(scores.candidates):
-        gap = paired_difference(scores.score[:, best], scores.score[:, index], scores.clusters, confidence)
-        tied[candidate] = index == best or (bool(eligible[index]) and gap.lo <= 0)
-    return tied
+_UNKNOWN = math.nan
 
 
 def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -> pd.DataFrame:
@@ -133,11 +37,16 @@ def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -
         by: `task`, or `class` for a row a task × sensitivity class × candidate, as routes are decided.
 
     Returns:
-        Columns `task`, (`class`,) `candidate`, `n`, `of` (items in the eval set, where the run took a sample), `score`
-        with `score_lo`, `score_hi` and `method`, `tied` (not to be told from the best), `accepted` with `accepted_lo`,
-        `accepted_hi` (shares), `format_ok`, `errors` (counts), `attempts` (a mean), `cost_per_accepted_usd` with
-        `cost_lo`, `cost_hi` (all attempts counted; NaN is unknown, inf none accepted), `cost_usd`, `latency_p50_s`,
-        `latency_p95_s`, `coverage`.
+        Columns `task`, (`class`,) `candidate`, `n`, `of` (items in the eval set, where the run took a sample),
+        `clusters`, `repeats` (at most, by item), `seed`; `rank` (the set of ranks that it may have, such as 1–3;
+        empty where it was asked too few items), `score` with `score_lo`, `score_hi` and `method`; `tied` (its ranks
+        hold 1: not to be told from the best); `behind_best` (the other that may be better by most, minus this one)
+        with `behind_best_hi`, under which the best of all minus this one lies, for all candidates at once;
+        `detectable` (the smallest difference to that one that these items detect, at 80 % power); `accepted` with
+        `accepted_lo`, `accepted_hi` (shares), `format_ok`, `errors` (a count), `attempts` (a mean);
+        `cost_per_accepted_usd` with `cost_lo`, `cost_hi`, `cost_method` (all attempts counted; NaN is unknown, inf
+        none accepted), `cost_usd`; `latency_p50_s` and `latency_p95_s`, each with `_lo`, `_hi`; `coverage`.
+        Intervals are at 95 %.
 
     Raises:
         InputError: the table lacks a required column, or has no test rows.
@@ -147,106 +56,167 @@ def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -
         raise InputError("the outcome table has no test rows: nothing was asked yet.")
     totals = outcomes.attrs.get("sample", {})
     keys = ["task"] if by == "task" else ["task", "class"]
-    rows = []
+    pieces = []
     for key, group in table.groupby(keys, sort=True):
-        scores = scores_of(group)
-        tied = _tied(scores)
-        coverage = dict(zip(scores.candidates, scores.coverage, strict=True))
-        for candidate, own in group.groupby("candidate", sort=True):
-            row = dict(zip(keys, key, strict=True)) | {"candidate": candidate}
-            row |= _figures(own, scores, str(candidate))
-            row |= {"tied": tied[str(candidate)], "coverage": coverage[str(candidate)]}
-            sampled = totals.get(row["task"], {})
-            row["of"] = sampled.get("of", row["n"]) if by == "task" else len(scores.items)
-            rows.append(row)
-    board = pd.DataFrame(rows)
-    first = [*keys, "candidate", "n", "of"]
-    board = board[first + [name for name in board if name not in first]]
+        grid = Grid(group)
+        piece = pd.DataFrame(dict(zip(keys, key, strict=True)) | {"candidate": grid.candidates} | _score_columns(grid))
+        piece = piece.assign(**_other_columns(grid))
+        sampled = totals.get(key[0], {}) if by == "task" else {"of": len(grid.items)}
+        piece.insert(len(keys) + 2, "of", sampled.get("of", piece["n"]))
+        pieces.append(piece)
+    board = pd.concat(pieces, ignore_index=True)
     board = board.sort_values([*keys, "score", "cost_per_accepted_usd"], ascending=[True] * len(keys) + [False, True])
     board = board.reset_index(drop=True)
     board.attrs = {"sample": totals}
     return board
 
 
-def _figures(own: pd.DataFrame, scores: Scores, candidate: str) -> dict[str, Any]:
-    """The figures of one candidate in one task."""
-    column = scores.column(candidate)
-    asked = ~np.isnan(column)
-    score = mean_interval(column[asked], None if scores.clusters is None else scores.clusters[asked])
-    items = per_item(own)
-    clusters = None if scores.clusters is None else scores.clusters[asked]
-    share = mean_interval(items["accepted"].to_numpy(float), clusters) if "accepted" in own else None
-    per_accepted = cost_per_accepted(
-        items["cost_usd"].to_numpy(float), items["accepted_n"].to_numpy(float) if "accepted" in own else None
-    )
-    cost = own["cost_usd"].to_numpy(float) if "cost_usd" in own else None
-    latency = own["latency_s"].to_numpy(float) if "latency_s" in own else np.array([])
+def _score_columns(grid: Grid) -> dict[str, Any]:
+    """The candidates' scores, ranks, and how far they may be behind the best."""
+    scores = grid.scores
+    found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
+    eligible = np.flatnonzero(scores.coverage >= MIN_COVERAGE)
+    k = len(scores.candidates)
+    rank, tied, seeded = np.full(k, "", dtype=object), np.zeros(k, dtype=bool), found.resampled.copy()
+    behind = {name: np.full(k, _UNKNOWN) for name in ("behind_best", "behind_best_hi", "detectable")}
+    if len(eligible):
+        own = scores.score[:, eligible]
+        compared = Comparison(own, scores.clusters)
+        sets, bounds = compared.rank_sets, compared.best
+        rank[eligible] = [f"{low}–{high}" if low < high else f"{low}" for low, high in sets]
+        tied[eligible] = [low == 1 for low, _ in sets]
+        behind["behind_best_hi"][eligible] = bounds.hi
+        if len(eligible) > 1:
+            behind["behind_best"][eligible] = bounds.value
+            for index, rival in enumerate(bounds.rival):
+                apart = discordance_of(own[:, rival] - own[:, index], scores.clusters)
+                behind["detectable"][eligible[index]] = apart.detectable(float(bounds.alpha[index]))
+        seeded[eligible] |= len(eligible) > 2
     return {
-        "n": score.n,
-        "score": score.value,
-        "score_lo": score.lo,
-        "score_hi": score.hi,
-        "method": score.method,
-        "accepted": share.value if share else math.nan,
-        "accepted_lo": share.lo if share else math.nan,
-        "accepted_hi": share.hi if share else math.nan,
-        "format_ok": float(own["format_ok"].fillna(False).mean()) if "format_ok" in own else math.nan,
-        "errors": int(own["score"].isna().sum()),
-        "attempts": float(own["attempts"].mean()) if "attempts" in own else math.nan,
-        "cost_per_accepted_usd": per_accepted.value,
-        "cost_lo": per_accepted.lo,
-        "cost_hi": per_accepted.hi,
-        "cost_usd": float(cost.sum()) if cost is not None else math.nan,
-        "latency_p50_s": quantile(latency, 0.5),
-        "latency_p95_s": quantile(latency, 0.95),
+        "n": found.n,
+        "clusters": _UNKNOWN if found.clusters is None else found.clusters.astype(float),
+        "repeats": scores.repeats,
+        "rank": rank,
+        "score": found.value,
+        "score_lo": found.lo,
+        "score_hi": found.hi,
+        "method": found.method,
+        "tied": tied,
+        **behind,
+        "coverage": scores.coverage,
+        "seed": np.where(seeded, float(SEED), _UNKNOWN),
     }
+
+
+def _other_columns(grid: Grid) -> dict[str, Any]:
+    """Acceptance, cost and latency of the candidates."""
+    accepted = grid.share("accepted")
+    share = mean_intervals(accepted, grid.clusters)
+    costs = costs_per_accepted(grid.total("cost_usd"), np.where(grid.asked, accepted * grid.asked, 0.0), grid.clusters)
+    listed = {name: grid.listed(name) for name in ("score", "format_ok", "attempts", "cost_usd", "latency_s")}
+    found: dict[str, Any] = {
+        "accepted": share.value,
+        "accepted_lo": share.lo,
+        "accepted_hi": share.hi,
+        "format_ok": [_mean(np.nan_to_num(own) if "format_ok" in grid.rows else own) for own in listed["format_ok"]],
+        "errors": [int(np.isnan(own).sum()) for own in listed["score"]],
+        "attempts": [_mean(own[~np.isnan(own)]) for own in listed["attempts"]],
+        "cost_per_accepted_usd": [cost.value for cost in costs],
+        "cost_lo": [cost.lo for cost in costs],
+        "cost_hi": [cost.hi for cost in costs],
+        "cost_method": [cost.method for cost in costs],
+        "cost_usd": [float(own.sum()) for own in listed["cost_usd"]],
+    }
+    items = (grid.asked > 0).sum(axis=0)
+    for name, q in (("latency_p50_s", 0.5), ("latency_p95_s", 0.95)):
+        told = [quantile_interval(own, q, int(n)) for own, n in zip(listed["latency_s"], items, strict=True)]
+        found |= {name: [each.value for each in told]}
+        found |= {f"{name}_lo": [each.lo for each in told], f"{name}_hi": [each.hi for each in told]}
+    return found
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else _UNKNOWN
 
 
 def by_slice(outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
     """Scores within the values of a slice, such as `difficulty`: where is a candidate good, and where not?
 
-    Exploratory: many slices are looked at, none was chosen beforehand, and each holds few items.
+    Exploratory, and marked so: many slices are looked at, none was chosen beforehand, and each holds few items.
 
     Args:
         outcomes: an outcome table with `slice`.
         name: a key of the items' slices.
 
     Returns:
-        Columns `task`, `slice` (its value), `candidate`, `n`, `score`, `lo`, `hi`.
+        Columns `task`, `slice` (its value), `candidate`, `n`, `clusters`, `repeats`, `score`, `lo`, `hi`, `method`,
+        `seed`, `exploratory` (true).
 
     Raises:
         InputError: no item has such a slice.
     """
     table = prepare(outcomes)
     slices = table["slice"] if "slice" in table else pd.Series(None, index=table.index, dtype=object)
-    table["value"] = slices.map(lambda text: json.loads(text).get(name) if isinstance(text, str) else None)
+    values = {text: json.loads(text).get(name) for text in slices.dropna().unique() if text.startswith("{")}
+    table["value"] = slices.map(values.get)
     table = table[table["value"].notna()]
     if table.empty:
         raise InputError(f"no item of the outcome table has a slice '{name}'.")
     rows = []
-    for (task, value, candidate), own in table.groupby(["task", "value", "candidate"], sort=True):
-        values, clusters = per_item_mean(own, "points")
-        found = mean_interval(values, clusters)
-        row = {"task": task, "slice": value, "candidate": candidate, "n": found.n}
-        rows.append({**row, "score": found.value, "lo": found.lo, "hi": found.hi})
-    return pd.DataFrame(rows)
+    for (task, value), group in table.groupby(["task", "value"], sort=True):
+        scores = Grid(group).scores
+        found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
+        for index, candidate in enumerate(scores.candidates):
+            row = {"task": task, "slice": value, "candidate": candidate}
+            rows.append(row | _told(found[index]) | {"exploratory": True})
+    found_rows = pd.DataFrame(rows).rename(columns={"value": "score"})
+    return found_rows[[*_SLICE_COLUMNS]]
 
 
-def compare(outcomes: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+_SLICE_COLUMNS = (
+    *("task", "slice", "candidate", "n", "clusters", "repeats", "score", "lo", "hi", "method", "seed", "exploratory"),
+)
+
+
+def _told(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as columns: the figure, its interval, and what it rests on."""
+    return {
+        "n": estimate.n,
+        "clusters": _UNKNOWN if estimate.clusters is None else estimate.clusters,
+        "repeats": estimate.repeats,
+        "value": estimate.value,
+        "lo": estimate.lo,
+        "hi": estimate.hi,
+        "method": estimate.method,
+        "seed": _UNKNOWN if estimate.seed is None else estimate.seed,
+    }
+
+
+def compare(outcomes: pd.DataFrame, a: str, b: str, margin: float = DEFAULT_MARGIN) -> pd.DataFrame:
     """Two candidates on the items that both were asked, a row a task.
+
+    What is decided is decided by margin. `lo`, `hi` are at 95 %; that one is not worse than the other by the margin or
+    more is shown at 95 % too, one-sided, and equivalence by both such tests. Tasks are not adjusted for one another.
 
     Args:
         outcomes: an outcome table.
         a: a candidate's id, such as `gemma3-q4#few_shot`.
         b: the candidate that it is compared with.
+        margin: the difference in mean score that is too small to matter.
 
     Returns:
-        Columns `task`, `n` (shared items), `score_a`, `score_b`, `difference` (a − b) with `lo`, `hi` (paired, 95 %),
-        `fixed` (items where a is better), `broke` (where it is worse), `same`, `verdict`.
+        Columns `task`, `n` (shared items), `clusters`, `repeats`, `score_a`, `score_b`, `difference` (a − b) with `lo`,
+        `hi` and `method`; `p` of the `test` of no difference; `fixed` (items where a is better), `broke` (where it is
+        worse), `same`; `changed` (such as "fixed 14, broke 6"); `margin`, `verdict`: "a is better" (or b; "by less
+        than the margin" where that is shown too), "equivalent" (within the margin), "a is not worse" (by the margin or
+        more; or b) or "cannot tell"; `detectable`, the smallest difference that these items detect at 80 % power;
+        `items_to_decide`, about how many would show equals to be within the margin (NaN where it is decided); `seed`.
 
     Raises:
-        InputError: a candidate is not in the table.
+        InputError: a candidate is not in the table, or the margin is not between 0 and 1.
     """
+    if not 0 < margin < 1:
+        raise InputError(f"the margin is a difference in mean score between 0 and 1, not {margin:g}.")
     table = prepare(outcomes)
     known = sorted(table["candidate"].unique())
     for name in (a, b):
@@ -254,28 +224,106 @@ def compare(outcomes: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
             raise InputError(f"there is no candidate '{name}' in the outcomes. There are: {', '.join(known)}.")
     rows = []
     for task, group in table[table["candidate"].isin([a, b])].groupby("task", sort=True):
-        scores = scores_of(group)
-        if len(scores.candidates) < len({a, b}):
-            continue
-        left, right = scores.column(a), scores.column(b)
-        gap = paired_difference(left, right, scores.clusters)
-        shared = ~np.isnan(left) & ~np.isnan(right)
-        verdict = "a is better" if gap.lo > 0 else "b is better" if gap.hi < 0 else "not separated"
-        rows.append(
-            {
-                "task": task,
-                "n": gap.n,
-                "score_a": float(left[shared].mean()) if gap.n else math.nan,
-                "score_b": float(right[shared].mean()) if gap.n else math.nan,
-                "difference": gap.value,
-                "lo": gap.lo,
-                "hi": gap.hi,
-                "fixed": int((left[shared] > right[shared]).sum()),
-                "broke": int((left[shared] < right[shared]).sum()),
-                "same": int((left[shared] == right[shared]).sum()),
-                "verdict": verdict,
-            }
-        )
+        scores = Grid(group).scores
+        if len(scores.candidates) == len({a, b}):
+            rows.append({"task": task} | _comparison(scores, a, b, margin))
     if not rows:
         raise InputError(f"'{a}' and '{b}' share no task: nothing can be compared.")
     return pd.DataFrame(rows)
+
+
+def _comparison(scores: Scores, a: str, b: str, margin: float) -> dict[str, Any]:
+    """One task's row of `compare`."""
+    left, right, clusters = scores.column(a), scores.column(b), scores.clusters
+    gap = paired_difference(left, right, clusters, repeats=scores.repeats)
+    one_sided = paired_difference(left, right, clusters, 2 * CONFIDENCE - 1)
+    shared = ~np.isnan(left) & ~np.isnan(right)
+    test = p_values((left - right)[shared][:, None], None if clusters is None else clusters[shared])
+    apart: Discordance = discordance_of(left - right, clusters)
+    fixed, broke = int((left[shared] > right[shared]).sum()), int((left[shared] < right[shared]).sum())
+    verdict = _verdict(gap, one_sided, margin)
+    told = _told(gap)
+    return {
+        "n": gap.n,
+        "clusters": told["clusters"],
+        "repeats": gap.repeats,
+        "score_a": _mean(left[shared]),
+        "score_b": _mean(right[shared]),
+        "difference": gap.value,
+        "lo": gap.lo,
+        "hi": gap.hi,
+        "method": gap.method,
+        "p": float(test.p[0]) if gap.n else _UNKNOWN,
+        "test": str(test.method[0]),
+        "fixed": fixed,
+        "broke": broke,
+        "same": gap.n - fixed - broke,
+        "changed": f"fixed {fixed}, broke {broke}",
+        "margin": margin,
+        "verdict": verdict,
+        "detectable": apart.detectable((1 - CONFIDENCE) / 2),
+        "items_to_decide": _items_to_decide(apart, margin) if verdict == "cannot tell" else _UNKNOWN,
+        "seed": float(SEED) if test.resampled[0] else _UNKNOWN,
+    }
+
+
+def _items_to_decide(apart: Discordance, margin: float) -> float:
+    needed = apart.to_decide(margin)
+    return max(needed, apart.n + 1) if math.isfinite(needed) else _UNKNOWN
+
+
+def _verdict(gap: Estimate, one_sided: Estimate, margin: float) -> str:
+    """What an interval says by margin; "cannot tell" is never read as equal."""
+    if not gap.n:
+        return "cannot tell"
+    not_worse, not_better = one_sided.lo > -margin, one_sided.hi < margin
+    within = not_worse and not_better
+    if gap.lo > 0 or gap.hi < 0:
+        return f"{'a' if gap.lo > 0 else 'b'} is better" + (", by less than the margin" if within else "")
+    if within:
+        return "equivalent"
+    return "a is not worse" if not_worse else "b is not worse" if not_better else "cannot tell"
+
+
+def all_pairs(outcomes: pd.DataFrame, min_coverage: float = MIN_COVERAGE) -> pd.DataFrame:
+    """All pairs of candidates of each task, with intervals that hold jointly (max-T bootstrap).
+
+    Args:
+        outcomes: an outcome table.
+        min_coverage: candidates that were asked a smaller share of a task's items are left out.
+
+    Returns:
+        Columns `task`, `a`, `b`, `n`, `clusters`, `repeats`, `difference` (a − b), `lo`, `hi` (joint, 95 %), `method`,
+        `p` (of the pair alone), `test`, `separated`, `seed`.
+    """
+    pieces = []
+    for task, group in prepare(outcomes).groupby("task", sort=True):
+        scores = Grid(group).scores
+        eligible = np.flatnonzero(scores.coverage >= min_coverage)
+        matrix, names = scores.score[:, eligible], np.array(scores.candidates, dtype=object)[eligible]
+        pairs = Comparison(matrix, scores.clusters, repeats=scores.repeats).pairs
+        test = p_values(matrix[:, pairs.first] - matrix[:, pairs.second], scores.clusters)
+        found = pairs.estimates
+        pieces.append(
+            pd.DataFrame(
+                {
+                    "task": task,
+                    "a": names[pairs.first],
+                    "b": names[pairs.second],
+                    "n": found.n,
+                    "clusters": _UNKNOWN if found.clusters is None else found.clusters.astype(float),
+                    "repeats": found.repeats,
+                    "difference": found.value,
+                    "lo": found.lo,
+                    "hi": found.hi,
+                    "method": found.method + ", max-T",
+                    "p": test.p,
+                    "test": test.method,
+                    "separated": (found.lo > 0) | (found.hi < 0),
+                    "seed": SEED,
+                }
+            )
+        )
+    if not pieces:
+        raise InputError("the outcome table has no test rows: nothing was asked yet.")
+    return pd.concat(pieces, ignore_index=True)

@@ -1,13 +1,15 @@
-"""Intervals of a mean and of a paired difference, and how many items a decision takes.
+"""Intervals of means, of many columns at once.
 
-mean_interval(scores)                       # Wilson for 0 and 1, bootstrap otherwise
-paired_difference(a, b).hi                  # how much better a may be than b, on the items that both were asked
+mean_interval(scores)                       # one mean: Wilson for 0 and 1, t or BCa otherwise, clusters kept whole
+mean_intervals(matrix).lo                   # the same for each column
+
+What they cover is simulated in `benchmarks/evidence.py`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -15,16 +17,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from workbench.resampling import RESAMPLES, SEED, Floats, resampled_sums
+
+Codes = NDArray[np.int64]
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
-SEED = 0
-_FEW = 30  # items or clusters under which a bootstrap is not trusted alone
-_MANY = 2000  # items or clusters beyond which a bootstrap tells no more than a formula
-_FEW_DIFFERENCES = 10
+FEW_CLUSTERS = 20  # under which every interval is marked: their number of degrees of freedom is hardly enough
+_FEW = 30  # items or clusters under which a lower bound is not taken above Wilson's
+_BCA = 200  # units up to which Student's t is widened by a bootstrap, for skew
+_GUESS = 2.0  # errors that the guess "errors come in whole clusters" is worth
 _SAME = 1e-12
-_z = NormalDist().inv_cdf
+z_of = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Estimate:
     Attributes:
         n: items it rests on.
         clusters: clusters they come in, or None.
+        repeats: answers to an item that were averaged, at most.
+        seed: of the resampling, or None where there was none.
     """
 
     value: float
@@ -42,63 +47,208 @@ class Estimate:
     method: str
     n: int
     clusters: int | None = None
+    repeats: int = 1
+    seed: int | None = None
 
     def as_list(self, digits: int = 4) -> list[float]:
         """[estimate, low, high], rounded for a file."""
         return [round(float(figure), digits) for figure in (self.value, self.lo, self.hi)]
 
 
-def mean_interval(
-    values: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
-    """The mean of scores from 0 to 1, with its interval.
+@dataclass(frozen=True)
+class Estimates:
+    """Figures of m columns with their intervals; all arrays have shape (m,).
 
-    Wilson's for scores of 0 and 1; otherwise a BCa bootstrap, and with clusters a percentile bootstrap that draws
-    whole clusters; above 2,000 items or clusters Student's t, which they come to there. Where all values are equal a
-    bootstrap would claim certainty, so Wilson's is taken there too: a score in [0, 1] varies no more than a binary one
-    of the same mean.
+    Attributes:
+        clusters: clusters that the items of a column come in, or None where there are none.
+        resampled: whether a column's interval rests on random draws.
+    """
+
+    value: Floats
+    lo: Floats
+    hi: Floats
+    method: NDArray[np.object_]
+    n: NDArray[np.int64]
+    clusters: NDArray[np.int64] | None
+    resampled: NDArray[np.bool_]
+    repeats: int = 1
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, index: int) -> Estimate:
+        return Estimate(
+            value=float(self.value[index]),
+            lo=float(self.lo[index]),
+            hi=float(self.hi[index]),
+            method=str(self.method[index]),
+            n=int(self.n[index]),
+            clusters=None if self.clusters is None else int(self.clusters[index]),
+            repeats=self.repeats,
+            seed=SEED if self.resampled[index] else None,
+        )
+
+
+@dataclass(frozen=True)
+class Units:
+    """What varies independently: items, or clusters where there are any.
+
+    Attributes:
+        sums: of values, shape (units, m).
+        sizes: items asked, shape (units, m).
+        clustered: whether a unit is a cluster.
+    """
+
+    sums: Floats
+    sizes: Floats
+    clustered: bool
+
+    @property
+    def n(self) -> Floats:
+        """Items of each column."""
+        found: Floats = self.sizes.sum(axis=0)
+        return found
+
+    @property
+    def count(self) -> Floats:
+        """Units of each column that have an item."""
+        found: Floats = (self.sizes > 0).sum(axis=0).astype(float)
+        return found
+
+    @property
+    def mean(self) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = self.sums.sum(axis=0) / self.n
+        return found
+
+    @property
+    def gaps(self) -> Floats:
+        """What each unit adds beside its share of the mean, shape (units, m)."""
+        return self.sums - np.nan_to_num(self.mean) * self.sizes
+
+    @property
+    def error(self) -> Floats:
+        """The standard error of each mean (linearized, as the sizes of units vary)."""
+        squares, count = (self.gaps**2).sum(axis=0), self.count
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = np.sqrt(squares * count / np.maximum(count - 1, 1)) / self.n
+        return found
+
+    @property
+    def largest_effect(self) -> Floats:
+        """The design effect where all items of a cluster are alike: their mean cluster's size (Kish)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = np.maximum((self.sizes**2).sum(axis=0) / self.n, 1.0)
+        return found
+
+
+def units_of(values: Floats, clusters: Codes | None = None) -> Units:
+    """The units of columns.
 
     Args:
-        values: shape (n,), without NaN.
+        values: shape (n, m), NaN where an item was not asked.
         clusters: shape (n,), a number a cluster, or None.
-        confidence: of the two-sided interval.
     """
-    n = len(values)
-    if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, "no items", 0)
-    mean = float(values.mean())
-    count = n if clusters is None else len(set(clusters.tolist()))
-    if float(np.ptp(values)) < _SAME:
-        return Estimate(mean, *wilson(mean, count, confidence), "wilson", n, count if count < n else None)
-    if clusters is not None and count < n:
-        return _cluster_bootstrap(values, clusters, confidence)
-    if bool(np.isin(values, (0.0, 1.0)).all()):
-        return Estimate(mean, *wilson(mean, n, confidence), "wilson", n)
-    if n > _MANY:
-        return _student(values, values - mean, n, "t", confidence)
-    from scipy import stats  # 0.7 s to import: where a bootstrap is drawn, it is worth that
+    unknown = np.isnan(values)
+    sums, sizes = np.where(unknown, 0.0, values), (~unknown).astype(float)
+    if clusters is None:
+        return Units(sums, sizes, clustered=False)
+    codes, known = pd.factorize(clusters)
+    if len(known) == len(values):
+        return Units(sums, sizes, clustered=False)
+    from scipy import sparse
 
-    found = stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method="BCa", rng=SEED
-    ).confidence_interval
-    return Estimate(mean, float(found.low), float(found.high), "bootstrap BCa", n)
+    member = sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), (len(known), len(codes)))
+    return Units(member @ sums, member @ sizes, clustered=True)
 
 
-def wilson(share: Any, n: Any, confidence: float) -> tuple[Any, Any]:
+def mean_interval(values: Floats, clusters: Codes | None = None, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of scores from 0 to 1, with its interval; see `mean_intervals`."""
+    return mean_intervals(np.asarray(values, dtype=float)[:, None], clusters, confidence)[0]
+
+
+def mean_intervals(
+    values: Floats,
+    clusters: Codes | None = None,
+    confidence: float = CONFIDENCE,
+    repeats: int = 1,
+    resamples: int = RESAMPLES,
+) -> Estimates:
+    """The means of columns of scores from 0 to 1, with their intervals.
+
+    Scores of 0 and 1: Wilson's; with clusters on the effective sample size, with Student's t of C − 1 degrees of
+    freedom (after Korn and Graubard 1998, Survey Methodology 24). The design effect is clipped to 1 … the clusters'
+    size, and few errors tell little of it: it is drawn towards the clusters' size as by two further errors. Other
+    scores: Student's t over items or over clusters; up to 200 of them its bounds are not inside those of the BCa
+    bootstrap (Efron 1987, JASA 82), since t is too narrow where scores are skewed, and BCa where they are few. Where
+    all values are equal either would claim certainty, so Wilson's is taken: a score in [0, 1] varies no more than a
+    binary one of the same mean.
+
+    Args:
+        values: shape (n, m), NaN where an item was not asked; repeats of an item averaged.
+        clusters: shape (n,), a number a cluster, or None.
+        confidence: of the two-sided intervals.
+        repeats: answers to an item that were averaged, to be told.
+        resamples: of the bootstrap.
+    """
+    units, m = units_of(values, clusters), values.shape[1]
+    n, mean = units.n, units.mean
+    lo, hi, resampled = np.full(m, math.nan), np.full(m, math.nan), np.zeros(m, dtype=bool)
+    method = np.full(m, "no items", dtype=object)
+    few = (n > 0) & ((values == 0) | (values == 1) | np.isnan(values)).all(axis=0)
+    mixed = np.flatnonzero((n > 0) & ~few)
+    if len(mixed):
+        spread = np.fmax.reduce(values[:, mixed], axis=0) - np.fmin.reduce(values[:, mixed], axis=0)
+        few[mixed[spread < _SAME]] = True
+    if few.any():
+        part = Units(units.sums[:, few], units.sizes[:, few], units.clustered)
+        lo[few], hi[few] = _wilson_of(part, confidence)
+        method[few] = "Wilson, effective sample size" if units.clustered else "Wilson"
+    rest = (n > 0) & ~few
+    if rest.any():
+        part = Units(units.sums[:, rest], units.sizes[:, rest], units.clustered)
+        lo[rest], hi[rest] = _student(part, confidence)
+        method[rest] = "cluster t" if units.clustered else "t"
+        small = np.flatnonzero(rest)[part.count <= _BCA]
+        if len(small):
+            part = Units(units.sums[:, small], units.sizes[:, small], units.clustered)
+            low, high = _bca(part, confidence, resamples)
+            lo[small], hi[small] = np.minimum(lo[small], low), np.maximum(hi[small], high)
+            method[small] = "cluster t, cluster BCa" if units.clustered else "t, BCa"
+            resampled[small] = True
+    counted = units.count.astype(np.int64) if units.clustered else None
+    if counted is not None:
+        for index in np.flatnonzero((counted < FEW_CLUSTERS) & (n > 0)):
+            method[index] += f" (only {counted[index]} clusters)"
+    lo, hi = np.clip(lo, 0.0, 1.0), np.clip(hi, 0.0, 1.0)
+    return Estimates(mean, lo, hi, method, n.astype(np.int64), counted, resampled, repeats)
+
+
+def wilson(share: Any, n: Any, confidence: float, degrees: Any = None) -> tuple[Any, Any]:
     """Wilson's interval of a share (1927, JASA 22); a library's takes longer to import than a short run.
 
     Args:
         share: of successes, a number or an array.
         n: of trials, likewise.
         confidence: of the two-sided interval.
+        degrees: of freedom, for Student's t in the normal's place.
     """
-    share, z = np.clip(share, 0.0, 1.0), _z((1 + confidence) / 2)
+    share, z = np.clip(share, 0.0, 1.0), t_of(degrees, (1 + confidence) / 2)
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return np.maximum(center - reach, 0.0), np.minimum(center + reach, 1.0)
 
 
-def lower_bound(values: Floats, clusters: NDArray[np.int64] | None = None) -> float:
+def t_of(degrees: Any, quantile: Any) -> Any:
+    """Student's quantile; the normal's where there are no degrees of freedom to count."""
+    if degrees is None and np.ndim(quantile) == 0:
+        return z_of(float(quantile))
+    from scipy import special
+
+    return special.ndtri(quantile) if degrees is None else special.stdtrit(np.maximum(degrees, 1), quantile)
+
+
+def lower_bound(values: Floats, clusters: Codes | None = None) -> float:
     """A one-sided lower bound of the mean, at 95 %, that a decision may rest on.
 
     A bootstrap of a few values never leaves their range and so claims too much: under 30 items (or clusters) the bound
@@ -109,127 +259,50 @@ def lower_bound(values: Floats, clusters: NDArray[np.int64] | None = None) -> fl
     count = found.clusters or found.n
     if count == 0:
         return math.nan
-    return min(found.lo, wilson(found.value, count, two_sided)[0]) if count < _FEW else found.lo
+    return min(found.lo, float(wilson(found.value, count, two_sided)[0])) if count < _FEW else found.lo
 
 
-def _cluster_bootstrap(values: Floats, clusters: NDArray[np.int64], confidence: float) -> Estimate:
-    codes = pd.factorize(clusters)[0]
-    count = int(codes.max()) + 1
-    sums = np.bincount(codes, values, count)
-    sizes = np.bincount(codes, minlength=count)
-    if count > _MANY:
-        gaps = sums - values.mean() * sizes
-        return replace(_student(values, gaps * count / len(values), count, "cluster t", confidence), clusters=count)
-    drawn = np.random.default_rng(SEED).integers(0, count, (RESAMPLES, count))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    lo, hi = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    method = "cluster bootstrap" if count >= 20 else f"cluster bootstrap (only {count} clusters)"
-    return Estimate(float(values.mean()), float(lo), float(hi), method, len(values), count)
+def design_effect(units: Units) -> Floats:
+    """How many items of its column's clusters are worth one that stands alone, from 1 to the clusters' size."""
+    mean, n, largest = units.mean, units.n, units.largest_effect
+    rare = n * np.minimum(mean, 1 - mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = units.error**2 * n / (mean * (1 - mean))
+    found = np.where(np.isfinite(found), found, largest)
+    return np.clip((found * rare + largest * _GUESS) / (rare + _GUESS), 1.0, largest)
 
 
-def _student(values: Floats, gaps: Floats, count: int, method: str, confidence: float) -> Estimate:
-    """Student's interval of a mean; `gaps` are what each of `count` independent units adds beside it."""
-    from scipy.special import stdtrit
-
-    mean = float(values.mean())
-    reach = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(gaps.std(ddof=1)) / math.sqrt(count)
-    return Estimate(mean, max(mean - reach, 0.0), min(mean + reach, 1.0), method, len(values))
+def _wilson_of(units: Units, confidence: float) -> tuple[Floats, Floats]:
+    if not units.clustered:
+        return wilson(units.mean, units.n, confidence)
+    effective = units.n / design_effect(units)
+    return wilson(units.mean, effective, confidence, units.count - 1)
 
 
-def paired_difference(
-    a: Floats, b: Floats, clusters: NDArray[np.int64] | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
-    """The mean of a − b over the items that both were asked, with a two-sided interval.
-
-    Scores of 0 and 1: the score interval of Tango (1998, Statistics in Medicine 17), which does not read a few items
-    without disagreement as certainty. Other scores: the adjusted Wald interval of Agresti and Min (2005, Statistics in
-    Medicine 24) written with sums of differences; where few items differ it is not narrower than Tango's for binary
-    scores with the same sums of gains and losses, which vary most. With clusters the variance is that of the clusters'
-    sums, with C − 1 degrees of freedom.
-
-    Args:
-        a: scores, shape (n,), NaN where not asked.
-        b: the same of the other candidate.
-        clusters: shape (n,), a number a cluster, or None.
-        confidence: of the two-sided interval; 1 − 2α for one-sided bounds at α.
-    """
-    shared = ~np.isnan(a) & ~np.isnan(b)
-    difference = a[shared] - b[shared]
-    n = len(difference)
-    if n == 0:
-        return Estimate(math.nan, -1.0, 1.0, "no shared items", 0)
-    gains, losses = float(difference.clip(min=0).sum()), float(-difference.clip(max=0).sum())
-    count = n if clusters is None else len(set(clusters[shared].tolist()))
-    if count == n and bool(np.isin(difference, (-1.0, 0.0, 1.0)).all()):
-        lo, hi = _tango(gains, losses, n, confidence)
-        return Estimate(float(difference.mean()), lo, hi, "paired, Tango", n)
-    lo, hi = _adjusted_wald(difference, None if count == n or clusters is None else clusters[shared], confidence)
-    if int((np.abs(difference) > _SAME).sum()) < _FEW_DIFFERENCES:
-        scale = count / n  # a cluster is worth one item at least
-        wide = _tango(gains * scale, losses * scale, count, confidence)
-        lo, hi = min(lo, wide[0]), max(hi, wide[1])
-    clustered = count if count < n else None
-    return Estimate(float(difference.mean()), max(lo, -1.0), min(hi, 1.0), "paired, adjusted Wald", n, clustered)
+def _student(units: Units, confidence: float) -> tuple[Floats, Floats]:
+    reach = t_of(units.count - 1, (1 + confidence) / 2) * units.error
+    return units.mean - reach, units.mean + reach
 
 
-def _tango(gains: float, losses: float, n: int, confidence: float) -> tuple[float, float]:
-    """Tango's score interval of (gains − losses) / n for n matched pairs."""
-    z = _z((1 + confidence) / 2)
+def _bca(units: Units, confidence: float, resamples: int) -> tuple[Floats, Floats]:
+    """The BCa bootstrap of ratios of sums to sizes, with the linearized jackknife's acceleration."""
+    from scipy import special
 
-    def bound(gains: float, losses: float) -> float:
-        """The difference above the estimate at which the score statistic reaches −z."""
-        low, high = (gains - losses) / n, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            b = -gains - losses + (2 * n - gains + losses) * middle
-            c = -losses * middle * (1 - middle)
-            share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-            variance = n * (2 * share + middle * (1 - middle))
-            gap = n * middle - (gains - losses)
-            low, high = (middle, high) if gap <= z * math.sqrt(max(variance, 0.0)) else (low, middle)
-        return high
-
-    return -bound(losses, gains), bound(gains, losses)
-
-
-def _adjusted_wald(difference: Floats, clusters: NDArray[np.int64] | None, confidence: float) -> tuple[float, float]:
-    """Half an item is added to each cell of the 2 × 2 table of matched pairs."""
-    n = len(difference)
-    padded = n + 2
-    center = float(difference.sum()) / padded
-    variance = (float((difference**2).sum()) + 1) / padded - center**2
-    error, degrees = math.sqrt(variance / padded), n - 1
-    if clusters is not None:
-        codes = pd.factorize(clusters)[0]
-        count = int(codes.max()) + 1
-        sums = np.bincount(codes, difference - difference.mean(), count)
-        between = count / max(count - 1, 1) * float((sums**2).sum())
-        error, degrees = math.sqrt(max(between + 1, variance * padded)) / padded, count - 1
-    from scipy.special import stdtrit
-
-    reach = float(stdtrit(max(degrees, 1), (1 + confidence) / 2)) * error
-    return center - reach, center + reach
-
-
-def simultaneous_confidence(comparisons: int, confidence: float = CONFIDENCE) -> float:
-    """The two-sided confidence at which each of several one-sided bounds holds jointly (Bonferroni)."""
-    return 1 - 2 * (1 - confidence) / max(comparisons, 1)
-
-
-def items_to_decide(a: Floats, b: Floats, margin: float, comparisons: int = 1, power: float = 0.8) -> float:
-    """About how many items would show that b is not worse than a by more than a margin, were they equal.
-
-    Args:
-        a: scores, NaN where not asked.
-        b: the same of the other candidate.
-        margin: in score.
-        comparisons: how many candidates the bound has to hold against at once.
-        power: the chance that the items then suffice.
-    """
-    shared = ~np.isnan(a) & ~np.isnan(b)
-    difference = a[shared] - b[shared]
-    if len(difference) < 2:
-        return math.inf
-    spread = (float((difference**2).sum()) + 1) / (len(difference) + 2)
-    z = _z(1 - (1 - CONFIDENCE) / max(comparisons, 1)) + _z(power)
-    return math.ceil(z**2 * spread / margin**2)
+    m, mean, gaps = units.sums.shape[1], units.mean, units.gaps
+    drawn = np.empty((resamples, m))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for start in range(0, m, 2000):
+            part = slice(start, start + 2000)
+            drawn[:, part] = resampled_sums(units.sums[:, part], resamples) / resampled_sums(
+                units.sizes[:, part], resamples
+            )
+        drawn = np.sort(np.where(np.isnan(drawn), mean, drawn), axis=0)
+        below = ((drawn < mean).sum(axis=0) + (drawn <= mean).sum(axis=0)) / (2 * resamples)
+        bias = special.ndtri(np.clip(below, 1 / resamples, 1 - 1 / resamples))
+        skew = np.nan_to_num((gaps**3).sum(axis=0) / (6 * (gaps**2).sum(axis=0) ** 1.5))
+    found = []
+    for z in (-z_of((1 + confidence) / 2), z_of((1 + confidence) / 2)):
+        level = special.ndtr(bias + (bias + z) / (1 - skew * (bias + z)))
+        index = np.clip(np.round(level * resamples - 0.5).astype(int), 0, resamples - 1)
+        found.append(drawn[index, np.arange(m)])
+    return found[0], found[1]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from workbench.audit.report import Finding
 from workbench.evalset import EvalSet
-from workbench.evidence import Scores, prepare, scores_of
 from workbench.outcomes import split_candidate
+from workbench.scores import Scores, prepare, scores_of
 
 STRONG = 0.6  # a candidate whose mean score is below says little about the key
 _AGREE = 2  # different models

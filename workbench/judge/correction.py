@@ -12,9 +12,9 @@ import pandas as pd
 from scipy import stats
 
 from workbench.errors import InputError
-from workbench.evidence import per_item_mean, prepare
 from workbench.intervals import CONFIDENCE, Estimate, mean_interval
 from workbench.judge.calibration import Calibration
+from workbench.scores import per_item_mean, prepare
 
 
 def corrected_rate(passed: float, n: float, calibration: Calibration, confidence: float = CONFIDENCE) -> Estimate:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from workbench.catalog import Machine, Model
 from workbench.errors import InputError
-from workbench.evidence import prepare
 from workbench.intervals import Estimate, mean_interval
 from workbench.judge.request import Shown
 from workbench.judge.verdict import Verdict, judge_outputs
 from workbench.privacy import sensitivity_of
 from workbench.scorers.judge import JudgeScorer
+from workbench.scores import prepare
 from workbench.servers import engine_of
 
 _REDACTED = re.compile(r"\[restricted\] \d+ characters")

@@ -54,7 +54,7 @@ def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataF
             raise InputError(f"{where}: row {int(table[name].isna().argmax()) + 1} has no {name}. Fill it in.")
     for name in ("model", "variant"):
         # 'a#b' is variant b of model a: a name with '#' would take another model's identity, and its zone.
-        if table[name].str.contains("#", regex=False).any() or (table[name] == "").any():
+        if any("#" in each or not each for each in table[name].unique()):
             raise InputError(f"{where}: column '{name}': a name is empty or has a '#', which parts model and variant.")
     scores = table["score"]
     outside = scores.notna() & ~scores.between(0, 1)
@@ -119,6 +119,9 @@ def _as_it_is(column: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         return column.astype("Int64")
     if name in BOOL and is_bool_dtype(column):
         return column.astype("boolean")
+    if name in TEXT and isinstance(column.dtype, pd.StringDtype):
+        texts = column.astype(object)
+        return texts.where(column.notna(), None) if column.hasnans else texts
     if name in TEXT and infer_dtype(column, skipna=True) in ("string", "empty"):
         texts = column.astype(object)
         return texts.where(texts.notna(), None)

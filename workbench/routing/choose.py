@@ -3,7 +3,7 @@
     policy = route(outcomes, models, limits=tasks)
 
 The best is chosen on the data that judges it, so a candidate has to hold against every other one inside the limits at
-once: the one-sided bounds are simultaneous (Bonferroni; multiple comparisons with the best, Hsu 1981).
+once: the one-sided bounds of (best of all − candidate) are simultaneous (multiple comparisons with the best).
 """
 
 from __future__ import annotations
@@ -18,27 +18,25 @@ from workbench.catalog import Models
 from workbench.economics import CostEstimate
 from workbench.errors import InputError
 from workbench.evalset import DEFAULT_MARGIN, Limits
-from workbench.evidence import Scores, prepare, scores_of
-from workbench.intervals import (
-    Estimate,
-    items_to_decide,
-    paired_difference,
-    simultaneous_confidence,
-)
+from workbench.intervals import Estimate
+from workbench.multiplicity import BestBounds, Comparison
 from workbench.outcomes import split_candidate
 from workbench.outcomes.table import digest
+from workbench.power import discordance_of
 from workbench.prices import price_source
 from workbench.privacy import SensitivityClass, class_of
+from workbench.resampling import SEED
 from workbench.routing.closure import check_closure
 from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
-from workbench.routing.standing import Candidate, standing
+from workbench.routing.standing import Candidate, standings
+from workbench.scores import Grid, Scores, prepare
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 _METHOD = (
-    "non-inferior to the best within the margin: one-sided paired bounds at 95 %, simultaneous over the candidates "
-    "inside the limits"
+    "non-inferior to the best within the margin: simultaneous one-sided paired bounds at 95 % of (best of all inside "
+    "the limits − candidate), multiple comparisons with the best, max-T bootstrap"
 )
 
 
@@ -94,8 +92,8 @@ def _limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
 def _decide(
     task: str, cls: SensitivityClass, rows: pd.DataFrame, models: Models, limit: Limits, source: MarginSource
 ) -> Route:
-    scores = scores_of(rows)
-    judged = [standing(rows, name, scores, models, cls, limit) for name in scores.candidates]
+    grid = Grid(rows)
+    scores, judged = grid.scores, standings(grid, models, cls, limit)
     eligible = [candidate for candidate in judged if candidate.rejected is None]
     common = {"task": task, "class": cls, "margin": limit.margin, "margin_source": source}
     rejected = {candidate.name: candidate.rejected for candidate in judged if candidate.rejected}
@@ -105,27 +103,31 @@ def _decide(
         evidence = Evidence(n=len(scores.items), rejected=rejected, method=_METHOD)
         reason = f"No candidate is inside the limits. {reasons}."
         return Route.model_validate({**common, "status": "infeasible", "reason": reason, "evidence": evidence})
-    gaps = {candidate.name: _worst_gap(candidate.name, eligible, scores) for candidate in eligible}
+    bounds = _best_bounds(eligible, scores)
+    gaps = {candidate.name: bounds.estimate(index, scores.repeats) for index, candidate in enumerate(eligible)}
     able = [c for c in eligible if gaps[c.name].hi <= limit.margin and c.uncertain is None]
     best = max(eligible, key=lambda c: (c.score.value, -_order(c.cost.value)))
     # A candidate whose cost is unknown cannot be called cheaper or dearer than another.
     comparable = len(able) == 1 or all(not math.isnan(candidate.cost.value) for candidate in able)
     decided = bool(able) and comparable
     chosen = min(able, key=lambda c: (_order(c.cost.value), -c.score.value)) if decided else best
-    needed = _items_needed(chosen, eligible, scores, limit.margin) if comparable and not decided else None
+    alpha = float(bounds.alpha[eligible.index(chosen)])
+    needed = _items_needed(chosen, eligible, scores, limit.margin, alpha) if comparable and not decided else None
     for candidate in eligible:
         if candidate.name != chosen.name:
             rejected[candidate.name] = _why_not(candidate, chosen, gaps, limit.margin, decided)
     evidence = Evidence(
         n=chosen.score.n,
         clusters=chosen.score.clusters,
+        repeats=scores.repeats,
+        seed=chosen.score.seed if len(eligible) == 1 else SEED,
         score=chosen.score.as_list(),
         diff_to_best=gaps[chosen.name].as_list() if len(eligible) > 1 else None,
         cost_per_accepted_usd=chosen.cost.as_list(),
         latency_p95_s=None if math.isnan(chosen.p95_s) else round(chosen.p95_s, 4),
         items_to_decide=needed,
         rejected=rejected,
-        method=_METHOD,
+        method=f"score: {chosen.score.method}; cost: {chosen.cost.method}; {_METHOD}",
     )
     reason = _reason(chosen, eligible, gaps, limit.margin, decided, comparable, needed)
     return Route.model_validate(
@@ -143,21 +145,19 @@ def _order(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
 
 
-def _worst_gap(name: str, eligible: list[Candidate], scores: Scores) -> Estimate:
-    """How much better any other eligible candidate may be: the difference with the highest bound."""
-    confidence = simultaneous_confidence(len(eligible) - 1)
-    gaps = [
-        paired_difference(scores.column(other.name), scores.column(name), scores.clusters, confidence)
-        for other in eligible
-        if other.name != name
-    ]
-    return max(gaps, key=lambda gap: gap.hi) if gaps else Estimate(0.0, 0.0, 0.0, "the only one inside the limits", 0)
+def _best_bounds(eligible: list[Candidate], scores: Scores) -> BestBounds:
+    """How much better the best of all inside the limits may be than each of them."""
+    columns = [scores.candidates.index(candidate.name) for candidate in eligible]
+    return Comparison(scores.score[:, columns], scores.clusters, repeats=scores.repeats).best
 
 
-def _items_needed(chosen: Candidate, eligible: list[Candidate], scores: Scores, margin: float) -> int | None:
+def _items_needed(
+    chosen: Candidate, eligible: list[Candidate], scores: Scores, margin: float, alpha: float
+) -> int | None:
     """About how many items would decide; None where no number would (the score lies on a limit)."""
+    own = scores.column(chosen.name)
     needed = [chosen.items_for_limits] + [
-        items_to_decide(scores.column(other.name), scores.column(chosen.name), margin, len(eligible) - 1)
+        discordance_of(scores.column(other.name) - own, scores.clusters).to_decide(margin, alpha)
         for other in eligible
         if other.name != chosen.name
     ]

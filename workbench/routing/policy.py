@@ -44,6 +44,8 @@ class Evidence(StrictModel):
 
     Attributes:
         n: items that the chosen candidate was asked.
+        repeats: answers to an item, at most; they are averaged.
+        seed: of the resampling, where there was any.
         diff_to_best: of the others inside the limits, the one that may be better by most: its score minus the chosen
             one's; the high end is the simultaneous one-sided bound that has to stay under the margin.
         items_to_decide: about how many items would decide a provisional route.
@@ -52,6 +54,8 @@ class Evidence(StrictModel):
 
     n: int = 0
     clusters: int | None = None
+    repeats: int = 1
+    seed: int | None = None
     score: list[float] | None = None
     diff_to_best: list[float] | None = None
     cost_per_accepted_usd: list[float | None] | None = None

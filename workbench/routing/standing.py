@@ -1,7 +1,7 @@
 """A candidate's standing in one task × class: its score, cost and latency, and whether it is inside the limits.
 
-    candidate = standing(rows, "gemma3-q4#few_shot", scores, models, "restricted", limits)
-    candidate.rejected, candidate.uncertain
+    for candidate in standings(Grid(rows), models, "restricted", limits):
+        candidate.rejected, candidate.uncertain
 
 What is missing is never read in the permissive sense, and the reason says what was missing.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 
 from workbench.catalog import Models
-from workbench.economics import CostEstimate, cost_per_accepted, quantile, quantile_upper_bound
+from workbench.economics import CostEstimate, costs_per_accepted, quantile, quantile_upper_bound
 from workbench.evalset import Limits
-from workbench.evidence import MIN_COVERAGE, Scores, per_item
-from workbench.intervals import CONFIDENCE, Estimate, Floats, lower_bound, mean_interval
+from workbench.intervals import CONFIDENCE, Estimate, lower_bound, mean_intervals
 from workbench.outcomes import split_candidate
 from workbench.privacy import SensitivityClass, permitted
+from workbench.resampling import Floats
+from workbench.scores import MIN_COVERAGE, Grid
 
 P95_ITEMS = 59  # fewer cannot bound a p95 at 95 % confidence
 FEWEST_ITEMS = 20  # under which nothing is decided: who else is inside the limits is chance by then
@@ -46,28 +46,29 @@ class Candidate:
     items_for_limits: float
 
 
-def standing(
-    rows: pd.DataFrame, name: str, scores: Scores, models: Models, cls: SensitivityClass, limit: Limits
-) -> Candidate:
-    """Judge one candidate by the prepared rows of one task × class."""
-    own = rows[rows["candidate"] == name]
-    column = scores.column(name)
-    asked = ~np.isnan(column)
-    clusters = None if scores.clusters is None else scores.clusters[asked]
-    score = mean_interval(column[asked], clusters)
-    items = per_item(own)
-    accepted = items["accepted_n"].to_numpy(float) if "accepted" in own else None
-    cost = cost_per_accepted(items["cost_usd"].to_numpy(float), accepted)
-    latency = items["latency_s"].to_numpy(float)
-    p95_s = quantile(latency, 0.95)
-    coverage = float(scores.coverage[scores.candidates.index(name)])
-    uncertain, needed = _certainty(score, lower_bound(column[asked], clusters), quantile_upper_bound(latency), limit)
-    rejected = (
-        _not_permitted(name, models, cls)
-        or _not_asked(coverage, own, accepted)
-        or _outside(score.value, p95_s, bool(np.isnan(latency).any()), limit)
-    )
-    return Candidate(name, score, cost, p95_s, rejected, uncertain, needed)
+def standings(grid: Grid, models: Models, cls: SensitivityClass, limit: Limits) -> list[Candidate]:
+    """Judge every candidate by the outcomes of one task × class."""
+    scores, accepted = grid.scores, grid.share("accepted")
+    found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
+    good = np.where(grid.asked, accepted * grid.asked, 0.0)
+    costs = costs_per_accepted(grid.total("cost_usd"), good, grid.clusters)
+    judged = []
+    for index, (name, answers, latency) in enumerate(
+        zip(grid.candidates, grid.listed("score"), grid.listed("latency_s"), strict=True)
+    ):
+        column = scores.score[:, index]
+        asked = ~np.isnan(column)
+        clusters = None if scores.clusters is None else scores.clusters[asked]
+        p95_s, score = quantile(latency, 0.95), found[index]
+        bound_s = quantile_upper_bound(latency, 0.95, items=score.n)
+        uncertain, needed = _certainty(score, lower_bound(column[asked], clusters), bound_s, limit)
+        rejected = (
+            _not_permitted(name, models, cls)
+            or _not_asked(float(asked.mean()), answers, good[:, index])
+            or _outside(score.value, p95_s, bool(np.isnan(latency).any()), limit)
+        )
+        judged.append(Candidate(name, score, costs[index], p95_s, rejected, uncertain, needed))
+    return judged
 
 
 def _not_permitted(name: str, models: Models, cls: SensitivityClass) -> str | None:
@@ -79,12 +80,12 @@ def _not_permitted(name: str, models: Models, cls: SensitivityClass) -> str | No
     return "hosted: restricted items never reach it"
 
 
-def _not_asked(coverage: float, own: pd.DataFrame, accepted: Floats | None) -> str | None:
+def _not_asked(coverage: float, answers: Floats, accepted: Floats) -> str | None:
     if coverage < MIN_COVERAGE:
         return f"asked only {coverage:.0%} of the items; {MIN_COVERAGE:.0%} are needed to compare"
-    if own["score"].isna().all():
+    if np.isnan(answers).all():
         return "gave no answer at all"
-    if accepted is not None and accepted.sum() == 0:
+    if accepted.sum() == 0:  # NaN where it is not told
         return "none of its answers was accepted"
     return None
 

@@ -128,7 +128,7 @@ def _whole_numbers(axis: Axis) -> None:
 def _draw_power(axis: Axes, report: Audit) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    from workbench.audit.power import detectable_difference
+    from workbench.power import detectable_difference
 
     power = report.power
     n = np.geomspace(min(10, power.effective_n), max(4000, 2 * power.n), 60)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.errors import InputError
-from workbench.evidence import prepare
 from workbench.privacy import redact, sensitivity_of
+from workbench.scores import prepare
 from workbench.views.tables import page
 
 if TYPE_CHECKING:

@@ -7,12 +7,14 @@ show(run)
 from __future__ import annotations
 
 import math
+import textwrap
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.evidence import MIN_COVERAGE
+from workbench.intervals import FEW_CLUSTERS
+from workbench.scores import MIN_COVERAGE
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from workbench.routing import Policy
     from workbench.runner import Run
 
+_RANKS = (
+    "Ranks are sets: those that a candidate may have at 95 % confidence, all candidates compared at once; one that may "
+    "have rank 1 cannot be told from the best. Behind: the best of all is better by less than that, whichever it is."
+)
 # Colors come with opacity, so that they read on light and on dark ground.
 _STYLE = """<style>
 .wb table{border-collapse:collapse;font-size:13px;margin:4px 0 12px}
@@ -69,12 +75,19 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
         sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
         body = "".join(_row(row, _marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
         tables.append(
-            f"<table><caption>{escape(str(task))}: {sample}</caption>"
+            f"<table><caption>{escape(str(task))}: {sample}{_few_clusters(rows)}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
-            "<th>95 % interval</th><th></th><th>tied</th><th>accepted</th><th>format</th><th>cost per accepted</th>"
+            "<th>95 % interval</th><th></th><th>rank</th><th>behind the best</th>"
+            "<th>accepted</th><th>format</th><th>cost per accepted</th>"
             f"<th>p50</th><th>p95</th></tr>{body}</table>"
         )
-    return page("".join(tables))
+    return page("".join(tables) + f"<p>{_RANKS}</p>")
+
+
+def _few_clusters(rows: pd.DataFrame) -> str:
+    """A warning where items come in too few clusters for their intervals to be trusted."""
+    few = rows["clusters"].min()
+    return f"; only {int(few)} clusters: too few for intervals to be trusted" if few < FEW_CLUSTERS else ""
 
 
 def _marks(policy: Policy | None, task: str, candidate: str) -> str:
@@ -93,6 +106,22 @@ def _asked(row: pd.Series[Any]) -> str:
     return f"{row['n']}" if row["coverage"] >= MIN_COVERAGE else f"only {row['n']}"
 
 
+def _behind(row: pd.Series[Any]) -> str:
+    """Under what the candidate is behind the best of all; what that is told from beside it."""
+    if math.isnan(row["behind_best_hi"]):
+        return ""
+    said = f"< {row['behind_best_hi']:.3f}"
+    return said if math.isnan(row["detectable"]) else f"{said} (detects {row['detectable']:.3f})"
+
+
+def _title(row: pd.Series[Any], name: str) -> str:
+    """The interval of a time, shown where the pointer rests."""
+    lo, hi = row[f"{name}_lo"], row[f"{name}_hi"]
+    if math.isnan(lo):
+        return ""
+    return f' title="95 %: {seconds(lo)} to {"no bound" if math.isinf(hi) else seconds(hi)}"'
+
+
 def _row(row: pd.Series[Any], mark: str) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
@@ -101,12 +130,13 @@ def _row(row: pd.Series[Any], mark: str) -> str:
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
         f"<td>{_bar(row)}</td>",
-        f"<td>{'with the best' if row['tied'] else ''}</td>",
+        f"<td>{escape(row['rank'])}</td>",
+        f"<td>{_behind(row)}</td>",
         f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",
         f"<td>{row['format_ok']:.0%}</td>" if not math.isnan(row["format_ok"]) else "<td>unknown</td>",
         f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
-        f"<td>{seconds(row['latency_p50_s'])}</td>",
-        f"<td>{seconds(row['latency_p95_s'])}</td>",
+        f"<td{_title(row, 'latency_p50_s')}>{seconds(row['latency_p50_s'])}</td>",
+        f"<td{_title(row, 'latency_p95_s')}>{seconds(row['latency_p95_s'])}</td>",
     ]
     return f"<tr{' class=on' if mark else ''}>{''.join(cells)}</tr>"
 
@@ -145,23 +175,26 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     lines = []
     for task, rows in board.groupby("task", sort=True):
         n, of = int(rows["n"].max()), int(rows["of"].max())
-        lines.append(f"{task}: {n} items" if n >= of else f"{task}: a stratified sample of {n} of {of} items")
+        said = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
+        lines.append(f"{task}: {said}{_few_clusters(rows)}")
         lines.append(
-            f"  {'candidate':24} {'n':>7} {'score':>6} {'95 % interval':>14}  {'tied':4} {'accepted':>8} {'format':>6} "
-            f"{'cost/accepted':>13} {'p50':>9} {'p95':>9}"
+            f"  {'candidate':24} {'n':>7} {'score':>6} {'95 % interval':>14}  {'rank':>5} {'behind':>7} "
+            f"{'accepted':>8} {'format':>6} {'cost/accepted':>13} {'p50':>9} {'p95':>9}"
         )
         for _, row in rows.iterrows():
             mark = _marks(policy, str(task), row["candidate"])
             interval = f"{row['score_lo']:.2f} – {row['score_hi']:.2f}"
             accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
+            behind = "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.2f}"
             kept = "unknown" if math.isnan(row["format_ok"]) else f"{row['format_ok']:.0%}"
             lines.append(
                 f"  {row['candidate']:24} {_asked(row):>7} {row['score']:6.3f} {interval:>14}  "
-                f"{'=' if row['tied'] else '':4} {accepted:>8} {kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
+                f"{row['rank']:>5} {behind:>7} {accepted:>8} "
+                f"{kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
             )
         lines.append("")
-    return "\n".join([*lines, "'=' cannot be told from the best at 95 % confidence, all candidates compared at once."])
+    return "\n".join([*lines, *textwrap.wrap(_RANKS, 120)])
 
 
 def set_figures_html(figures: pd.DataFrame) -> str:

@@ -1,0 +1,170 @@
+"""The outcomes of a task as matrices, items × candidates: what intervals and comparisons are made of.
+
+    table = prepare(outcomes)                        # the test rows, with candidate, class and points
+    grid = Grid(table[table["task"] == "triage"])
+    grid.mean("points"), grid.total("cost_usd")      # shape (items, candidates); repeats put together first
+
+Errors and refusals score 0. Repeats are no further items.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from workbench.intervals import Codes
+from workbench.outcomes import candidate_id
+from workbench.outcomes.table import normalize
+from workbench.privacy import class_of
+from workbench.resampling import Floats
+
+MIN_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One task's item scores, items × candidates; NaN where an item was not asked. Repeats are averaged.
+
+    Attributes:
+        candidates: ids, the columns of `score`.
+        items: ids, the rows of `score`.
+        clusters: the items' cluster numbers, or None where no item has a cluster.
+        repeats: answers to an item by a candidate, at most.
+    """
+
+    candidates: list[str]
+    items: list[str]
+    score: Floats
+    clusters: Codes | None
+    repeats: int = 1
+
+    @property
+    def coverage(self) -> Floats:
+        """The share of all items that each candidate was asked."""
+        share: Floats = (~np.isnan(self.score)).mean(axis=0)
+        return share
+
+    def column(self, candidate: str) -> Floats:
+        values: Floats = self.score[:, self.candidates.index(candidate)]
+        return values
+
+
+class Grid:
+    """Prepared rows of one task, laid out as items × candidates.
+
+    Attributes:
+        items: ids, sorted.
+        candidates: ids, sorted.
+        asked: how many rows each item × candidate has.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows = rows
+        item, items = pd.factorize(rows["item_id"], sort=True)
+        candidate, candidates = pd.factorize(rows["candidate"], sort=True)
+        self.items: list[str] = list(items)
+        self.candidates: list[str] = list(candidates)
+        self._item, self._candidate = item, candidate
+        self._cell = item * len(candidates) + candidate
+        self.asked = self._summed(np.ones(len(rows))).astype(np.int64)
+
+    def _summed(self, values: Floats) -> Floats:
+        shape = (len(self.items), len(self.candidates))
+        return np.bincount(self._cell, values, shape[0] * shape[1]).reshape(shape).astype(float, copy=False)
+
+    def _column(self, name: str) -> Floats:
+        """A column's numbers; NaN where it is not there, or has none."""
+        if name not in self.rows:
+            return np.full(len(self.rows), math.nan)
+        return self.rows[name].to_numpy(dtype=float, na_value=math.nan)
+
+    def total(self, name: str) -> Floats:
+        """A column's sum by item and candidate; NaN where a summand is unknown, 0 where nothing was asked."""
+        return self._summed(self._column(name))
+
+    def mean(self, name: str) -> Floats:
+        """A column's mean by item and candidate; NaN where one is unknown, or nothing was asked."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = self.total(name) / self.asked
+        return found
+
+    def share(self, name: str) -> Floats:
+        """The share of answers for which a boolean column is true; what is not told is not true.
+
+        NaN where nothing was asked, or the column is not there.
+        """
+        if name not in self.rows:
+            return np.full(self.asked.shape, math.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Floats = self._summed(np.nan_to_num(self._column(name))) / self.asked
+        return found
+
+    def listed(self, name: str) -> list[Floats]:
+        """A column's numbers by candidate, a row each."""
+        order = np.argsort(self._candidate, kind="stable")
+        ends = np.cumsum(np.bincount(self._candidate, minlength=len(self.candidates)))[:-1]
+        return np.split(self._column(name)[order], ends)
+
+    @cached_property
+    def clusters(self) -> Codes | None:
+        """The items' cluster numbers, or None where no item has a cluster. An item without one is one of its own."""
+        if "cluster" not in self.rows or not self.rows["cluster"].notna().any():
+            return None
+        named = self.rows.groupby("item_id", sort=True)["cluster"].first().reindex(self.items)
+        own = pd.Series([f"\0{item}" for item in self.items], index=named.index)
+        return pd.factorize(named.where(named.notna(), own))[0]
+
+    @property
+    def repeats(self) -> int:
+        """Answers to an item by a candidate, at most."""
+        return int(self.asked.max(initial=0))
+
+    @cached_property
+    def scores(self) -> Scores:
+        return Scores(self.candidates, self.items, self.mean("points"), self.clusters, self.repeats)
+
+
+def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The test rows of an outcome table with `candidate`, `class` and `points` (the score; 0 where no answer)."""
+    table = normalize(outcomes)
+    table = table[table["split"] == "test"].copy()
+    table["candidate"] = _candidates(table)
+    labels = table["sensitivity"] if "sensitivity" in table else pd.Series(None, index=table.index, dtype=object)
+    codes, known = pd.factorize(labels)  # -1 is no label
+    classes = np.array([class_of(label) == "restricted" for label in known] + [class_of(None) == "restricted"])
+    restricted = pd.Series(classes[codes], index=table.index)
+    if restricted.any() and not restricted.all():
+        # An item is as sensitive as any of its rows says: tables of two tools may label it differently.
+        restricted = restricted.groupby([table["task"], table["item_id"]]).transform("any")
+    table["class"] = np.where(restricted, "restricted", "open").astype(object)
+    table["points"] = table["score"].fillna(0.0)
+    return table
+
+
+def _candidates(table: pd.DataFrame) -> NDArray[Any]:
+    model, models = pd.factorize(table["model"])
+    variant, variants = pd.factorize(table["variant"])
+    pair, pairs = pd.factorize(model * max(len(variants), 1) + variant)
+    named = [divmod(int(each), len(variants)) for each in pairs]
+    names = [candidate_id(str(models[at]), str(variants[of])) for at, of in named]
+    return np.array(names, dtype=object)[pair] if names else np.array([], dtype=object)
+
+
+def scores_of(rows: pd.DataFrame) -> Scores:
+    """The score matrix of prepared rows of one task."""
+    return Grid(rows).scores
+
+
+def per_item_mean(rows: pd.DataFrame, column: str) -> tuple[Floats, Codes | None]:
+    """A column's mean by item over one candidate's rows, and the items' cluster numbers, or None where there are none.
+
+    What is not known is left out of an item's mean.
+    """
+    grid = Grid(rows.assign(candidate="")[rows[column].notna()])
+    return grid.mean(column)[:, 0], grid.clusters

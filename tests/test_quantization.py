@@ -13,7 +13,6 @@ import pytest
 from conftest import item, write_evalset, write_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.contingency_tables import mcnemar
 
 import workbench
 from workbench.catalog import load_models
@@ -22,7 +21,6 @@ from workbench.errors import InputError
 from workbench.evalset import Limits, load_evalsets
 from workbench.outcomes.table import write_outcomes
 from workbench.quantization import quantization_report
-from workbench.quantization.pairs import mcnemar_mid_p
 
 N = 400
 
@@ -62,16 +60,6 @@ def test_known_flips_and_difference_are_found() -> None:
     assert found["verdict"] == "costs"
     assert "w4 costs 7.0 points" in report.sentence
     assert found["same_accepted"] == pytest.approx(1 - 52 / N)
-
-
-@pytest.mark.parametrize(("broke", "fixed"), [(0, 0), (1, 0), (5, 5), (12, 3), (3, 12), (40, 25)])
-def test_mcnemar_is_the_exact_p_less_half_of_what_is_counted_twice(broke: int, fixed: int) -> None:
-    exact = mcnemar([[0, broke], [fixed, 0]], exact=True).pvalue
-    p = mcnemar_mid_p(broke, fixed)
-    assert 0 < p <= 1 and p <= exact + 1e-12
-    assert p == mcnemar_mid_p(fixed, broke)
-    if broke != fixed:
-        assert p == pytest.approx(exact - math.comb(broke + fixed, broke) / 2 ** (broke + fixed))
 
 
 def test_a_variant_within_the_margin_is_free_and_one_that_cannot_be_told_says_how_many_items_it_takes() -> None:

@@ -18,7 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.economics import cost_per_accepted
-from workbench.intervals import Estimate, Floats, paired_difference
+from workbench.intervals import Estimate
+from workbench.pairs import mcnemar_mid_p, paired_difference
+from workbench.resampling import Floats
 
 UNIT = ["task", "variant", "item_id"]
 _ITEM = ["task", "item_id"]
@@ -30,7 +32,7 @@ def paired(
     """The items that both models were asked with the same prompt.
 
     Args:
-        rows: prepared rows (`evidence.prepare`).
+        rows: prepared rows (`scores.prepare`).
         reference: a model's id.
         model: the candidate's.
         repeats: only these repeats of the two; None takes all.
@@ -160,7 +162,7 @@ def _flips(pairs: pd.DataFrame) -> dict[str, Any]:
     right, still = known["right_r"] > 0, known["right_c"] > 0
     broke, fixed = int((right & ~still).sum()), int((~right & still).sum())
     alone = known["cluster"].isna().all() and not known.duplicated(_ITEM).any()
-    p = mcnemar_mid_p(broke, fixed) if len(known) and alone else math.nan
+    p = float(mcnemar_mid_p(np.array([fixed]), np.array([broke]))[0]) if len(known) and alone else math.nan
     share = (broke + fixed) / len(known) if len(known) else math.nan
     return {
         "flips_n": len(known),
@@ -170,14 +172,6 @@ def _flips(pairs: pd.DataFrame) -> dict[str, Any]:
         "same_accepted": 1 - share,
         "mcnemar_p": p,
     }
-
-
-def mcnemar_mid_p(broke: int, fixed: int) -> float:
-    """The two-sided mid-p of McNemar's test (Fagerland, Lydersen and Laake 2013, BMC Med Res Methodol 13:91)."""
-    from scipy.stats import binom
-
-    fewer, n = min(broke, fixed), broke + fixed
-    return min(1.0, float(2 * binom.cdf(fewer - 1, n, 0.5) + binom.pmf(fewer, n, 0.5)))
 
 
 def beyond(pairs: pd.DataFrame, noise: pd.DataFrame, confidence: float) -> Estimate:

@@ -18,13 +18,14 @@ import pandas as pd
 from workbench.catalog import Models
 from workbench.divergence import read_divergence, summary
 from workbench.evalset import DEFAULT_MARGIN, EvalSet, Limits
-from workbench.evidence import prepare
-from workbench.intervals import CONFIDENCE, items_to_decide, simultaneous_confidence
+from workbench.intervals import CONFIDENCE
 from workbench.outcomes import candidate_id
 from workbench.outcomes.table import slices_of
+from workbench.power import discordance_of
 from workbench.quantization import pairs as of_pairs
 from workbench.quantization import resources, setting
 from workbench.quantization.verdict import sentence, verdict
+from workbench.scores import prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,10 +180,15 @@ class _Report:
     ) -> None:
         self.outcomes, self.reference, self.noise, self.chosen = rows, reference, noise, chosen
         self.models, self.limits, self.engines = models, limits, engines
-        self.confidence = simultaneous_confidence(len(chosen))
+        self.confidence = 1 - 2 * self._alpha(chosen)
         self.pairs = {model: of_pairs.paired(rows, reference, model) for model in chosen}
         self.units = of_pairs.per_unit(rows, reference).reset_index()
         self.floor = self._floor()
+
+    @staticmethod
+    def _alpha(chosen: list[str]) -> float:
+        """Of each one-sided bound, so that those of all candidates hold jointly (Bonferroni)."""
+        return (1 - CONFIDENCE) / max(len(chosen), 1)
 
     def _floor(self) -> pd.DataFrame | None:
         """The reference against itself."""
@@ -249,8 +255,9 @@ class _Report:
     ) -> dict[str, Any]:
         found = of_pairs.figures(pairs, self.confidence)
         candidate, reference = of_pairs.scores(pairs)
+        seen = discordance_of(candidate - reference)
         found |= {"coverage": len(pairs) / len(units), "margin": margin}
-        found["items_needed"] = items_to_decide(reference, candidate, margin, max(len(self.chosen), 1))
+        found["items_needed"] = seen.to_decide(margin, self._alpha(self.chosen))
         if floor is None:
             return found | _NO_FLOOR
         excess = of_pairs.beyond(pairs, floor, self.confidence)

@@ -15,21 +15,25 @@ import numpy as np
 import pandas as pd
 
 from workbench.economics import cost_per_accepted, quantile
-from workbench.evidence import per_item
 
 _NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
 
 
 def answers(own: pd.DataFrame) -> dict[str, Any]:
     """Cost and latency of one model's rows, of one task or all."""
-    items = per_item(own)
-    accepted = items["accepted_n"].to_numpy(float) if "accepted" in own else None
-    cost = cost_per_accepted(items["cost_usd"].to_numpy(float), accepted)
+    items = own.groupby(["task", "item_id"], sort=True)  # repeats are no further items
+    unknown = np.full(items.ngroups, math.nan)
+    cost_usd = items["cost_usd"].sum(skipna=False).to_numpy(float) if "cost_usd" in own else unknown
+    accepted = (
+        items["accepted"].sum().to_numpy(float) if "accepted" in own else None
+    )  # what is not told is not accepted
+    cost = cost_per_accepted(cost_usd, accepted)
+    latency_s = items["latency_s"].mean(skipna=False).to_numpy(float) if "latency_s" in own else unknown
     return {
         "cost_per_accepted_usd": cost.value,
         "cost_lo": cost.lo,
         "cost_hi": cost.hi,
-        "latency_p50_s": quantile(items["latency_s"].to_numpy(float), 0.5),
+        "latency_p50_s": quantile(latency_s, 0.5),
     }
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from workbench.evidence import MIN_COVERAGE
+from workbench.scores import MIN_COVERAGE
 
 Row = Mapping[str, Any]
 Verdict = Literal["free", "costs", "score only", "undecided", "not compared"]

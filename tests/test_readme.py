@@ -33,16 +33,18 @@ def test_the_eval_set_of_the_readme_loads(project: Path, capsys: pytest.CaptureF
 
 
 def test_the_model_of_the_readme_loads(project: Path) -> None:
-    entry = yaml.safe_load(block("yaml", "  qwen3-awq"))
-    (project / "models.yaml").write_text(yaml.safe_dump({"schema": 1, "models": entry}))
-    assert load_models()["qwen3-awq"].zone == "local"
+    for begins in ("  qwen3-awq", "  qwen3-gguf"):
+        entries = yaml.safe_load(block("yaml", begins))
+        (project / "models.yaml").write_text(yaml.safe_dump({"schema": 1, "models": entries}))
+        assert set(load_models()) == set(entries) and all(model.zone == "local" for model in load_models().values())
 
 
 def test_the_commented_models_of_the_catalog_load(project: Path) -> None:
     text = (REPOSITORY / "models.yaml").read_text()
-    entries = re.findall(r"^  # ((?:[a-z0-9-]+:$|  [a-z_]+: ).*)$", text, re.MULTILINE)
+    entries = re.findall(r"^  # ((?:[a-z0-9-]+:$|[a-z0-9-]+: +\{|  [a-z_]+: ).*)$", text, re.MULTILINE)
     (project / "models.yaml").write_text("schema: 1\nmodels:\n" + "".join(f"  {line}\n" for line in entries))
-    assert set(load_models()) == {"qwen3-awq", "qwen3-vllm", "qwen3-bf16", "gpt-mini"}
+    variants = ("bf16", "fp8", "awq", "gptq", "w8a8", "w4a16", "gguf", "nf4", "int8", "tuned", "served")
+    assert set(load_models()) == {"gpt-mini", *(f"qwen3-{each}" for each in variants)}
 
 
 def test_the_commands_of_the_readme_are_targets() -> None:

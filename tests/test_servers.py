@@ -230,6 +230,13 @@ def test_corrupt_weights_are_told_in_the_engines_own_words(tmp_path: Path) -> No
     assert "ended while loading" in message and ("GGUF" in message or "Failed to init server" in message)
 
 
+def test_weights_of_an_unknown_architecture_are_told_in_the_engines_own_words(smollm2: Path, tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    head, value = smollm2.read_bytes().split(b"general.architecture", 1)
+    path.write_bytes(head + b"general.architecture" + value.replace(b"llama", b"oddly", 1))
+    assert "oddly" in fails(launch(path))
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workbench import project
+from workbench.engine_keys import MANAGED, check_arguments, check_keys
 from workbench.errors import InputError
 from workbench.files import Document, StrictModel, read_yaml
 from workbench.prices import Price
@@ -32,44 +33,9 @@ _DEFAULT_ZONE: dict[str, Zone] = {
     "transformers": "local",
     "vllm": "local",
 }
-_MANAGED = ("llamacpp", "transformers", "vllm")  # engines whose server the workbench starts
 _RULES_ONLY = {"engine", "zone"}
-# What only some engines take.
-_TAKEN_BY = {
-    "python": ("transformers", "vllm"),
-    "dtype": ("transformers", "vllm"),
-    "trust_remote_code": ("transformers", "vllm"),
-    "engine_args": _MANAGED,
-    "env": _MANAGED,
-    "gpus": _MANAGED,
-    "lora": _MANAGED,
-    "chat_template": ("llamacpp",),
-}
-_ARGUMENT = re.compile(r"[a-z][a-z0-9_-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
-# What the workbench says itself; what would open a port to everyone, run a checkpoint's code, or log requests. An
-# option's beginning is taken for the option.
-_OWN = {
-    "vllm": (
-        *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len"),
-        *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
-        *("trust-remote-code", "dtype", "enable-lora", "lora-modules"),
-    ),
-    "transformers": (
-        "host",
-        "port",
-        "trust-remote-code",
-        "dtype",
-        "quantization",
-        "force-model",
-        "continuous-batching",
-    ),
-    "llamacpp": (
-        *("model", "hostname", "port", "api-key", "n-parallel", "n-ctx", "ui", "lora-adapters", "chat-template"),
-        *("cpuparams", "public-path", "log-file", "path-prompt-cache", "slot-save-path"),
-    ),
-}
 
 
 class Model(StrictModel, strict=True):
@@ -135,6 +101,7 @@ class Model(StrictModel, strict=True):
     env: dict[str, str] = {}
     gpus: list[str] = []
     private_hosts: tuple[str, ...] = Field(default=(), exclude=True)  # those of the whole file
+    where: str = Field(default="", exclude=True)  # file and line
 
     @model_validator(mode="before")
     @classmethod
@@ -200,11 +167,11 @@ class Model(StrictModel, strict=True):
     def _fits_engine(self) -> Model:
         if self.engine == "openai" and not (self.base_url and isinstance(self.model, str) and self.model):
             raise ValueError("engine openai needs base_url and model (the name that the server knows it by)")
-        if self.engine in _MANAGED and self.base_url is not None:
+        if self.engine in MANAGED and self.base_url is not None:
             raise ValueError(f"engine {self.engine} is started by the workbench: it takes no base_url")
         if self.max_concurrency is not None and self.max_concurrency < self.concurrency:
             raise ValueError("max_concurrency is below concurrency. Raise it, or leave it out")
-        if self.engine in _MANAGED and self.max_concurrency is not None:
+        if self.engine in MANAGED and self.max_concurrency is not None:
             raise ValueError(
                 f"engine {self.engine} has as many places as concurrency says: it takes no max_concurrency"
             )
@@ -212,25 +179,19 @@ class Model(StrictModel, strict=True):
             raise ValueError("engine llamacpp needs model: a GGUF file, or package:NAME/FILE")
         if self.engine in ("transformers", "vllm") and not (isinstance(self.model, str) and self.model):
             raise ValueError(f"engine {self.engine} needs model: a folder of weights")
-        for name in sorted(self.model_fields_set.intersection(_TAKEN_BY)):
-            if self.engine not in _TAKEN_BY[name]:
-                raise ValueError(f"{name}: only {' and '.join(_TAKEN_BY[name])} take that. Remove it")
-        self._check_arguments()
+        check_keys(self.engine, self.model_fields_set)
+        check_arguments(self.engine, self.engine_args)
         if self.engine != "openai" and self.zone != "local":
             raise ValueError(f"engine {self.engine} runs on this machine: zone must be local")
-        extra = self.model_fields_set - _RULES_ONLY - {"id", "private_hosts", "variants"}
+        extra = self.model_fields_set - _RULES_ONLY - {"id", "private_hosts", "where", "variants"}
         if self.engine == "rules" and extra:
             raise ValueError(f"engine rules takes no {', '.join(sorted(extra))}")
         return self
 
-    def _check_arguments(self) -> None:
-        for name in self.engine_args:
-            if not _ARGUMENT.fullmatch(name):
-                raise ValueError(
-                    f"'{name}' is no option: write a name such as enforce_eager, without hyphens before it"
-                )
-            if any(own.startswith(name.replace("_", "-")) for own in _OWN[self.engine]):
-                raise ValueError(f"{name} is not to be set in engine_args. Remove it")
+    @property
+    def place(self) -> str:
+        """Where its entry stands, and its id, for messages on what is wrong there."""
+        return f"{self.where}: {self.id}" if self.where else self.id
 
     @property
     def urls(self) -> list[str]:
@@ -240,7 +201,7 @@ class Model(StrictModel, strict=True):
     @property
     def managed(self) -> bool:
         """Whether the workbench starts its server."""
-        return self.engine in _MANAGED
+        return self.engine in MANAGED
 
     def destinations(self) -> list[Destination]:
         """What the gate needs to know of each of its endpoints; of a managed engine, or rules, the one to come."""
@@ -344,7 +305,14 @@ def load_models(path: str | Path = "models.yaml") -> Models:
     parsed = document.parse(_ModelsFile)
     hosts = tuple(parsed.private_hosts)
     models = {
-        name: model.model_copy(update={"id": name, "private_hosts": hosts}) for name, model in parsed.models.items()
+        name: model.model_copy(
+            update={
+                "id": name,
+                "private_hosts": hosts,
+                "where": f"{project.shown(document.path)}:{document.line(('models', name))}",
+            }
+        )
+        for name, model in parsed.models.items()
     }
     if not models:
         raise document.error(("models",), "is empty. Name at least one model.")
@@ -358,7 +326,7 @@ def _check_ids(document: Document) -> None:
     for name, entry in entries.items():
         if not _ID.fullmatch(str(name)):
             raise document.error(("models", str(name)), "a model's id is letters, digits, '.', '_', '-' (64 at most).")
-        for key in ("id", "private_hosts"):
+        for key in ("id", "private_hosts", "where"):
             if isinstance(entry, dict) and key in entry:
                 raise document.error(("models", str(name), key), "is not a model's own. Remove it.")
         engine = entry.get("engine") if isinstance(entry, dict) else None

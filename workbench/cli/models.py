@@ -1,4 +1,4 @@
-"""Commands on models and servers: models, serve, ui."""
+"""Commands on models and servers: models, models doctor, serve, ui."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
-    models = command(commands, "models", _models, "list the models and whether they can run here")
+    models = command(commands, "models", _models, "list the models and whether they can run here; why not, with doctor")
+    models.add_argument("doctor", nargs="?", choices=["doctor"], help="say why one cannot run, and what mends it")
+    models.add_argument("names", nargs="*", metavar="MODEL", help="only these, with doctor")
     models.add_argument("--models-file", default="models.yaml", metavar="FILE")
 
     serve = command(commands, "serve", _serve, "serve a local model, or the rules, for a gateway on this machine")
@@ -32,12 +34,18 @@ def add(commands: Commands) -> None:
 
 def _models(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
-    from workbench.servers import engine_of
+    from workbench.export.litellm import port_of
+    from workbench.servers.doctor import examine, unavailable
 
     models = load_models(arguments.models_file)
+    if arguments.doctor:
+        models = models.select(arguments.names)
+        found = examine(models, {name: port_of(name, models) for name in models})
+        print(*found, sep="\n")
+        return 1 if any(each.reason for each in found if each.model.id in models.named) else 0
     for name, model in models.items():
-        reason = engine_of(model).unavailable(model)
-        print(f"{name:20} {model.engine:10} {model.quantization or '-':8} {model.zone:8} {reason or 'can run here'}")
+        label = model.quantization or model.dtype or "-"
+        print(f"{name:20} {model.engine:12} {label:10} {model.zone:8} {unavailable(model) or 'can run here'}")
     _measured_prices(models)
     return 0
 

@@ -68,9 +68,9 @@ class Plan:
             held = sorted({part.task.name for part in questions.parts if part.shape.constrained})
             mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
             how = _HOW[self.batched(model)]
-            lines.append(
-                f"model {name}: {len(questions)} questions{how}, zone {model.zone}, {mode} ({', '.join(variants)})"
-            )
+            asked = f"model {name}: {len(questions)} questions{how}, zone {model.zone}, {mode} ({', '.join(variants)})"
+            code = ", runs code that comes with its weights (trust_remote_code)" if model.trust_remote_code else ""
+            lines.append(asked + code)
         lines += self.withheld_lines()
         lines += [f"skipped: {reason}" for reason in self.skipped.values()]
         lines += [f"failed: {reason}" for reason in self.failed.values()]

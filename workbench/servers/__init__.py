@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from workbench.catalog import Model
 from workbench.errors import InputError
-from workbench.servers import llamacpp, openai, rules, vllm
+from workbench.servers import llamacpp, openai, rules, transformers, vllm
 from workbench.servers.process import Launch, ManagedServer
 
 __all__ = ["EngineRecipe", "Launch", "ManagedServer", "engine_of"]
@@ -27,6 +27,10 @@ class EngineRecipe(Protocol):
 
         Args:
             batch: it is to be asked in batches, not served.
+
+        Raises:
+            InputError: its entry is wrong: an option that the engine does not have, a quantization that contradicts
+                its weights.
         """
 
     def identity(self, model: Model) -> dict[str, Any]:
@@ -42,7 +46,13 @@ class EngineRecipe(Protocol):
         """How to start its server; None where the workbench starts none."""
 
 
-_ENGINES: dict[str, EngineRecipe] = {"llamacpp": llamacpp, "openai": openai, "rules": rules, "vllm": vllm}
+_ENGINES: dict[str, EngineRecipe] = {
+    "llamacpp": llamacpp,
+    "openai": openai,
+    "rules": rules,
+    "transformers": transformers,
+    "vllm": vllm,
+}
 
 
 def engine_of(model: Model) -> EngineRecipe:

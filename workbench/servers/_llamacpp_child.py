@@ -7,8 +7,39 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 import xllamacpp as xlc
+
+
+def valued(params: Any, name: str, value: Any) -> Any:
+    """A value of `engine_args` as the attribute of that name wants it.
+
+    Raises:
+        AttributeError: there is no such attribute that a plain value could set.
+        ValueError: the value is of another kind; with what it should be.
+    """
+    now = getattr(params, name)
+    if isinstance(now, bool):
+        if isinstance(value, bool):
+            return value
+        raise ValueError("is true or false")
+    if hasattr(type(now), "__members__"):  # an enumeration: the end of a member's name
+        members = type(now).__members__
+        wanted = [each for each in members if each.upper().endswith("_" + str(value).upper())]
+        if len(wanted) == 1:
+            return members[wanted[0]]
+        start = os.path.commonprefix(list(members))  # noqa: RUF071  (names, not paths)
+        raise ValueError(f"is one of {', '.join(sorted(each.removeprefix(start).lower() for each in members))}")
+    if isinstance(now, (int, float)) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(now, int) and not isinstance(value, int):
+            raise ValueError("is a whole number")
+        return type(now)(value)
+    if isinstance(now, str) and isinstance(value, str):
+        return value
+    if isinstance(now, (int, float, str)):
+        raise ValueError("is a number" if isinstance(now, (int, float)) else "is text")
+    raise AttributeError(name)
 
 
 def main() -> None:
@@ -27,8 +58,14 @@ def main() -> None:
     params.ui = False
     if spec["chat_template"]:
         params.chat_template = spec["chat_template"]
+    if spec.get("lora"):
+        adapter = xlc.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = spec["lora"], 1.0
+        params.lora_adapters = [adapter]
     params.cpuparams.n_threads = spec["threads"]
     params.cpuparams_batch.n_threads = spec["threads"]
+    for name, value in spec.get("engine_args", {}).items():
+        setattr(params, name, valued(params, name, value))
     server = xlc.Server(params)
     target = os.environ["WORKBENCH_ADDRESS_FILE"]
     with open(f"{target}.new", "w") as file:
@@ -37,4 +74,5 @@ def main() -> None:
     threading.Event().wait()
 
 
-main()
+if __name__ == "__main__":
+    main()

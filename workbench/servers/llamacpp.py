@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.catalog import Model
-from workbench.servers import weights
+from workbench.errors import InputError
+from workbench.servers import options, weights
 from workbench.servers.process import Launch
 
 CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop"})
@@ -34,11 +35,40 @@ PLAIN_TEMPLATE = (
 def unavailable(model: Model, batch: bool = False) -> str | None:
     if find_spec("xllamacpp") is None:
         return f"{model.id}: the package xllamacpp is not installed. Install the locked environment with 'make env'."
-    return weights.missing(model)
+    reason = weights.missing(model) or weights.missing_adapter(model)
+    if reason is None:
+        _check_arguments(model)
+    return reason
+
+
+def _check_arguments(model: Model) -> None:
+    """Hold `engine_args` against the attributes of llama.cpp's parameters."""
+    if not model.engine_args:
+        return
+    import xllamacpp
+
+    from workbench.servers._llamacpp_child import valued
+
+    params = xllamacpp.CommonParams()
+    engine = f"xllamacpp {version('xllamacpp')}"
+    for name, value in _named(model).items():
+        try:
+            valued(params, name, value)
+        except AttributeError:
+            known = [each for each in dir(params) if not each.startswith("_")]
+            raise options.unknown(model, name, known, engine) from None
+        except ValueError as failure:
+            raise InputError(f"{model.place}: engine_args: {name} of {engine} {failure}, not {value!r}.") from None
+
+
+def _named(model: Model) -> dict[str, str | bool | int | float]:
+    return {name.replace("-", "_"): value for name, value in model.engine_args.items()}
 
 
 def identity(model: Model) -> dict[str, Any]:
     _, digest = weights.locate(model)
+    adapter = weights.locate_adapter(model)
+    further = {"lora": adapter[1] if adapter else None, "env": model.env, "engine_args": _named(model)}
     return {
         "engine": "llamacpp",
         "version": version("xllamacpp"),
@@ -48,6 +78,7 @@ def identity(model: Model) -> dict[str, Any]:
             "context": model.max_model_len,
             "parallel": model.concurrency,
             "threads": model.threads,
+            **{name: value for name, value in further.items() if value},
         },
     }
 
@@ -64,6 +95,7 @@ def served_name(model: Model) -> str:
 
 def launch(model: Model) -> Launch:
     path, _ = weights.locate(model)
+    adapter = weights.locate_adapter(model)
     spec = {
         "path": str(path),
         "alias": served_name(model),
@@ -71,6 +103,9 @@ def launch(model: Model) -> Launch:
         "context": model.max_model_len,
         "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
         "threads": model.threads or os.cpu_count() or 1,
+        "lora": str(adapter[0]) if adapter else None,
+        "engine_args": _named(model),
     }
     # Passive waiting: with other work on the cores, spinning threads slow each other down many times over.
-    return Launch([sys.executable, str(_CHILD), json.dumps(spec)], served_name(model), {"OMP_WAIT_POLICY": "passive"})
+    env = {"OMP_WAIT_POLICY": "passive", **model.env}
+    return Launch([sys.executable, str(_CHILD), json.dumps(spec)], served_name(model), env)

@@ -1,65 +1,79 @@
-"""vLLM, in an environment of its own: asked in batches by its command `vllm run-batch`.
+"""vLLM, in an environment of its own: served by `vllm serve`, or asked in batches by `vllm run-batch`.
 
-smollm2-vllm: {engine: vllm, model: .weights/smollm2-hf, engine_args: {dtype: bfloat16, enforce_eager: true}}
+qwen3-awq: {engine: vllm, model: Qwen/Qwen3-4B-AWQ, quantization: AWQ, max_model_len: 4096, concurrency: 32}
+
+`/metrics`, `/health`, `/version` and the like are open to everybody on this machine: its key guards /v1 only.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from workbench import project
 from workbench.catalog import Model
-from workbench.errors import EngineError
-from workbench.servers import weights
+from workbench.errors import EngineError, InputError
+from workbench.servers import environments, options, quantization, weights
+from workbench.servers.process import Launch
 
-CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop"})
-_VERSION = "from importlib.metadata import version; print(version('vllm'))"
+CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"})
+WHILE_LOADING = {"fp8": "fp8", "bitsandbytes": "bitsandbytes"}
+_READY_S = 900.0  # a large model is read, compiled and captured
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def unavailable(model: Model, batch: bool = False) -> str | None:
-    if not batch:
-        return f"{model.id}: engine vllm runs in batches only for now. Ask it with 'workbench run --batch'."
-    python = interpreter(model)
-    if not os.access(python, os.X_OK) or not _command(python).is_file():
-        return (
-            f"{model.id}: there is no vLLM beside {model.python}. Make its environment with 'make vllm', or name "
-            "another interpreter by python in models.yaml."
-        )
-    if _version(python) is None:
-        return f"{model.id}: {model.python} knows no package vllm. Make its environment anew with 'make vllm'."
-    return weights.missing_folder(model)
+    reason = environments.missing(model) or weights.missing_folder(model) or weights.missing_adapter(model)
+    if reason:
+        return reason
+    quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    if model.engine_args:
+        python = environments.interpreter(model)
+        known = options.helped(python, ["serve", "--help=all"], "vllm")
+        options.check(model, known, f"vLLM {_version(python)}")
+    return None
 
 
 def identity(model: Model) -> dict[str, Any]:
     _, digest = weights.locate_folder(model)
+    adapter = weights.locate_adapter(model)
+    further = {
+        "dtype": model.dtype,
+        "quantization": quantization.check(model, weights.folder_of(model), WHILE_LOADING),
+        "lora": adapter[1] if adapter else None,
+        "env": model.env,
+        "trust_remote_code": model.trust_remote_code,
+    }
     return {
         "engine": "vllm",
-        "version": _version(interpreter(model)),
+        "version": _version(environments.interpreter(model)),
         "weights": digest,
-        "arguments": {"context": model.max_model_len, "threads": model.threads, **model.engine_args},
+        "arguments": {
+            "context": model.max_model_len,
+            "parallel": model.concurrency,
+            "threads": model.threads,
+            **{name: value for name, value in further.items() if value},
+            **model.engine_args,
+        },
     }
 
 
 def engine_id(model: Model) -> str:
     _, digest = weights.locate_folder(model)
-    return f"vllm vllm-{_version(interpreter(model))} sha256:{digest[:12]}"
+    return f"vllm vllm-{_version(environments.interpreter(model))} sha256:{digest[:12]}"
 
 
 def served_name(model: Model) -> str:
-    return Path(str(model.model)).name
+    return Path(model.lora or str(model.model)).name
 
 
-def launch(model: Model) -> None:
-    raise EngineError(str(unavailable(model)))
-
-
-def interpreter(model: Model) -> Path:
-    """The interpreter of vLLM's environment; a link is not followed, as its place is what tells the environment."""
-    return project.root() / Path(model.python or ".venv-vllm/bin/python").expanduser()
+def launch(model: Model) -> Launch:
+    python = _python(model)
+    argv = [str(python), str(python.with_name("vllm")), "serve", str(weights.locate_folder(model)[0])]
+    argv += ["--host=127.0.0.1", "--port={port}", "--uvicorn-log-level=warning", *_arguments(model)]
+    env = _environment(model, python)
+    return Launch(argv, served_name(model), env, key_variable="VLLM_API_KEY", ready_timeout_s=_READY_S)
 
 
 def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[list[str], dict[str, str]]:
@@ -70,48 +84,64 @@ def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[
         answers: the output file.
         sockets: an empty folder, private and with a short name, for what its processes talk over.
     """
-    python = interpreter(model)
-    folder, _ = weights.locate_folder(model)
+    python = _python(model)
     # Its own script: it starts further processes that import what was started.
-    argv = [str(python), str(_command(python)), "run-batch", f"--input-file={given}", f"--output-file={answers}"]
-    argv += [f"--model={folder}", f"--served-model-name={served_name(model)}", f"--max-model-len={model.max_model_len}"]
-    argv += [_option(name, value) for name, value in model.engine_args.items()]
-    env = {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+    argv = [str(python), str(python.with_name("vllm")), "run-batch", f"--input-file={given}"]
+    argv += [f"--output-file={answers}", f"--model={weights.locate_folder(model)[0]}", *_arguments(model)]
+    return argv, {**_environment(model, python), "VLLM_RPC_BASE_PATH": str(sockets)}
+
+
+def _arguments(model: Model) -> list[str]:
+    """What serving and batches have in common."""
+    folder = weights.folder_of(model)
+    adapter = weights.locate_adapter(model)
+    base = Path(str(model.model)).name if adapter else served_name(model)
+    argv = [f"--served-model-name={base}", f"--max-model-len={model.max_model_len}"]
+    if "max_num_seqs" not in model.engine_args:
+        argv.append(f"--max-num-seqs={model.concurrency}")
+    loaded = quantization.check(model, folder, WHILE_LOADING)
+    argv += [f"--dtype={model.dtype}"] if model.dtype else []
+    argv += [f"--quantization={loaded}"] if loaded else []
+    argv += ["--trust-remote-code"] if model.trust_remote_code else []
+    if adapter:
+        modules = json.dumps({"name": served_name(model), "path": str(adapter[0]), "base_model_name": base})
+        argv += ["--enable-lora", f"--max-lora-rank={_rank(model, adapter[0])}", "--lora-modules", modules]
+    return argv + [options.command_line(name, value) for name, value in model.engine_args.items()]
+
+
+def _rank(model: Model, adapter: Path) -> int:
+    """The least rank that vLLM can be told and the adapter fits in."""
+    try:
+        rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
+        return next(each for each in _RANKS if each >= rank)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{model.place}: lora: {adapter.name}/adapter_config.json has no rank r.") from None
+    except StopIteration:
+        raise InputError(f"{model.place}: lora: rank {rank} is over vLLM's {_RANKS[-1]}.") from None
+
+
+def _environment(model: Model, python: Path) -> dict[str, str]:
+    usual: dict[str, str] = {}
+    own = {
+        **environments.QUIET,
         "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
         "VLLM_HOST_IP": "127.0.0.1",  # or it asks the network for its own address
-        "VLLM_RPC_BASE_PATH": str(sockets),
-        "PYTHONPATH": "",  # ours is not its
     }
     if "cpu" in str(_version(python)):
-        env |= {"TORCH_COMPILE_DISABLE": "1"}  # it would need a C++ compiler, and die without one in mid-run
-        env |= {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")}
+        own |= {"TORCH_COMPILE_DISABLE": "1"}  # it would need a C++ compiler, and die without one in mid-run
+        usual |= {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")}
         if model.threads:
             cores = sorted(os.sched_getaffinity(0))[: model.threads]
-            env |= {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
-    return argv, env
+            usual |= {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
+    return {**usual, **model.env, **own}
 
 
-def _option(name: str, value: str | bool | int | float) -> str:
-    option = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{option}" if value else f"--no-{option}"
-    return f"--{option}={value}"
+def _python(model: Model) -> Path:
+    reason = environments.missing(model)
+    if reason:
+        raise EngineError(reason)
+    return environments.interpreter(model)
 
 
-def _command(python: Path) -> Path:
-    return python.with_name("vllm")
-
-
-@lru_cache(maxsize=8)
 def _version(python: Path) -> str | None:
-    """The version by the environment's own records; vLLM itself takes half a minute to import."""
-    try:
-        found = subprocess.run(
-            [str(python), "-I", "-c", _VERSION], capture_output=True, text=True, timeout=60, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
+    return environments.package_version(python, "vllm")

@@ -1,7 +1,7 @@
 """Weights files: found in packages without importing them, joined where they come in parts, checked by SHA-256.
 
 path, digest = locate(models["smollm2-q4"])
-folder, digest = locate_folder(models["qwen3-vllm"])       # all its files, hashed once
+folder, digest = locate_folder(models["qwen3-vllm"])       # all its files, hashed once; a hub id's, out of its cache
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -21,6 +22,7 @@ from workbench.errors import EngineError, WorkbenchError
 from workbench.files import write_atomic
 
 _BLOCK = 1 << 22
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
 def weights_folders() -> list[Path]:
@@ -95,14 +97,94 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_of(model: Model) -> Path:
+    """A model's folder of weights, which need not be there: a path, or what the hub's cache has for an id."""
+    name = str(model.model)
+    path = project.resolve(name)
+    if path.exists() or not _HUB_ID.fullmatch(name):
+        return path
+    return _cached(name) or path
+
+
 def missing_folder(model: Model) -> str | None:
-    """Why a model's folder of weights is not there, or None."""
-    folder = project.resolve(str(model.model))
+    """Why a model's folder of weights is not there, or None. Nothing is downloaded for it."""
+    name, folder = str(model.model), folder_of(model)
     if not folder.is_dir():
+        if folder.is_file():
+            return f"{model.id}: {project.shown(folder)} is a file: engine {model.engine} takes a folder of weights."
+        if _HUB_ID.fullmatch(name):
+            return (
+                f"{model.id}: no weights: {name} is neither a folder here nor in the cache of the Hugging Face hub "
+                f"({hub_cache()}). Download it with 'hf download {name}'; if it is gated, accept its terms on its page "
+                "and set HF_TOKEN first."
+            )
         return f"{model.id}: no weights: there is no folder {project.shown(folder)}. Mend its model entry."
     if not (folder / "config.json").is_file():
         return f"{model.id}: {project.shown(folder)} has no config.json: no folder of weights. Mend its entry."
+    lacking = _lacking(folder)
+    if lacking:
+        again = f"'hf download {name}'" if folder.parent.name == "snapshots" else "the download"
+        return f"{model.id}: {project.shown(folder)} lacks {lacking}. Run {again} again."
     return None
+
+
+def hub_cache() -> Path:
+    """Where the Hugging Face hub keeps what was downloaded."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def _cached(name: str) -> Path | None:
+    """The snapshot of a hub id in the hub's cache: of its main branch, or of a revision behind an @."""
+    repository, _, revision = name.partition("@")
+    base = hub_cache() / f"models--{repository.replace('/', '--')}"
+    with contextlib.suppress(OSError):
+        revision = (base / "refs" / (revision or "main")).read_text().strip()
+    found = base / "snapshots" / revision
+    return found if revision and found.is_dir() else None
+
+
+def _lacking(folder: Path) -> str | None:
+    """A file that a checkpoint names and does not have."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+            for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
+                if not (folder / name).is_file():
+                    return str(name)
+        return None
+    found = any(path.is_file() for pattern in ("*.safetensors", "*.bin", "*.pt") for path in folder.glob(pattern))
+    return None if found else "weights (*.safetensors)"
+
+
+def missing_adapter(model: Model) -> str | None:
+    """Why a model's LoRA adapter is not there, or None; also where it has none."""
+    if model.lora is None:
+        return None
+    path = project.resolve(model.lora)
+    there = path.is_file() if model.engine == "llamacpp" else (path / "adapter_config.json").is_file()
+    what = "GGUF file" if model.engine == "llamacpp" else "folder with an adapter_config.json"
+    return None if there else f"{model.id}: lora: there is no {what} at {project.shown(path)}. Mend its entry."
+
+
+def locate_adapter(model: Model) -> tuple[Path, str] | None:
+    """A model's LoRA adapter and its SHA-256; None where it has none.
+
+    Raises:
+        EngineError: it is missing, or cannot be read.
+    """
+    problem = missing_adapter(model)
+    if problem:
+        raise EngineError(problem)
+    if model.lora is None:
+        return None
+    path = project.resolve(model.lora)
+    try:
+        if path.is_dir():
+            return path, _folder_digest(path)
+        return path, _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    except OSError as failure:
+        raise EngineError(f"{model.id}: {project.shown(path)} cannot be read ({failure.strerror}).") from None
 
 
 def locate_folder(model: Model) -> tuple[Path, str]:
@@ -116,7 +198,7 @@ def locate_folder(model: Model) -> tuple[Path, str]:
     problem = missing_folder(model)
     if problem:
         raise EngineError(problem)
-    folder = project.resolve(str(model.model))
+    folder = folder_of(model)
     try:
         digest = _folder_digest(folder)
     except OSError as failure:

@@ -1,0 +1,59 @@
+"""Stand-ins for commands that are not here: nvidia-smi as recorded in its documentation's form, engines' help, pip."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+
+def script(path: Path, text: str) -> Path:
+    """An executable shell script."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, apps: str = "") -> None:
+    """An nvidia-smi on PATH that says this of --query-gpu and --query-compute-apps (csv, no header, no units)."""
+    (folder / "smi").mkdir()
+    (folder / "smi" / "gpus").write_text(gpus)
+    (folder / "smi" / "apps").write_text(apps)
+    script(
+        folder / "smi" / "nvidia-smi",
+        f'case "$1" in --query-gpu*) cat {folder}/smi/gpus;; --query-compute-apps*) cat {folder}/smi/apps;; esac',
+    )
+    monkeypatch.setenv("PATH", f"{folder}/smi:{os.environ['PATH']}")
+
+
+def engine(root: Path, name: str, version: str, help_text: str = "") -> Path:
+    """An environment with an engine's command that prints its help; its interpreter tells the version only."""
+    (root / "help").parent.mkdir(parents=True, exist_ok=True)
+    (root / "help").write_text(help_text)
+    script(root / "bin" / name, "exit 3")
+    return script(
+        root / "bin" / "python",
+        f'[ "$1" = -I ] && echo {version} && exit\necho asked >> {root}/asked\ncat {root}/help',
+    )
+
+
+def checkpoint(folder: Path, **config: object) -> Path:
+    """A folder that looks like a small llama's weights, with 4 MB of them."""
+    shape = {
+        "model_type": "llama",
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "hidden_size": 32,
+        "vocab_size": 1000,
+        "tie_word_embeddings": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({**shape, **config}))
+    (folder / "model.safetensors").write_bytes(bytes(4_000_000))
+    return folder

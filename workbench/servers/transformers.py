@@ -1,0 +1,96 @@
+"""transformers' server, in an environment of its own, behind a key: bf16; nf4, int8 by bitsandbytes at load.
+
+qwen3-nf4: {engine: transformers, model: Qwen/Qwen3-1.7B, quantization: nf4, dtype: bfloat16}
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from workbench.catalog import Model
+from workbench.errors import EngineError
+from workbench.servers import environments, options, quantization, weights
+from workbench.servers.process import Launch
+
+# With its continuous batching: stop and seed reach no batch, and there are no logprobs and no schemas.
+CAPABILITIES = frozenset({"stream_usage", "temperature", "max_completion_tokens"})
+WHILE_LOADING = {"nf4": "nf4", "int8": "int8"}
+_CHILD = Path(__file__).with_name("_transformers_child.py")
+_READY_S = 600.0
+
+
+def unavailable(model: Model, batch: bool = False) -> str | None:
+    reason = environments.missing(model) or weights.missing_folder(model) or weights.missing_adapter(model)
+    if reason:
+        return reason
+    quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    python = environments.interpreter(model)
+    if model.engine_args:
+        known = options.helped(python, ["serve", "--help"], "transformers")
+        options.check(model, known, f"transformers {environments.package_version(python, 'transformers')}")
+    return None
+
+
+def identity(model: Model) -> dict[str, Any]:
+    python = environments.interpreter(model)
+    _, digest = weights.locate_folder(model)
+    adapter = weights.locate_adapter(model)
+    loaded = quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    packages = ["torch", *(["bitsandbytes"] if loaded else []), *(["peft"] if adapter else [])]
+    further = {
+        "lora": adapter[1] if adapter else None,
+        "env": model.env,
+        "trust_remote_code": model.trust_remote_code,
+    }
+    return {
+        "engine": "transformers",
+        "version": environments.package_version(python, "transformers"),
+        "packages": {name: environments.package_version(python, name) for name in packages},
+        "weights": digest,
+        "arguments": {
+            "context": model.max_model_len,
+            "dtype": model.dtype,
+            "parallel": model.concurrency,
+            "quantization": loaded,
+            "threads": model.threads,
+            **{name: value for name, value in further.items() if value},
+            **model.engine_args,
+        },
+    }
+
+
+def engine_id(model: Model) -> str:
+    _, digest = weights.locate_folder(model)
+    version = environments.package_version(environments.interpreter(model), "transformers")
+    return f"transformers transformers-{version} sha256:{digest[:12]}"
+
+
+def served_name(model: Model) -> str:
+    return Path(model.lora or str(model.model)).name
+
+
+def launch(model: Model) -> Launch:
+    python = environments.interpreter(model)
+    folder, _ = weights.locate_folder(model)
+    adapter = weights.locate_adapter(model)
+    if not python.is_file():
+        raise EngineError(str(unavailable(model)))
+    spec = {
+        "path": str(folder),
+        "served_name": served_name(model),
+        "parallel": model.concurrency,
+        "context": model.max_model_len,
+        "threads": model.threads,
+        "dtype": model.dtype,
+        "quantization": quantization.check(model, folder, WHILE_LOADING),
+        "lora": str(adapter[0]) if adapter else None,
+        "trust_remote_code": model.trust_remote_code,
+        "engine_args": model.engine_args,
+    }
+    # Passive waiting: with other work on the cores, spinning threads slow each other down many times over.
+    env = {"OMP_WAIT_POLICY": "passive", **model.env, **environments.QUIET}
+    # Isolated: beside this file lie an openai.py and a transformers.py, which are not the ones that it wants.
+    argv = [str(python), "-I", str(_CHILD), json.dumps(spec)]
+    return Launch(argv, served_name(model), env, ready_timeout_s=_READY_S)

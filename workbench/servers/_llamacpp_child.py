@@ -11,6 +11,7 @@ from typing import Any
 
 import xllamacpp as xlc
 
+_PREFIX = "/engine"
 
 def valued(params: Any, name: str, value: Any) -> Any:
     """A value of `engine_args` as the attribute of that name wants it.
@@ -49,6 +50,9 @@ def main() -> None:
     params.model_alias = {spec["alias"]} if isinstance(params.model_alias, set) else spec["alias"]
     params.hostnames = ["127.0.0.1"]
     params.port = int(os.environ.get("WORKBENCH_PORT", "0"))
+    # Below a prefix it asks everybody for the key; without one it would show its models to all. Who serves on a port of
+    # their own has the plain paths.
+    params.api_prefix = "" if params.port else _PREFIX
     params.api_keys = [os.environ.pop("WORKBENCH_API_KEY")]
     params.n_parallel = spec["parallel"]
     params.n_ctx = spec["context"] * spec["parallel"]
@@ -69,7 +73,7 @@ def main() -> None:
     server = xlc.Server(params)
     target = os.environ["WORKBENCH_ADDRESS_FILE"]
     with open(f"{target}.new", "w") as file:
-        file.write(server.listening_address)
+        file.write(server.listening_address + params.api_prefix)
     os.replace(f"{target}.new", target)
     threading.Event().wait()
 

@@ -21,7 +21,7 @@ import workbench as wb
 from workbench.journal import Journal
 from workbench.rules import Rules
 from workbench.runner import Run
-from workbench.servers.serving import serving
+from workbench.servers.serving import serving_all
 
 RULES = {"rules": [{"pattern": "thing", "answer": "red"}]}
 CANARY = "CANARY-7f3a"
@@ -84,7 +84,7 @@ def test_an_engine_that_loads_is_not_waited_for_after_an_interrupt(
 ) -> None:
     write_evalset(project, "colors", [item(str(n)) for n in range(20)])
     write_models(project, m=entry(server))
-    loading, real = threading.Event(), serving
+    loading, real = threading.Event(), serving_all
 
     @asynccontextmanager
     async def slowly(model: Any, say: Any = lambda line: None) -> AsyncIterator[Any]:
@@ -93,7 +93,7 @@ def test_an_engine_that_loads_is_not_waited_for_after_an_interrupt(
         async with real(model, say) as served:
             yield served
 
-    monkeypatch.setattr("workbench.runner.ask.serving", slowly)
+    monkeypatch.setattr("workbench.runner.endpoints.serving_all", slowly)
     threading.Thread(target=lambda: (loading.wait(20), _thread.interrupt_main())).start()
     started = time.monotonic()
     run = go()

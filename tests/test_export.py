@@ -77,6 +77,22 @@ def test_what_litellm_cannot_express_is_said(tmp_path: Path) -> None:
     assert any(loss.startswith("legal-open: infeasible") for loss in infeasible.losses)
 
 
+def test_a_model_with_several_endpoints_is_a_deployment_each(tmp_path: Path, gateways: None) -> None:
+    urls = ["http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1"]
+    entry = {"id": "several", "engine": "openai", "model": "m", "zone": "local", "base_url": urls}
+    models = Models({**CATALOG, "several": Model.model_validate(entry)})
+    policy = policy_of({"task": "t", "class": "restricted", "chain": chain("several", "near")})
+    export = export_policy(policy, "litellm", tmp_path / "l.yaml", models)
+    found = [
+        (one["model_name"], one["model_info"]["id"], one["litellm_params"]["api_base"])
+        for one in yaml.safe_load(export.path.read_text())["model_list"]
+    ]
+    assert found[:2] == [("t", "t/1", urls[0]), ("t", "t/1@2", urls[1])] and found[2][:2] == ("t/2", "t/2")
+    assert any("one endpoint of several fails" in loss for loss in export.losses)
+    proof = verify(export.path, policy)
+    assert proof is not None and len(proof.routes) == 2 and not proof.failures
+
+
 @pytest.mark.parametrize(
     ("route", "message"),
     [

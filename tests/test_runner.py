@@ -357,20 +357,24 @@ def test_damaged_weights_fail_their_model_and_keep_the_others(
     assert len(run.problems) == 1 and run.problems[0].startswith("damaged: ") and words in run.problems[0]
 
 
-def test_an_engine_that_dies_in_mid_run_is_told_and_not_asked_on(project: Path, smollm2: Path) -> None:
+def test_an_engine_that_dies_twice_in_mid_run_is_told_and_not_asked_on(project: Path, smollm2: Path) -> None:
     items = [item(str(n), f"thing {n}") for n in range(200)]
     write_evalset(project, "colors", items, generation={"max_tokens": 16}, rules=RULES)
     write_models(project, smollm2=SMOLLM2, rules={"engine": "rules"})
     process = start(project, "--no-track")
     try:
-        assert eventually(lambda: _answers(project) >= 3 or process.poll() is not None, 120)
-        engines = [pid for pid in _children_of(project) if b"_llamacpp_child" in _command_line(pid)]
-        assert len(engines) == 1 and process.poll() is None
-        os.kill(engines[0], signal.SIGKILL)
+        killed: list[int] = []
+        for _ in range(2):  # after the first time it is started again
+            before = _answers(project)
+            assert eventually(lambda: _answers(project) >= before + 3 or process.poll() is not None, 120)  # noqa: B023
+            engines = [pid for pid in _children_of(project) if b"_llamacpp_child" in _command_line(pid)]
+            assert len(engines) == 1 and engines[0] not in killed and process.poll() is None
+            os.kill(engines[0], signal.SIGKILL)
+            killed += engines
         out, _ = process.communicate(timeout=240)
     finally:
         process.kill()
-    assert process.returncode == 1 and "the engine died in mid-run" in out
+    assert process.returncode == 1 and "the engine died in mid-run" in out and "It was started again" in out
     table = wb.read_outcomes(next((project / ".workbench" / "runs").glob("*/outcomes.parquet")))
     own = table[table["model"] == "smollm2"]
     assert 3 < len(own) < 200 and f"{200 - len(own)} questions were not asked" in out  # none of them was sent in vain

@@ -65,8 +65,8 @@ class Model(StrictModel, strict=True):
         concurrency: requests in flight at first; an endpoint that is not managed finds its own level from there.
         max_concurrency: up to that many; four times `concurrency` where left out. A managed engine has just
             `concurrency` places.
-        requests_per_minute: the endpoint's limit.
-        tokens_per_minute: the endpoint's limit, prompts and answers together.
+        requests_per_minute: an endpoint's limit; like `concurrency` it is of each, where there are several.
+        tokens_per_minute: an endpoint's limit, prompts and answers together.
         threads: CPU threads of a local engine; None takes all cores.
         capabilities: what the server understands beyond the plain protocol; only what is declared is sent.
         variants: the eval sets' variants to ask; None asks all.

@@ -57,6 +57,10 @@ class Bucket:
         self._left -= amount
         return max(0.0, (min(amount, self._size) - self._left - amount) / self._rate)
 
+    def lacks(self, amount: float) -> bool:
+        """Whether an amount would have to be waited for."""
+        return min(amount, self._size) > min(self._size, self._left + (self._clock() - self._at) * self._rate)
+
     def give_back(self, amount: float) -> None:
         """Return what was taken and not used; a negative amount takes more."""
         self._left = min(self._size, self._left + amount)
@@ -153,6 +157,19 @@ class Flow:
                 break
         waited_s = self._clock() - started
         return waited_s if waited_s > 0.001 else 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Whether what is taken now would have to wait: for a pause, a quota, or what comes of another one's probe."""
+        if self.dead is not None:
+            return False
+        short = self._requests is not None and self._requests.lacks(1)
+        return short or self._resume_at > self._clock() or (self._open and self._probe is not None)
+
+    async def calm(self) -> None:
+        """Wait until it is not paused."""
+        while self.paused:
+            await asyncio.sleep(max(_POLL_S, min(self._resume_at - self._clock(), 1.0)))
 
     def leave(self, attempt: Attempt | None, tokens: int = 0) -> None:
         """Give a place back, and learn from what came of it.

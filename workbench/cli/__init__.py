@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="workbench", description="Which model should each of our tasks use?")
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (runs, evalsets, judges, models, load, quantization, engines):
+    for room in (runs, evalsets, judges, models, engines, load, quantization):
         room.add(commands)
     return parser

@@ -97,7 +97,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     launch = engine_of(model).launch(model)
     if launch is None:
         raise InputError(f"{model.id} is a server that runs already, at {model.base_url}.")
-    server = ManagedServer(launch, model.id, port, key)
+    server = ManagedServer(launch, model.id, port, key, model.engine)
     asyncio.run(server.start(lambda line: print(line, file=sys.stderr)))
     print("ready; end with Ctrl-C", file=sys.stderr, flush=True)
     try:

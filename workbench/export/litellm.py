@@ -46,7 +46,19 @@ def port_of(model: str, models: Models) -> int:
     return _FIRST_PORT + models.order.index(model)
 
 
-def _deployment(route: Route, index: int, models: Models, variables: dict[str, str]) -> dict[str, Any]:
+def _deployments(route: Route, index: int, models: Models, variables: dict[str, str]) -> list[dict[str, Any]]:
+    """A link of a chain, once for each of its model's endpoints: LiteLLM balances those of a group."""
+    model = models[route.chain[index].model]
+    urls = model.urls or [f"http://127.0.0.1:{port_of(model.id, models)}/v1"]
+    return [
+        _deployment(route, index, models, variables, url, f"@{place}" if place > 1 else "")
+        for place, url in enumerate(urls, 1)
+    ]
+
+
+def _deployment(
+    route: Route, index: int, models: Models, variables: dict[str, str], url: str, which: str
+) -> dict[str, Any]:
     model = models[route.chain[index].model]
     link = route.chain[index]
     served = engine_of(model).served_name(model)
@@ -63,12 +75,12 @@ def _deployment(route: Route, index: int, models: Models, variables: dict[str, s
         "model_name": _link_name(route, index),
         "litellm_params": {
             "model": f"openai/{served}",
-            "api_base": model.base_url or f"http://127.0.0.1:{port_of(model.id, models)}/v1",
+            "api_base": url,
             "api_key": f"os.environ/{name}" if name else "none",
             "timeout": model.timeout_s,
         },
         "model_info": {
-            "id": f"{group_name(route)}/{index + 1}",
+            "id": f"{group_name(route)}/{index + 1}{which}",
             "workbench": {
                 "candidate": link.candidate,
                 "class": route.class_,
@@ -91,7 +103,7 @@ def render(policy: Policy, models: Models) -> Rendered:
             losses.append(f"{group_name(route)}: infeasible, so it has no group; routing.yaml says why.")
             continue
         links = range(len(route.chain))
-        deployments += [_deployment(route, index, models, variables) for index in links]
+        deployments += [each for index in links for each in _deployments(route, index, models, variables)]
         if len(route.chain) > 1:
             fallbacks.append({group_name(route): [_link_name(route, index) for index in links[1:]]})
         losses += _losses(route, models)
@@ -118,6 +130,9 @@ def _losses(route: Route, models: Models) -> list[str]:
         )
     if rules and asked:
         found.append(f"{group}: the rules want bare text and the next link its prompt: one request cannot be both.")
+    several = [link.candidate for link in route.chain[:-1] if len(models[link.model].urls) > 1]
+    if several:
+        found.append(f"{group}: where one endpoint of {', '.join(several)} fails, the next link is asked, not another.")
     if "format" in route.on and len(route.chain) > 1:
         found.append(f"{group}: an answer in the wrong format does not fall back: LiteLLM does not judge formats.")
     return found
@@ -159,7 +174,8 @@ def _check(config: dict[str, Any]) -> None:
     groups = {entry["model_name"]: entry for entry in config["model_list"]}
     ids = [entry["model_info"]["id"] for entry in config["model_list"]]
     edges = {name: targets for entry in config["router_settings"]["fallbacks"] for name, targets in entry.items()}
-    if len(set(ids)) != len(ids) or len(groups) != len(ids):
+    links = {name.partition("@")[0] for name in ids}
+    if len(set(ids)) != len(ids) or len(groups) != len(links):
         raise InputError("two links would share a model group. Route again.")
     for name, targets in edges.items():
         for target in targets:

@@ -90,12 +90,17 @@ def verify(config: Path, policy: Policy) -> Proof | None:
         proof.litellm = answers["litellm"]
         for route, answer in zip(asked, answers["results"], strict=True):
             expected = f"{group_name(route)}/{dead + 1}"
-            landed = answer["text"] if answer["ok"] else f"nowhere ({answer['error']})"
+            landed = _link(answer["text"]) if answer["ok"] else f"nowhere ({answer['error']})"
             line = (
                 f"{group_name(route)}: {route.chain[dead].candidate} expected{', first dead' if dead else ''}: {landed}"
             )
             (proof.routes if landed == expected else proof.failures).append(line)
     return proof
+
+
+def _link(deployment: str) -> str:
+    """The link of a chain that a deployment's id names: a model with several endpoints has several."""
+    return deployment.partition("@")[0]
 
 
 def _probe(python: Path, config: Path, asked: list[tuple[str, Messages]]) -> Any:
@@ -131,7 +136,7 @@ def _stand_ins(config: Path, dead: int) -> Iterator[Path]:
         closed.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         for entry in data["model_list"]:
             link = entry["model_info"]["id"]
-            is_dead = int(link.rsplit("/", 1)[1]) <= dead
+            is_dead = int(_link(link).rsplit("/", 1)[1]) <= dead
             port = closed.getsockname()[1] if is_dead else server.server_address[1]
             entry["litellm_params"]["api_base"] = f"http://127.0.0.1:{port}/{quote(link, safe='')}/v1"
             entry["litellm_params"]["api_key"] = "none"

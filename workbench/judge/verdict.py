@@ -14,8 +14,9 @@ from workbench.journal import Attempt, Journal
 from workbench.judge.request import JudgeQuestion, Shown, judge_question
 from workbench.loops import run_in_thread
 from workbench.privacy import gate
-from workbench.runner.ask import Sending, Use, depth_of, serve_lane
+from workbench.runner.ask import Sending, Use, depth_of
 from workbench.runner.desk import Desk
+from workbench.runner.endpoints import serve_lane
 from workbench.runner.lane import Lane
 from workbench.runner.outcome import attempt_cost, total_cost
 from workbench.scorers.judge import JudgeScorer

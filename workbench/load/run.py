@@ -36,7 +36,7 @@ from workbench.privacy import Payload, gate
 from workbench.runner.budget import Budget
 from workbench.runner.overhead import Overhead
 from workbench.servers import engine_of
-from workbench.servers.serving import Served, serving
+from workbench.servers.serving import Served, serving_all
 
 Say = Callable[[str], None]
 
@@ -130,7 +130,7 @@ class _LoadTest:
     async def _in_loop(self) -> None:
         self._stopping = asyncio.Event()
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        async with serving(self.plan.model, self.say) as served:
+        async with serving_all(self.plan.model, self.say) as served:
             async with pool(served) as clients:
                 self._measuring = True
                 await self._probe(clients)
@@ -178,7 +178,7 @@ class _LoadTest:
         fitted = synthetic(max(int(wanted) - template, 1), int(written), plan.model, plan.seed, per_word)
         plan.workload.payloads = fitted.payloads
 
-    async def _capacity(self, clients: Pool, served: Served) -> tuple[float, ...] | None:
+    async def _capacity(self, clients: Pool, served: list[Served]) -> tuple[float, ...] | None:
         """Rates for an open loop, out of a short closed one up to saturation; None where that is cut off."""
         short = Times(self.plan.times.warmup_s, max(self.plan.times.duration_s / 2, 1.0))
         self.say("capacity: a closed loop up to saturation")
@@ -194,7 +194,7 @@ class _LoadTest:
         self.notes.append(f"rates are shares of {capacity:.3g} requests/s, a closed loop's at {best.level:g} in flight")
         return tuple(rates_of(capacity))
 
-    async def _all(self, sweep: Sweep, loop: Loop, times: Times, clients: Pool, served: Served) -> bool:
+    async def _all(self, sweep: Sweep, loop: Loop, times: Times, clients: Pool, served: list[Served]) -> bool:
         """All steps of a sweep; False where it was cut off."""
         assert self._stopping is not None
         for done, (level, repeat) in enumerate(sweep.steps(), 1):
@@ -203,8 +203,9 @@ class _LoadTest:
             self.say(f"step {done}{of}: {level:g} {unit}, repeat {repeat + 1}")
             run = await self._step(level, repeat, loop, times, clients)
             if run is None or self._stopping.is_set():
-                if served.dead():
-                    self.problems.append(str(served.dead()))
+                dead = [reason for reason in (each.dead() for each in served) if reason]
+                if dead:
+                    self.problems += dead
                 return False
             sweep.took(run)
         return True

@@ -55,10 +55,10 @@ class Pool:
 
 
 @asynccontextmanager
-async def pool(served: Served) -> AsyncIterator[Pool]:
+async def pool(served: list[Served]) -> AsyncIterator[Pool]:
     """Clients for what is served, for as long as the block runs."""
     async with AsyncExitStack() as stack:
-        endpoints = [served.endpoint]
+        endpoints = [each.endpoint for each in served]
         twice = [await stack.enter_async_context(Client(endpoint)) for endpoint in [*endpoints, *endpoints]]
         yield Pool(twice[: len(endpoints)], twice[len(endpoints) :])
 

@@ -199,6 +199,11 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
     Args:
         path: the file; the newest run's table where it is left out or empty.
 
+    Returns:
+        The table. Its `attrs` say more of a run's own table: `sample`, `mlflow_run`, and `engines`, by model what a
+        managed engine took (`load_s`, `busy_s`, `memory_bytes`, `gpu_memory_bytes`, `weights_bytes`, and whether it was
+        `constrained` to JSON schemas).
+
     Raises:
         InputError: no such file, not such a table, or a broken column.
     """
@@ -223,11 +228,13 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
 
 
 def _noted(path: Path) -> dict[str, Any]:
-    """What the run that a table belongs to noted beside it when it was tracked."""
+    """What the run that a table belongs to noted beside it: what its engines took, and where it is tracked."""
     try:
-        return {"mlflow_run": json.loads(path.with_name(RUN_FILE).read_text())["links"]["run_id"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        noted = json.loads(path.with_name(RUN_FILE).read_text())
+        found = {"mlflow_run": noted.get("links", {}).get("run_id"), "engines": noted.get("engines")}
+    except (OSError, ValueError, AttributeError):
         return {}
+    return {name: value for name, value in found.items() if value}
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -47,4 +47,5 @@ def check_closure(policy: Policy, models: Models, listed: bool = True) -> None:
             if listed and link.model not in models:
                 raise InputError(f"{where}: model '{link.model}' is not in models.yaml. Add it, or route again.")
             if link.model in models:  # the zone is checked, not believed
-                preflight(models[link.model].destination())
+                for destination in models[link.model].destinations():
+                    preflight(destination)

@@ -1,8 +1,8 @@
 """The wire's side of a run: what is ready is sent, through the gate, at its endpoint's pace, and tried again.
 
-    await serve_lane(desk.open(lane), model, Sending(machine), use := Use())
+    await Sender(lane, model, sending, client, flow, meter, site).run()
 
-Retries are made here and nowhere else, by class of error, with jitter.
+Retries are made here and nowhere else, by class of error, with jitter. Who sends, and where to, is `endpoints`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from workbench.catalog import Machine, Model
 from workbench.client import RETRYABLE, Client
@@ -27,7 +25,6 @@ from workbench.runner.budget import Budget
 from workbench.runner.lane import Ask, Lane
 from workbench.runner.outcome import attempt_cost, maybe_billed, worst_cost
 from workbench.runner.overhead import Overhead
-from workbench.servers.serving import Served, serving
 
 MAX_RETRIES = 3
 MAX_RETRIES_LIMITED = 8  # of what was refused for a limit: it costs nothing, and waiting mends it
@@ -39,9 +36,13 @@ GRACE_S = 5.0  # after an interrupt, for what is in flight
 
 @dataclass
 class Use:
-    """What a lane took: requests that were sent, or tried to be, and of a managed engine its loading and busy seconds.
+    """What a lane took: requests that were sent, or tried to be, and of managed engines what they took.
 
     Attributes:
+        load_s: the loading of an engine, the slowest of several; 0 where it was there from before.
+        busy_s: with requests in flight, all of a model's endpoints together.
+        memory_bytes: the most that engines took of the main memory while they were asked.
+        gpu_memory_bytes: likewise, of GPUs.
         twice: what each request that may be paid a second time costs at most, in USD; NaN is unknown.
         notes: what happened that the user should know, in lines.
         dead: why the endpoint was given up; None where it was not.
@@ -50,6 +51,8 @@ class Use:
     sent: int = 0
     load_s: float | None = None
     busy_s: float = 0.0
+    memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
     twice: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dead: str | None = None
@@ -74,109 +77,40 @@ class Sending:
     judges: Use = field(default_factory=Use)
 
 
-async def serve_lane(
-    lane: Lane, model: Model, sending: Sending, use: Use, say: Callable[[str], None] = lambda line: None
-) -> None:
-    """Send what a lane has ready until nothing more comes; a server is started only where there is anything to send.
+class Site(Protocol):
+    """What a sender knows of its endpoint and of the others."""
 
-    Args:
-        use: is filled in, also where it fails.
-        say: is given progress lines, and an empty one once the server is ready.
+    async def died(self, attempt: Attempt) -> str | None:
+        """Why its engine can answer no more, where an attempt failed of that."""
 
-    Raises:
-        WorkbenchError: what stopped the lane.
-    """
-    stopper = asyncio.create_task(_stop_with(lane, sending.stopping)) if lane.sends else None
-    try:
-        if await lane.anything():
-            async with _unless(sending.stopping, serving(model, say)) as served:
-                if served is None:
-                    lane.stop()
-                else:
-                    say("")
-                    await _send(lane, model, sending, use, served, say)
-        await lane.settled()
-    except BaseException:
-        lane.stop()
-        raise
-    finally:
-        if stopper is not None:
-            stopper.cancel()
+    def others(self) -> bool:
+        """Whether other endpoints of the model are alive."""
+
+    def hopeful(self) -> bool:
+        """Whether what it cannot answer any more may be asked again: elsewhere, or here once its engine runs anew."""
 
 
-async def _stop_with(lane: Lane, stopping: asyncio.Event) -> None:
-    await stopping.wait()
-    lane.stop()
+class Sender:
+    """Sends what a lane has to one endpoint, until the lane is empty or stopped, or the endpoint is dead."""
 
-
-@asynccontextmanager
-async def _unless(
-    stopping: asyncio.Event, context: AbstractAsyncContextManager[Served]
-) -> AsyncIterator[Served | None]:
-    """A context that is not waited for once the run is to stop: an engine may take minutes to load."""
-    entering = asyncio.ensure_future(context.__aenter__())
-    stopped = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({entering, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopped.cancel()
-        if not entering.done():
-            entering.cancel()
-            await asyncio.gather(entering, return_exceptions=True)
-    if entering.cancelled():
-        yield None
-        return
-    served = entering.result()
-    try:
-        yield served
-    except BaseException as failure:
-        if not await context.__aexit__(type(failure), failure, failure.__traceback__):
-            raise
-    else:
-        await context.__aexit__(None, None, None)
-
-
-async def _send(
-    lane: Lane, model: Model, sending: Sending, use: Use, served: Served, say: Callable[[str], None]
-) -> None:
-    meter = BusyMeter() if model.zone == "local" and model.price is None else None
-    async with Client(served.endpoint) as client:
-        flow = Flow(model.id, model.concurrency, model.ceiling, model.requests_per_minute, model.tokens_per_minute, say)
-        client.on_headers = flow.heard
-        sender = _Sender(lane, model, client, flow, sending, meter, served.dead)
-        try:
-            with sending.overhead.sending(lane):
-                await sender.run()
-            await lane.settled()  # the engine stays until a format retry can no more come
-        finally:
-            use.sent, use.notes, use.dead = client.sent, flow.notes, flow.dead
-            if flow.lowest < model.concurrency:
-                use.notes.append(f"{model.id}: at times only {flow.lowest} of {model.concurrency} were asked at once")
-            if served.server is not None:
-                use.load_s = served.server.load_s
-                use.busy_s = meter.busy_s if meter else 0.0
-
-
-class _Sender:
     def __init__(
         self,
         lane: Lane,
         model: Model,
+        sending: Sending,
         client: Client,
         flow: Flow,
-        sending: Sending,
         meter: BusyMeter | None,
-        broken: Callable[[], str | None],
+        site: Site,
     ) -> None:
         self.lane, self.model, self.client, self.flow = lane, model, client, flow
-        self.sending, self.meter, self.broken = sending, meter, broken
+        self.sending, self.meter, self.site = sending, meter, site
         self.workers: list[asyncio.Task[None]] = []
         self.asking: set[asyncio.Task[Any] | None] = set()  # those that have a request in flight
 
     async def run(self) -> None:
-        """Send until the lane is empty, or stopped."""
-        count = min(2 * self.flow.ceiling, max(len(self.lane.ready), self.lane.depth))
-        self.workers = [asyncio.create_task(self._worker()) for _ in range(count)]
+        """Send until nothing more comes; what is left in the lane then is for whoever called."""
+        self.workers = [asyncio.create_task(self._worker()) for _ in range(self._count)]
         watch = asyncio.create_task(self.watch())
         try:
             done, _ = await asyncio.wait(self.workers, return_when=asyncio.FIRST_EXCEPTION)
@@ -184,12 +118,17 @@ class _Sender:
             failure = next((failure for failure in failures if failure is not None), None)
             if failure is not None:
                 raise failure
+        except BaseException:
+            self.lane.stop()
+            raise
         finally:
-            if not self.lane.closed:
-                self.lane.stop()
             for task in (*self.workers, watch):
                 task.cancel()
             await asyncio.gather(*self.workers, watch, return_exceptions=True)
+
+    @property
+    def _count(self) -> int:
+        return min(2 * self.flow.ceiling, max(len(self.lane.ready), self.lane.depth))
 
     async def watch(self) -> None:
         """Once the run is to stop, or the lane has failed, wait a moment for what is in flight, and then no longer."""
@@ -208,33 +147,53 @@ class _Sender:
             task.cancel()
 
     async def _worker(self) -> None:
-        while (ask := await self.lane.next()) is not None:
-            attempts: list[Attempt] = []
+        while not self.flow.dead and (ask := await self.lane.next()) is not None:
+            attempts: list[Attempt] | None = []
             try:
                 attempts = await self._ask(ask)
             finally:
-                self.lane.give(ask, attempts)
-            if not attempts:
-                self.lane.stop()
+                self._hand_back(ask, attempts)
 
-    async def _ask(self, ask: Ask) -> list[Attempt]:
-        """One answer, with retries of what can be retried; no attempts where it was not asked, or not to the end."""
+    def _hand_back(self, ask: Ask, attempts: list[Attempt] | None) -> None:
+        """What came of a question; None: it is still to be asked."""
+        if attempts is None:
+            self.lane.put_back(ask)
+            return
+        self.lane.give(ask, attempts)
+        if not attempts:
+            self.lane.stop()
+
+    async def _ask(self, ask: Ask) -> list[Attempt] | None:
+        """One answer, with retries of what can be retried; no attempts where it was not asked, or not to the end.
+
+        None where it may be asked again after this endpoint's death.
+        """
         released, tokens = self._released(ask)
-        tried: list[Attempt] = []
         backoff_s = 0.0
         while True:
-            attempt = await self._one(ask, released, sum(tokens), sum(map(maybe_billed, tried)))
-            if attempt is None:
-                return tried if self.flow.dead else []
-            attempt.backoff_s = backoff_s
-            tried.append(attempt)
-            if attempt.error_class not in RETRYABLE or _used_up(tried) or self.flow.dead:
-                return tried
-            self._forget(ask, tried)
+            attempt = await self._one(ask, released, sum(tokens), sum(map(maybe_billed, ask.tried)))
+            if attempt is not None:
+                attempt.backoff_s = backoff_s
+                ask.tried.append(attempt)
+            if attempt is None or self.flow.dead:
+                return self._after_death(ask, attempt)
+            if attempt.error_class not in RETRYABLE or _used_up(ask.tried):
+                return ask.tried
+            self._forget(ask)
             if self.lane.stopped:
                 return []
-            backoff_s = _backoff(len(tried), attempt.retry_after_s)
+            backoff_s = _backoff(len(ask.tried), attempt.retry_after_s)
             await asyncio.sleep(backoff_s)
+
+    def _after_death(self, ask: Ask, attempt: Attempt | None) -> list[Attempt] | None:
+        """What becomes of a question that was not sent, or whose endpoint has died since."""
+        if not self.flow.dead:
+            return []
+        over = attempt is not None and attempt.error_class not in RETRYABLE and attempt.error_class != "engine"
+        if over or not self.site.hopeful() or self.lane.stopped:
+            return ask.tried
+        self._forget(ask)
+        return None
 
     async def _one(self, ask: Ask, released: Released, tokens: int, billed: int) -> Attempt | None:
         """One attempt at the endpoint's pace, after others that may be billed; None where it may not be sent."""
@@ -276,7 +235,7 @@ class _Sender:
                 with self.meter.attempt() as share:
                     attempt = await self.client.attempt(released)
                 attempt.busy_s = share.share_s
-            dead = self.broken() if attempt.error_class else None
+            dead = await self.site.died(attempt) if attempt.error_class else None
             if dead:
                 attempt.error, attempt.error_class = dead, "engine"
                 self.flow.kill(dead)
@@ -284,17 +243,93 @@ class _Sender:
                 cost = attempt_cost(attempt, self.model, _UNPAID)
             return attempt
         except InputError:  # its address is outside the zone: nothing was sent
-            self._forget(ask, [])
+            self._forget(ask)
             raise
         finally:
             self.asking.discard(asyncio.current_task())
             budget.settle(ask.worst_usd, cost)
 
-    def _forget(self, ask: Ask, tried: list[Attempt]) -> None:
+    def _forget(self, ask: Ask) -> None:
         """What certainly was not paid leaves no intent behind."""
-        if self.sending.intents is not None and ask.slot is not None and not any(map(maybe_billed, tried)):
+        if self.sending.intents is not None and ask.slot is not None and not any(map(maybe_billed, ask.tried)):
             self.sending.intents.end(ask.slot)
             ask.slot = None
+
+
+class SharingSender(Sender):
+    """One of several that share a lane: whose endpoint is free takes the next question.
+
+    It takes a place at its endpoint first, and a question then. What is to be asked again goes back to the lane, for
+    whoever is free, so that no question waits for an endpoint that is slow, paused or dead.
+    """
+
+    @property
+    def _count(self) -> int:
+        return self.flow.ceiling
+
+    async def _worker(self) -> None:
+        while await self.flow.enter():
+            attempt: Attempt | None = None
+            tokens = 0
+            try:
+                await self.flow.calm()
+                ask = await self.lane.next() if not self.flow.dead else None
+                if ask is None:
+                    return
+                if self.flow.dead or self.flow.paused:
+                    self.lane.put_back(ask)
+                    continue
+                attempt, tokens = await self._in_turn(ask)
+            finally:
+                self.flow.leave(attempt, tokens)
+            if attempt is not None:
+                await self._after(ask, attempt)
+
+    async def _in_turn(self, ask: Ask) -> tuple[Attempt | None, int]:
+        """One attempt, in a place that was entered, and the tokens that it was cleared for.
+
+        No attempt where it was not sent, and was handed back.
+        """
+        attempts: list[Attempt] | None = []
+        started = time.perf_counter()
+        try:
+            released, both = self._released(ask)
+            tokens = sum(both)
+            await self.flow.clearance(tokens)
+            waited_s = time.perf_counter() - started
+            if await self._may_send(ask):
+                attempt = await self._attempt(ask, released, sum(map(maybe_billed, ask.tried)))
+                attempt.wait_s, attempt.backoff_s = waited_s, ask.backoff_s
+                ask.tried.append(attempt)
+                return attempt, tokens
+            attempts = self._after_death(ask, None)
+        except BaseException:
+            self._hand_back(ask, [])
+            raise
+        self._hand_back(ask, attempts)
+        return None, tokens
+
+    async def _after(self, ask: Ask, attempt: Attempt) -> None:
+        """Hand back what came of an attempt, or the question for another one, after a pause."""
+        attempts: list[Attempt] | None = []
+        try:
+            if self.flow.dead:
+                attempts = self._after_death(ask, attempt)
+            elif attempt.error_class not in RETRYABLE or (_used_up(ask.tried) and not self._not_its_fault(attempt)):
+                attempts = ask.tried
+            elif not self.lane.stopped:
+                self._forget(ask)
+                # What an endpoint asks to wait is kept by its own flow: the others may be asked meanwhile.
+                asked_s = None if self.site.others() else attempt.retry_after_s
+                ask.backoff_s = _backoff(len(ask.tried), asked_s)
+                await asyncio.sleep(ask.backoff_s)
+                attempts = [] if self.lane.stopped else None
+        finally:
+            self._hand_back(ask, attempts)
+
+    def _not_its_fault(self, attempt: Attempt) -> bool:
+        """Whether an endpoint is going, and the others are there: that uses up no question's tries."""
+        return attempt.error_class in ("connection", "disconnected") and self.site.others()
 
 
 def _used_up(tried: list[Attempt]) -> bool:
@@ -311,8 +346,8 @@ def _backoff(tries: int, retry_after_s: float | None) -> float:
 
 
 def depth_of(model: Model) -> int:
-    """How many questions are kept ready for a model."""
-    return max(64, 2 * model.ceiling)
+    """How many questions are kept ready for a model, all its endpoints together."""
+    return max(64, 2 * model.ceiling * max(len(model.urls), len(model.gpus), 1))
 
 
 def unknown_price(model: Model) -> bool:

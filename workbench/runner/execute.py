@@ -26,10 +26,11 @@ from workbench.errors import InputError, WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.journal import Attempt, Intents, Journal, worst_known
 from workbench.outcomes.spool import Spool
-from workbench.runner.ask import Sending, Use, depth_of, serve_lane, unknown_price
+from workbench.runner.ask import Sending, Use, depth_of, unknown_price
 from workbench.runner.batch import ask_in_batches, pending_batches
 from workbench.runner.budget import Budget
 from workbench.runner.desk import Desk
+from workbench.runner.endpoints import serve_lane
 from workbench.runner.judging import Answered, check_judges, judge_rows, judges_of
 from workbench.runner.lane import Lane
 from workbench.runner.outcome import ask_rules, outcome
@@ -39,6 +40,8 @@ from workbench.runner.problems import Tally
 from workbench.runner.progress import Progress
 from workbench.runner.question import Question
 from workbench.runner.result import EngineUse, Run, Status
+from workbench.servers import capabilities_of, idle
+from workbench.servers.memory import weights_bytes
 
 
 def run(
@@ -57,8 +60,9 @@ def run(
     """Ask every candidate every item, and return the outcomes.
 
     What is in the journal is not asked again, so a second run of the same thing sends nothing and an interrupted one
-    resumes. Local engines run one after another; hosted models are asked meanwhile. An interrupt stops sending, takes
-    in for a moment what is in flight, and returns the partial run; a second one does not wait.
+    resumes. Local engines run one after another, in a notebook first one that is loaded already; hosted models are
+    asked meanwhile. An interrupt stops sending, takes in for a moment what is in flight, and returns the partial run;
+    a second one does not wait.
 
     Args:
         tasks: eval sets by name.
@@ -149,6 +153,7 @@ class _Execution:
         self.engines: dict[str, EngineUse] = {}
         self.notes: list[str] = []
         self.asked = self.judged = 0
+        self._given_up: set[str] = set()  # whose death is told
         self.overhead = Overhead()
         self._budget = budget
         self._retry_errors = retry_errors
@@ -242,7 +247,9 @@ class _Execution:
     async def _all(self, journal: Journal, intents: Intents, spool: Spool, progress: Progress) -> None:
         plan = self.plan
         here = [name for name in plan.questions if plan.models[name].zone == "local"]
-        here.sort(key=lambda name: plan.models[name].engine != "rules")  # at once, and while no engine takes the cores
+        # Rules at once, while no engine takes the cores; then what is loaded already.
+        warm = idle.warm_model()
+        here.sort(key=lambda name: (plan.models[name].engine != "rules", name != warm))
         elsewhere = [name for name in plan.questions if name not in here]
         with Desk(journal, intents, self._retry_errors) as desk:
 
@@ -322,10 +329,15 @@ class _Execution:
         self.asked += use.sent
         self.notes += use.notes
         if use.load_s is not None:
-            self.engines[model.id] = EngineUse(use.load_s, use.busy_s)
+            self.engines[model.id] = EngineUse(
+                *(use.load_s, use.busy_s, use.memory_bytes, use.gpu_memory_bytes),
+                weights_bytes(model),
+                "json_schema" in capabilities_of(model),
+            )
         if use.dead is not None and lane.unasked:
-            why = use.dead.rstrip(".")
+            why = use.dead.removeprefix(f"{model.id}: ").rstrip(".")
             self._fail(model, f"{model.id}: {lane.unasked} questions were not asked: {why}.", progress)
+            self._given_up.add(model.id)
 
     def _of_desk(self, desk: Desk) -> None:
         """What the desk has to tell about the whole run, judging included."""
@@ -369,7 +381,7 @@ class _Execution:
 
     def _tell(self) -> None:
         """Where a model answered nothing, the run is a failed one."""
-        told, failed = self.tally.told()
+        told, failed = self.tally.told(self._given_up)
         named = {name: model for name, model in self.plan.models.items() if model.engine == "openai"}
         self.notes += self.tally.renamed({name: str(model.model) for name, model in named.items()})
         self.problems += told

@@ -75,7 +75,8 @@ def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
     )
     if withheld:
         return f"is hosted, and {withheld} items are restricted. Name a judge in zone local or private"
-    preflight(model.destination())
+    for destination in model.destinations():
+        preflight(destination)
     reason = engine_of(model).unavailable(model)
     if reason:
         return reason.rstrip(".")

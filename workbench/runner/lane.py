@@ -49,12 +49,16 @@ class Ask:
         stored: attempts that were made before.
         slot: of its intent, while it may be with the model.
         worst_usd: of one request; NaN is unknown.
+        tried: attempts that failed in this run, before it went back to the lane.
+        backoff_s: waited for since the last of them.
     """
 
     question: Askable
     stored: list[Attempt]
     slot: int | None = None
     worst_usd: float = math.nan
+    tried: list[Attempt] = field(default_factory=list)
+    backoff_s: float = 0.0
 
     @property
     def answers(self) -> int:
@@ -195,6 +199,16 @@ class Lane:
         self._flying -= 1
         self._clock()
         self.post(self, ask, attempts)
+
+    def put_back(self, ask: Ask) -> None:
+        """Hand back one that another endpoint is to be asked, or this one's engine once it runs again."""
+        self._flying -= 1
+        self._clock()
+        self.ready.appendleft(ask)
+        if self._event is not None:
+            self._event.set()
+        if self.stopped:
+            self.bell()
 
     def stop(self) -> None:
         """Send nothing more."""

@@ -110,7 +110,8 @@ def make_plan(
     if batch and not any(model.batch for model in models.values()):
         plan.notes.append("note: no model here has batch in models.yaml, so all are asked live")
     for name, model in models.items():
-        preflight(model.destination())
+        for destination in model.destinations():
+            preflight(destination)
         reason = engine_of(model).unavailable(model, batch=plan.batched(model) is not None)
         if reason and name in models.named:
             raise InputError(reason)

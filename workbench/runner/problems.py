@@ -7,7 +7,7 @@ lines, failed = tally.told()
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 _NO_FAILURES = ("no_match", "judge")  # the rules abstain by design; a judge's failure is told by the judging
@@ -74,8 +74,12 @@ class Tally:
                 lines.append(f"{model}: asked for as {name}, answered by {', '.join(others)}")
         return lines
 
-    def told(self) -> tuple[list[str], bool]:
-        """The problems in lines, and whether the run failed: a model answered nothing, or its engine died."""
+    def told(self, given_up: Collection[str] = ()) -> tuple[list[str], bool]:
+        """The problems in lines, and whether the run failed: a model answered nothing, or its engine died.
+
+        Args:
+            given_up: models whose engine's death was told already.
+        """
         lines, failed = [], self.rows > 0 and self.kinds["judge"] == self.rows
         for model in sorted(self._by_model):
             counts = self._by_model[model]
@@ -83,6 +87,9 @@ class Tally:
             kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
             said = f" First: {self._first[model]}" if model in self._first else ""
             items = ", ".join(self._items[model]) + (", …" if total > _SHOWN else "")
-            lines.append(f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}): {items}.{said}")
+            if model not in given_up or set(counts) != {"engine"}:
+                lines.append(
+                    f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}): {items}.{said}"
+                )
             failed = failed or total == self._asked[model] or counts["engine"] > 0
         return lines, failed

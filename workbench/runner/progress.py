@@ -1,4 +1,4 @@
-"""One progress line a model, in a notebook and in a terminal.
+"""One progress line a model, in a notebook and in a terminal; while an engine loads, in a notebook its log's tail too.
 
 with Progress(plan.questions, shown=True) as progress:
     progress.done("smollm2-q4", error=False)
@@ -7,14 +7,17 @@ with Progress(plan.questions, shown=True) as progress:
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib
 import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import Any, TextIO
+
+from workbench.servers.idle import interactive
 
 
 def _terminal() -> TextIO | None:
@@ -51,6 +54,8 @@ class Progress:
     def __init__(self, totals: Mapping[str, Sized], shown: bool = True) -> None:
         self._errors: Counter[str] = Counter()
         self._bars: dict[str, Any] = {}
+        self._tails: dict[str, Any] = {}  # what shows the end of an engine's log
+        self._notebook = False
         self._lock = threading.Lock()
         self._new_bar: Callable[[str, int], Any] | None = None
         if not shown:
@@ -58,6 +63,7 @@ class Progress:
         terminal = _terminal()
         bar: Any = importlib.import_module("tqdm" if terminal else "tqdm.auto").tqdm
         file = terminal or sys.stderr
+        self._notebook = terminal is None and interactive()
 
         self._width = max((len(name) for name in totals), default=0)
         self._new_bar = lambda name, total: bar(
@@ -98,10 +104,28 @@ class Progress:
             bar = self._bars.get(name)
             if bar is not None:
                 bar.set_postfix_str(text)
+                if self._notebook:
+                    self._show_tail(name, getattr(text, "tail", ()))
+
+    def _show_tail(self, name: str, lines: Sequence[str]) -> None:
+        """The last lines of an engine's log below the bars, until it is ready."""
+        if not lines and name not in self._tails:
+            return
+        from IPython.display import HTML, display
+
+        shown = HTML(f'<pre style="font-size: 80%">{html.escape(chr(10).join(lines))}</pre>' if lines else "")
+        if name in self._tails:
+            self._tails[name].update(shown)
+        else:
+            self._tails[name] = display(shown, display_id=True)
+        if not lines:
+            del self._tails[name]
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        for name in list(self._tails):
+            self._show_tail(name, ())
         for bar in self._bars.values():
             bar.close()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.catalog import Models
 from workbench.evalset import EvalSet
@@ -31,10 +31,23 @@ Status = Literal["complete", "failed", "interrupted"]
 
 @dataclass
 class EngineUse:
-    """What a managed engine did in a run: loading and idling are no part of any answer's cost."""
+    """What a managed engine did in a run: loading and idling are no part of any answer's cost.
+
+    Attributes:
+        load_s: the loading of its slowest replica; 0 where it was kept from before.
+        busy_s: with requests in flight.
+        memory_bytes: the most of the main memory that all its processes had while it was asked; None is unknown.
+        gpu_memory_bytes: likewise, of GPUs; None without one.
+        weights_bytes: of the weights on disk.
+        constrained: whether it is held to a task's JSON schema.
+    """
 
     load_s: float
     busy_s: float
+    memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
+    weights_bytes: int | None = None
+    constrained: bool = False
 
 
 @dataclass
@@ -89,6 +102,8 @@ class Run:
         table = read_outcomes(self.path / "outcomes.parquet")
         table = table.sort_values(["task", "model", "variant", "item_id", "repeat"], ignore_index=True)
         table.attrs["sample"] = self.plan.sample
+        if self.engines:
+            table.attrs["engines"] = self._engine_figures
         if "run_id" in self.links:
             table.attrs["mlflow_run"] = self.links["run_id"]
         return table
@@ -114,6 +129,10 @@ class Run:
 
         return route(self.outcomes, self.models, limits=self.tasks)
 
+    @property
+    def _engine_figures(self) -> dict[str, dict[str, Any]]:
+        return {model: asdict(use) for model, use in self.engines.items()}
+
     def note(self) -> None:
         """Write what happened beside the outcome table; it holds no text of any item."""
         noted = {
@@ -121,6 +140,7 @@ class Run:
             "status": self.status,
             "problems": self.problems,
             "notes": self.notes,
+            "engines": self._engine_figures,
             "took_s": round(self.took_s, 4),
             "overhead": self.overhead.describe() if self.overhead else None,
             "links": self.links,

@@ -13,6 +13,7 @@ import xllamacpp as xlc
 
 _PREFIX = "/engine"
 
+
 def valued(params: Any, name: str, value: Any) -> Any:
     """A value of `engine_args` as the attribute of that name wants it.
 

@@ -9,18 +9,28 @@ server.stop()
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import secrets
+import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from workbench.client import Client, Endpoint
 from workbench.errors import EngineError
 from workbench.privacy import Destination, Payload, gate
-from workbench.servers.watched import Watched
+from workbench.servers.watched import END, Watched
 
 _FIRST_TOKEN_S = 60.0
+_WARM_S = 15.0  # one that was kept has its first token by then, or is started anew
+_SAID_EVERY_S = 1.0
+_PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|errno 98|only one usage of each socket address", re.I)
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,11 @@ class Launch:
         argv: the command. It writes its address to the file that `WORKBENCH_ADDRESS_FILE` names; one that cannot has
             `{port}` in its arguments instead, for a port that was free a moment before.
         model: the name that the server will know the model by.
+        env: variables for its process. It also finds a folder there for what it has to leave while it runs, as
+            `TMPDIR` and `VLLM_RPC_BASE_PATH`; that goes with it.
         key_variable: where it finds its key.
         ready_timeout_s: how long it may take to generate its first token.
+        end: the signals that end it, one after another, with the seconds to wait after each.
     """
 
     argv: list[str]
@@ -40,45 +53,92 @@ class Launch:
     env: dict[str, str] = field(default_factory=dict)
     key_variable: str = "WORKBENCH_API_KEY"
     ready_timeout_s: float = 180.0
+    end: Sequence[tuple[int, float]] = END
+
+
+class LoadingLine(str):
+    """What an engine that loads is doing, in one line.
+
+    Attributes:
+        tail: the last lines of its log, as they may be shown.
+    """
+
+    tail: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, line: str, tail: tuple[str, ...]) -> LoadingLine:
+        """A line with a log's tail."""
+        made = cls(line)
+        made.tail = tail
+        return made
 
 
 class ManagedServer:
     """One engine process behind a watchdog, listening on 127.0.0.1 with a random port and key."""
 
-    def __init__(self, launch: Launch, label: str, port: int = 0, api_key: str | None = None) -> None:
+    def __init__(self, launch: Launch, label: str, port: int = 0, api_key: str | None = None, engine: str = "") -> None:
         self._launch = launch
+        self._engine = engine
         self.label = label
         self.api_key = api_key or secrets.token_urlsafe(24)
         self.port = port
-        self._process = Watched(label)
-        self.log = self._process.log
-        self._address_file = self.log.with_suffix(".address")
+        self._prepare()
         self.base_url = ""
         self.load_s = 0.0
+
+    def _prepare(self) -> None:
+        self._process = Watched(self.label, self._launch.end, self._engine, (self.api_key,))
+        self.log = self._process.log
+        self._address_file = self.log.with_suffix(".address")
 
     async def start(self, progress: Callable[[str], None] = lambda line: None) -> None:
         """Start the engine and wait until it has generated a token.
 
         Args:
-            progress: is given a short line now and then while the engine loads.
+            progress: is given a `LoadingLine` now and then while the engine loads.
 
         Raises:
-            EngineError: it died, or was not ready in time; with the last lines of its log.
+            EngineError: it died, or was not ready in time; with its own reason.
         """
+        try:
+            await self._start(progress)
+        except EngineError:
+            # The port was free a moment before: another process was faster.
+            if self.port or not self._port_taken():
+                raise
+            self._prepare()
+            await self._start(progress)
+
+    def _port_taken(self) -> bool:
+        return any("{port}" in part for part in self._launch.argv) and self._process.says(_PORT_TAKEN)
+
+    async def _start(self, progress: Callable[[str], None]) -> None:
         started = time.perf_counter()
+        # Short, as the path of a socket has 107 characters at most.
+        scratch = Path(tempfile.mkdtemp(prefix="wb-"))
         try:
             env = {
+                "TMPDIR": str(scratch),
+                "VLLM_RPC_BASE_PATH": str(scratch),
                 **self._launch.env,
                 self._launch.key_variable: self.api_key,
                 "WORKBENCH_ADDRESS_FILE": str(self._address_file),
                 "WORKBENCH_PORT": str(self.port),
             }
-            self._process.start(self._command(), env)
+            self._process.start(self._command(), env, scratch, [self._address_file])
             await self._ready(started, progress)
+            self._process.note(port=urlsplit(self.base_url).port, told="in use")
         except BaseException:
             self.stop()
             raise
+        finally:
+            if not self.alive:
+                shutil.rmtree(scratch, ignore_errors=True)
         self.load_s = time.perf_counter() - started
+
+    def renewed(self) -> ManagedServer:
+        """Another engine of the same kind, which has not been started."""
+        return ManagedServer(self._launch, self.label, self.port, engine=self._engine)
 
     def _command(self) -> list[str]:
         if not any("{port}" in part for part in self._launch.argv):
@@ -88,34 +148,62 @@ class ManagedServer:
         return [part.replace("{port}", str(port)) for part in self._launch.argv]
 
     async def _ready(self, started: float, progress: Callable[[str], None]) -> None:
-        said = 0.0
-        while True:
-            elapsed = time.perf_counter() - started
-            if not self.alive:
-                raise EngineError(f"{self.label}: the engine ended while loading. {self.last_words()}")
-            if elapsed > self._launch.ready_timeout_s:
-                raise EngineError(f"{self.label}: not ready after {elapsed:.0f} s. {self.last_words()}")
-            if await self._generates():
-                return
-            if elapsed - said >= 1:
-                said = elapsed
-                progress(f"loading {self.label} ({elapsed:.0f} s)")
-            await asyncio.sleep(0.05)
+        ticker = asyncio.create_task(self._tick(started, progress))
+        try:
+            while True:
+                left_s = self._launch.ready_timeout_s - (time.perf_counter() - started)
+                if not self.alive:
+                    raise EngineError(f"{self.label}: {await asyncio.to_thread(self._ended, 'while loading')}")
+                if left_s <= 0:
+                    words = self.last_words()
+                    raise EngineError(f"{self.label}: not ready after {self._launch.ready_timeout_s:g} s. {words}")
+                if await self._while_alive(self._generates(min(left_s, _FIRST_TOKEN_S))):
+                    return
+                await asyncio.sleep(0.05)
+        finally:
+            ticker.cancel()
 
-    async def _generates(self) -> bool:
-        """Whether the server generates a token: being up is not being ready."""
-        if not self._address_file.exists():
+    async def _while_alive(self, asking: Coroutine[Any, Any, bool]) -> bool:
+        """What comes of it, or False once the engine has died: another server may listen at its port, and be silent."""
+        asked = asyncio.ensure_future(asking)
+        try:
+            while self.alive:
+                done, _ = await asyncio.wait({asked}, timeout=0.1)
+                if done:
+                    return asked.result() and self.alive
             return False
-        address = self._address_file.read_text().strip()
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def _tick(self, started: float, progress: Callable[[str], None]) -> None:
+        while True:
+            await asyncio.sleep(_SAID_EVERY_S)
+            elapsed = time.perf_counter() - started
+            progress(LoadingLine.of(f"loading {self.label} ({elapsed:.0f} s)", self._process.tail()))
+
+    async def _generates(self, within_s: float) -> bool:
+        """Whether the server generates a token: being up is not being ready."""
+        address = ""
+        with contextlib.suppress(OSError):
+            address = self._address_file.read_text().strip()
         if not address:
             return False
         self.base_url = f"{address}/v1"
         body = {"model": self._launch.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         destination = Destination(self.label, "local", self.base_url)
         released = gate(Payload(body, ("public",)), destination)
-        endpoint = Endpoint(destination, self._launch.model, {}, "", frozenset(), _FIRST_TOKEN_S, self.api_key)
+        endpoint = Endpoint(destination, self._launch.model, {}, "", frozenset(), within_s, self.api_key)
         async with Client(endpoint) as client:
             return bool((await client.attempt(released)).output_tokens)
+
+    async def warm(self) -> bool:
+        """Whether an engine that was ready before still generates."""
+        return await self._while_alive(self._generates(_WARM_S))
+
+    def note_idle(self, idle: bool) -> None:
+        """Let others see whether it is in use."""
+        self._process.note(told="idle" if idle else "in use")
 
     @property
     def alive(self) -> bool:
@@ -127,12 +215,31 @@ class ManagedServer:
         """Of the engine."""
         return self._process.pid
 
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return self._process.pids()
+
     def wait(self) -> None:
         """Wait until the engine ends by itself."""
         self._process.wait()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody else ended it, with `workbench engine stop`."""
+        return self._process.stopped
+
+    def died(self) -> str | None:
+        """How it ended after it was ready, in one line; None while it runs. It may take seconds to be certain."""
+        return None if self.alive else self._ended("in mid-run", answering=True)
+
+    def _ended(self, when: str, answering: bool = False) -> str:
+        if self.stopped:
+            return "the engine was stopped by 'workbench engine stop'."
+        verb = "died" if answering else "ended"
+        return f"the engine {verb} {when}. {self._process.last_words(answering)}"
+
     def last_words(self) -> str:
-        """The last telling lines of the engine's log, in one."""
+        """Why the engine ended, as its log says, in one line."""
         return self._process.last_words()
 
     def stop(self) -> None:

@@ -16,18 +16,24 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from workbench import project
 from workbench.errors import EngineError
+from workbench.servers import words
+from workbench.servers._watchdog import marked, running, ticks_of
+from workbench.servers.registry import RunningEngine, end_orphans, registered
 
 _WATCHDOG = Path(__file__).with_name("_watchdog.py")
 _KEPT_LOGS = 20
-_TELLING = re.compile(r"rror|fail|cannot|invalid|^[\d.]+ E ")
-_END: Sequence[tuple[int, float]] = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+_TAIL_BYTES = 64 << 10
+_READ_BYTES = 4 << 20
+END: Sequence[tuple[int, float]] = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
 class Watched:
@@ -36,36 +42,56 @@ class Watched:
     Attributes:
         log: what it says, readable by its owner only.
         pid: once it was started.
+        token: the marker in the environment of all its processes.
     """
 
-    def __init__(self, label: str, end: Sequence[tuple[int, float]] = _END) -> None:
+    def __init__(
+        self, label: str, end: Sequence[tuple[int, float]] = END, engine: str = "", hidden: Collection[str] = ()
+    ) -> None:
         """Name a process that is to be started.
 
         Args:
             label: for messages and the log's name.
             end: the signals that end its whole group, one after another, with the seconds to wait after each.
+            engine: which one it is, for those who list it.
+            hidden: secrets that its log may hold, and nobody is shown.
         """
         folder = project.state("engines")
         self._label = label
-        self._end = [(int(sign), wait_s) for sign, wait_s in end]
-        self.log = folder / f"{label}-{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(2)}.log"
+        self._engine = engine
+        self._hidden = hidden
+        self._end = tuple((int(sign), float(wait_s)) for sign, wait_s in end)
+        self.token = secrets.token_hex(12)
+        self.log = folder / f"{label}-{time.strftime('%Y%m%dT%H%M%S')}-{self.token[:4]}.log"
         self.pid: int | None = None
+        self._ticks: int | None = None
+        self._entry: RunningEngine | None = None
         self._watchdog: subprocess.Popen[str] | None = None
-        self._wait_s = 5 + sum(wait_s for _, wait_s in self._end)
+        self._said: list[str] | None = None
+        self._lock = threading.Lock()
+        self._finalizer: Any = None
         _prune(folder)
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str], scratch: Path | None = None) -> None:
-        """Start it.
+    def start(
+        self, argv: Sequence[str], env: Mapping[str, str], scratch: Path | None = None, files: Sequence[Path] = ()
+    ) -> None:
+        """Start it. Engines that a crash left behind are ended before.
 
         Args:
             env: added to the environment of this process.
             scratch: a folder that is removed once it has ended, however.
+            files: likewise.
 
         Raises:
             EngineError: it cannot be started.
         """
+        end_orphans()
+        folder, paths = str(scratch) if scratch else None, [str(path) for path in files]
+        entry = registered(
+            *(self._label, self._engine, self.token, self.log), signs=self._end, scratch=folder, files=tuple(paths)
+        )
         project.private_file(self.log)
-        self._watchdog = subprocess.Popen(
+        watchdog = subprocess.Popen(
             [sys.executable, "-I", str(_WATCHDOG)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -73,27 +99,51 @@ class Watched:
             text=True,
             start_new_session=True,
         )
-        assert self._watchdog.stdin is not None and self._watchdog.stdout is not None
+        self._watchdog = watchdog
+        self._entry = entry.write(watchdog=(watchdog.pid, ticks_of(watchdog.pid)))
+        self._finalizer = weakref.finalize(self, _close, watchdog, self._entry, os.getpid())
+        assert watchdog.stdin is not None and watchdog.stdout is not None
         spec = {
             "argv": list(argv),
             "env": dict(env),
             "log": str(self.log),
             "parent": os.getpid(),
             "end": self._end,
-            "scratch": str(scratch) if scratch else None,
+            "token": self.token,
+            "scratch": folder,
+            "files": [*paths, str(entry.path)],
         }
-        self._watchdog.stdin.write(json.dumps(spec) + "\n")
-        self._watchdog.stdin.flush()
-        first = self._watchdog.stdout.readline().split()
+        with contextlib.suppress(BrokenPipeError):
+            watchdog.stdin.write(json.dumps(spec) + "\n")
+            watchdog.stdin.flush()
+        first = watchdog.stdout.readline().split()
         if first[:1] != ["pid"]:
+            self.stop()
             raise EngineError(f"{self._label}: the engine did not start. {self.last_words()}")
         self.pid = int(first[1])
-        weakref.finalize(self, _close, self._watchdog, self._wait_s)
+        self._ticks = ticks_of(self.pid)
+        self.note(pid=self.pid)
+
+    def note(self, **changes: Any) -> None:
+        """Note what others see of it: its port, or what it does."""
+        if self._entry is not None and self.alive:
+            self._entry = self._entry.write(**changes)
+            if not self._runs():  # its watchdog has just removed that
+                self._entry.path.unlink(missing_ok=True)
 
     @property
     def alive(self) -> bool:
-        """Whether it runs (its watchdog ends when it does)."""
-        return self._watchdog is not None and self._watchdog.poll() is None
+        """Whether it runs, and its watchdog."""
+        return self._runs()
+
+    def _runs(self) -> bool:
+        if self._watchdog is None or self._watchdog.poll() is not None:
+            return False
+        return self.pid is None or not Path("/proc/self").exists() or running(self.pid, self._ticks)
+
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return marked(self.token)
 
     def wait(self) -> None:
         """Wait until it ends by itself."""
@@ -102,35 +152,72 @@ class Watched:
 
     def exit_code(self) -> int | None:
         """How it ended by itself; None where it was ended, or runs."""
-        if self._watchdog is None or self.alive or self._watchdog.stdout is None or self._watchdog.stdout.closed:
-            return None
-        said = self._watchdog.stdout.read().split()
-        return int(said[1]) if said[:1] == ["exit"] else None
+        said = self._ending()
+        return int(said[-1]) if said[-2:-1] == ["exit"] and "stopped" not in said else None
 
-    def last_words(self) -> str:
-        """The last telling lines of its log, in one."""
-        with contextlib.suppress(OSError):
-            # A line on an exception in the server may repeat what it was reading: a prompt.
-            lines = [
-                line.strip()
-                for line in self.log.read_text(errors="replace").splitlines()
-                if line.strip() and "got exception" not in line
-            ]
-            telling = [line for line in lines if _TELLING.search(line)][-20:] or lines[-2:]
-            if telling:
-                # The first says the cause, the last what came of it.
-                said = " / ".join(line[:200] for line in dict.fromkeys([telling[0], telling[-1]]))
-                return f"It says: {said} (log: {project.shown(self.log)})"
-        return f"Its log: {project.shown(self.log)}"
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody else ended it, with `workbench engine stop`."""
+        return "stopped" in self._ending()
+
+    def _ending(self) -> list[str]:
+        """What the watchdog says of its end, once it has ended all of it."""
+        watchdog = self._watchdog
+        with self._lock:
+            if self._said is None and watchdog is not None and not self.alive:
+                if watchdog.stdout is None or watchdog.stdout.closed:
+                    return []
+                self._said = watchdog.stdout.read().split()
+            return self._said or []
+
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of its log, as they may be shown."""
+        return words.tail(self._read(_TAIL_BYTES), self._hidden)
+
+    def last_words(self, answering: bool = False) -> str:
+        """Why it ended, as its log says, in one line.
+
+        Args:
+            answering: it had been asked before, so that its log may quote prompts.
+        """
+        said = words.reason(self._read(_READ_BYTES), self._hidden, answering)
+        where, how = project.shown(self.log), self._how()
+        return f"{how}It says: {said} (log: {where})" if said else f"{how}Its log: {where}"
+
+    def _how(self) -> str:
+        """That a signal ended it, where one did."""
+        code = self.exit_code() or 0
+        if code >= 0:
+            return ""
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            if name == "SIGKILL":
+                return "It was killed (SIGKILL), as the system does where memory runs out. "
+            return f"It crashed ({name}). "
+        return ""
+
+    def says(self, pattern: re.Pattern[str]) -> bool:
+        """Whether its log holds something."""
+        return pattern.search(self._read(_READ_BYTES)) is not None
+
+    def _read(self, most: int) -> str:
+        """The end of its log."""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+            return file.read().decode(errors="replace")
+        return ""
 
     def stop(self) -> None:
-        """End it with its whole group, and wait until it is gone."""
-        if self._watchdog is not None:
-            _close(self._watchdog, self._wait_s)
+        """End it with all that came of it, and wait until it is gone."""
+        if self._finalizer is not None:
+            self._ending()
+            self._finalizer()
 
 
-def _close(watchdog: subprocess.Popen[str], wait_s: float) -> None:
+def _close(watchdog: subprocess.Popen[str], entry: RunningEngine, owner: int) -> None:
     """Close the pipe that keeps the watchdog waiting; it ends the engine."""
+    if os.getpid() != owner:  # a child that the owner forked: the engine is not its own
+        return
     for pipe in (watchdog.stdin, watchdog.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
@@ -139,14 +226,18 @@ def _close(watchdog: subprocess.Popen[str], wait_s: float) -> None:
     with contextlib.suppress(ProcessLookupError):
         watchdog.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        watchdog.wait(timeout=wait_s)
+        watchdog.wait(timeout=5 + sum(wait_s for _, wait_s in entry.signs))
+    if watchdog.returncode != 0:  # it was killed, or hangs: what it would have done is done here
+        with contextlib.suppress(OSError):
+            watchdog.kill()
+            watchdog.wait(timeout=5)
+        entry.clear()
 
 
 def _prune(folder: Path) -> None:
-    """Keep the newest logs only."""
+    """Keep the newest logs only, and those of engines that run."""
     with contextlib.suppress(OSError):  # another run may prune at the same time
         logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in logs[_KEPT_LOGS:]:
-            if time.time() - old.stat().st_mtime > 3600:  # not one that is just being written
+            if not old.with_suffix(".json").exists():
                 old.unlink(missing_ok=True)
-                old.with_suffix(".address").unlink(missing_ok=True)

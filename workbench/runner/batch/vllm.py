@@ -24,6 +24,7 @@ from workbench.catalog import Model
 from workbench.errors import EngineError
 from workbench.journal import Attempt
 from workbench.runner.batch.state import stopped
+from workbench.servers import idle
 from workbench.servers.vllm import run_batch
 from workbench.servers.watched import Watched
 
@@ -58,7 +59,8 @@ async def run_part(
     """
     # Short, as a socket's path has 107 characters at most.
     sockets = Path(tempfile.mkdtemp(prefix="wb-"))
-    process = Watched(model.id, _END)
+    await asyncio.to_thread(idle.end_kept)  # the machine is needed
+    process = Watched(model.id, _END, "vllm")
     started = time.perf_counter()
     begun: float | None = None
     project.private_file(answers)

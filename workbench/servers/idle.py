@@ -1,0 +1,93 @@
+"""Engines that are kept for the next cell: in a notebook, those of the last local model that was asked.
+
+servers = await take(model.id, spec)     # None where none of that spec is kept, and the kept ones are ended
+keep(model.id, spec, servers)            # in a kernel; elsewhere they are ended
+
+One model's at a time: all share this machine. They end with the kernel, however it ends (see `_watchdog`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from dataclasses import dataclass
+
+from workbench.servers.process import ManagedServer
+
+
+@dataclass(frozen=True)
+class _Kept:
+    model: str
+    spec: str
+    servers: tuple[ManagedServer, ...]
+
+
+_kept: _Kept | None = None
+_lock = threading.Lock()
+
+
+def interactive() -> bool:
+    """Whether there may be a next cell: this process is a notebook's kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+def warm_model() -> str | None:
+    """The model whose engine is kept and runs."""
+    kept = _kept
+    return kept.model if kept and all(server.alive for server in kept.servers) else None
+
+
+async def take(spec: str) -> tuple[ManagedServer, ...] | None:
+    """The engines of a spec that were kept, and still generate.
+
+    Where there are none, those that were kept for another one are ended: the machine is free afterwards.
+    """
+    kept = _pop()
+    if kept is None:
+        return None
+    try:
+        if kept.spec == spec and all(await asyncio.gather(*(server.warm() for server in kept.servers))):
+            for server in kept.servers:
+                server.note_idle(False)
+            return kept.servers
+    except BaseException:
+        _end(kept)
+        raise
+    await asyncio.to_thread(_end, kept)
+    return None
+
+
+def keep(model: str, spec: str, servers: tuple[ManagedServer, ...]) -> bool:
+    """Keep engines for the next cell; False where they are not, and the caller is to end them."""
+    global _kept
+    if not interactive() or not all(server.alive for server in servers):
+        return False
+    end_kept()
+    with _lock:
+        if _kept is not None:  # another thread was faster
+            return False
+        _kept = _Kept(model, spec, servers)
+    for server in servers:
+        server.note_idle(True)
+    return True
+
+
+def end_kept() -> None:
+    """End the engines that are kept."""
+    kept = _pop()
+    if kept is not None:
+        _end(kept)
+
+
+def _pop() -> _Kept | None:
+    global _kept
+    with _lock:
+        kept, _kept = _kept, None
+    return kept
+
+
+def _end(kept: _Kept) -> None:
+    for server in kept.servers:
+        server.stop()

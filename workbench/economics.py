@@ -120,12 +120,8 @@ def quantile_interval(values: Floats, q: float, items: int | None = None, confid
     n = len(values) if items is None else min(items, len(values))
     if np.isnan(values).all():
         return Estimate(math.nan, math.nan, math.nan, "unknown", n)
-    lower, upper = _ranks(n, q, (1 + confidence) / 2)
-    above = np.sort(np.where(np.isnan(values), np.inf, values))
-    below = np.sort(np.where(np.isnan(values), -np.inf, values))
-    hi = above[math.ceil(upper * len(above) / n) - 1] if upper <= n else math.inf
-    lo = below[math.ceil(lower * len(below) / n) - 1] if lower >= 1 else 0.0
-    return Estimate(quantile(values, q), max(float(lo), 0.0), float(hi), "order statistics", n)
+    lo, hi = _bounds(values, q, n, confidence)
+    return Estimate(quantile(values, q), lo, hi, "order statistics", n)
 
 
 def quantile_upper_bound(values: Floats, q: float = 0.95, confidence: float = 0.95, items: int | None = None) -> float:
@@ -133,8 +129,17 @@ def quantile_upper_bound(values: Floats, q: float = 0.95, confidence: float = 0.
 
     A value that is unknown may be any: it counts as infinite. For `items` see `quantile_interval`.
     """
-    bound = quantile_interval(values, q, items, 2 * confidence - 1).hi if len(values) else math.inf
-    return math.inf if math.isnan(bound) else bound
+    n = len(values) if items is None else min(items, len(values))
+    return _bounds(values, q, n, 2 * confidence - 1)[1] if n else math.inf
+
+
+def _bounds(values: Floats, q: float, n: int, confidence: float) -> tuple[float, float]:
+    lower, upper = _ranks(n, q, (1 + confidence) / 2)
+    above = np.sort(np.where(np.isnan(values), np.inf, values))
+    below = np.sort(np.where(np.isnan(values), -np.inf, values))
+    hi = above[math.ceil(upper * len(above) / n) - 1] if upper <= n else math.inf
+    lo = below[math.ceil(lower * len(below) / n) - 1] if lower >= 1 else 0.0
+    return max(float(lo), 0.0), float(hi)
 
 
 @lru_cache(maxsize=256)

@@ -84,7 +84,7 @@ weights: .weights/.smollm2 $(if $(filter 0,$(GEMMA)),,.weights/.gemma3)
 	@touch $@
 
 .venv-gateways/.made: locks/gateways.txt
-	@echo "installing LiteLLM in an environment of its own (a minute the first time)"
+	@echo "installing LiteLLM and vllm-sr in an environment of their own (a minute the first time)"
 	$(PYTHON) -m venv .venv-gateways || { rm -rf .venv-gateways; exit 1; }
 	.venv-gateways/bin/$(PIP) -r locks/gateways.txt
 	@touch $@

@@ -289,7 +289,7 @@ def test_an_endpoint_outside_its_zone_is_refused_in_the_plan(
     ("name", "text", "message"),
     [
         ("gone.parquet", None, "gone.parquet: there is no such file."),
-        ("o.xlsx", "x", "o.xlsx: outcome tables are .parquet, .csv or .jsonl files."),
+        ("o.xlsx", "x", "o.xlsx: outcome tables are .parquet, .csv, .jsonl or .json files."),
         ("o.parquet", "no parquet", "o.parquet: cannot be read as parquet"),
         ("o.csv", "", "o.csv: cannot be read as csv"),
         ("o.jsonl", "{", "o.jsonl: cannot be read as jsonl"),
@@ -342,7 +342,7 @@ def test_an_unknown_gateway_is_told_the_known_ones(project: Path, capsys: pytest
     write_models(project, rules={"engine": "rules"})
     Path("routing.yaml").write_text("schema: 1\nworkbench: 0.1.0\nroutes: []\n")
     said = complaint(capsys, "export", "routing.yaml", "--to", "nope")
-    assert said == "there is no gateway 'nope'. There are: litellm."
+    assert said == "there is no gateway 'nope'. There are: json, litellm, vllm-sr."
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,16 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     ),
     "tracking.py": ("MLflow's store, for figures and redacted texts", {"mlflow"}),
     "formats/huggingface.py": ("fetches a dataset that the user names; sends nothing", {"huggingface_hub"}),
-    "export/verify.py": (
+    "export/stand_ins.py": (
         "stand-ins on 127.0.0.1, which an exported config is proved against by LiteLLM in a process of its own",
-        {"http.server", "socket", "subprocess"},
+        {"aiohttp", "socket", "start_server"},
     ),
-    "export/_litellm_probe.py": ("that process: it knows the stand-ins only", {"litellm"}),
+    "export/litellm_run.py": (
+        "starts LiteLLM's Router and proxy, and asks the proxy on 127.0.0.1 a question mark",
+        {"socket", "subprocess", "urllib.request"},
+    ),
+    "export/vllm_sr_check.py": ("has an installed vllm-sr validate a file", {"subprocess"}),
+    "export/_litellm_probe.py": ("LiteLLM's process: it knows the stand-ins only", {"litellm"}),
     "servers/rules_server.py": ("answers a gateway from rules; listens, and asks nobody", {"aiohttp"}),
     "servers/process.py": ("finds a port of 127.0.0.1 that is free; connects to nothing", {"socket"}),
     "servers/memory.py": ("asks nvidia-smi what an engine takes of a GPU", {"subprocess"}),

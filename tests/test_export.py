@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,57 +13,50 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import planted
 import pytest
 import yaml
 from aiohttp import ClientSession, web
 from conftest import REPOSITORY
+from exported import CATALOG, TWO_TASKS, chain, policy_of
 
 from workbench.catalog import Model, Models, load_models
 from workbench.errors import InputError
 from workbench.evalset import load_evalset
-from workbench.export import export_policy
-from workbench.export.verify import _probe, gateway_python, verify
-from workbench.routing import Policy, Route
+from workbench.export import GATEWAYS, Rendered, export_policy, litellm, verify_file
+from workbench.export.litellm_check import own_problems, problems
+from workbench.export.litellm_proof import NO_GROUPS
+from workbench.export.litellm_run import ask_router
+from workbench.export.proof import gateway_program
+from workbench.export.stand_ins import KINDS
+from workbench.routing import Policy
 from workbench.servers.rules_server import application
 
 
-def policy_of(*routes: dict[str, Any]) -> Policy:
-    common = {"status": "decided", "margin": 0.05, "margin_source": "evalset", "reason": "planted"}
-    return Policy(workbench="0", routes=[Route.model_validate({**common, **route}) for route in routes])
-
-
-def chain(*names: str) -> list[dict[str, str]]:
-    return [{"model": name} for name in names]
-
-
-TWO_TASKS = policy_of(
-    {"task": "triage", "class": "restricted", "chain": chain("near", "own")},
-    {"task": "triage", "class": "open", "chain": chain("far", "own", "near")},
-    {"task": "extract", "class": "open", "chain": chain("own")},
-    {"task": "legal", "class": "open", "status": "infeasible", "chain": []},
-)
-CATALOG = planted.models(near="local", own="private", far="hosted")
+def written(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != "project"]  # the tests' own
 
 
 @pytest.fixture
 def gateways(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real LiteLLM; 'make test' installs it."""
     monkeypatch.setenv("WORKBENCH_GATEWAYS", str(REPOSITORY / ".venv-gateways"))
-    if gateway_python() is None:
+    if gateway_program("litellm") is None:
         pytest.fail("LiteLLM is not installed: run 'make gateways'")
 
 
 def test_the_config_has_a_group_a_route_and_a_group_a_fallback(tmp_path: Path) -> None:
     export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
     config = yaml.safe_load(export.path.read_text())
-    assert [entry["model_name"] for entry in config["model_list"]] == [
-        *("triage", "triage/2", "triage-open", "triage-open/2", "triage-open/3", "extract-open"),
+    assert [entry["model_info"]["id"] for entry in config["model_list"]] == [
+        *("triage/1:near", "triage/2:own@1", "triage/2:own@2"),
+        *("triage-open/1:far", "triage-open/2:own@1", "triage-open/2:own@2", "triage-open/3:near"),
+        *("extract-open/1:own@1", "extract-open/1:own@2"),
     ]
-    assert config["router_settings"]["fallbacks"] == [
-        {"triage": ["triage/2"]},
-        {"triage-open": ["triage-open/2", "triage-open/3"]},
-    ]
+    for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+        assert config["router_settings"][kind] == [
+            {"triage": ["triage/2"]},
+            {"triage-open": ["triage-open/2", "triage-open/3"]},
+        ]
     assert all(entry["litellm_params"]["api_base"] for entry in config["model_list"])
     assert all(entry["litellm_params"]["api_key"] for entry in config["model_list"])
 
@@ -77,22 +71,6 @@ def test_what_litellm_cannot_express_is_said(tmp_path: Path) -> None:
     assert any(loss.startswith("legal-open: infeasible") for loss in infeasible.losses)
 
 
-def test_a_model_with_several_endpoints_is_a_deployment_each(tmp_path: Path, gateways: None) -> None:
-    urls = ["http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1"]
-    entry = {"id": "several", "engine": "openai", "model": "m", "zone": "local", "base_url": urls}
-    models = Models({**CATALOG, "several": Model.model_validate(entry)})
-    policy = policy_of({"task": "t", "class": "restricted", "chain": chain("several", "near")})
-    export = export_policy(policy, "litellm", tmp_path / "l.yaml", models)
-    found = [
-        (one["model_name"], one["model_info"]["id"], one["litellm_params"]["api_base"])
-        for one in yaml.safe_load(export.path.read_text())["model_list"]
-    ]
-    assert found[:2] == [("t", "t/1", urls[0]), ("t", "t/1@2", urls[1])] and found[2][:2] == ("t/2", "t/2")
-    assert any("one endpoint of several fails" in loss for loss in export.losses)
-    proof = verify(export.path, policy)
-    assert proof is not None and len(proof.routes) == 2 and not proof.failures
-
-
 @pytest.mark.parametrize(
     ("route", "message"),
     [
@@ -105,7 +83,7 @@ def test_a_broken_policy_is_refused_before_a_file_is_written(
 ) -> None:
     with pytest.raises(InputError, match=message):
         export_policy(policy_of(route), "litellm", tmp_path / "l.yaml", CATALOG)
-    assert not list(tmp_path.glob("*l.yaml*"))
+    assert not written(tmp_path)
 
 
 @pytest.mark.parametrize("feasible", [True, False])
@@ -158,23 +136,231 @@ def test_an_unknown_gateway_names_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("gateways")
-def test_the_real_router_lands_each_route_on_its_model_and_on_the_fallback_when_that_is_dead(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_the_real_router_lands_each_route_where_the_policy_says_however_its_models_fail(tmp_path: Path) -> None:
     export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
-    proof = verify(export.path, TWO_TASKS)
-    assert proof is not None and proof.litellm
-    assert proof.failures == []
-    assert len(proof.routes) == 5  # three routes with all alive, two with the first dead
+    proof = export.prove(TWO_TASKS)
+    assert proof is not None and proof.failures == []
+    assert {kind for landing in proof.routes for kind in landing.failing.values()} == set(KINDS)
+    assert any(landing.expected == "nowhere" for landing in proof.routes)
+    assert len(proof.refused) == len(NO_GROUPS) + 1  # 'extract' has a route of class open only
+    table = json.loads((tmp_path / "litellm.routes.json").read_text())
+    assert len(table["routes"]) == len(proof.routes) and list(table["verified_with"]) == ["LiteLLM Router"]
+    first = table["routes"][0]
+    assert (first["task"], first["class"], first["landed"]) == (
+        *("triage", "restricted"),
+        {"LiteLLM Router": "triage/1:near"},
+    )
+    assert f"# Verified with LiteLLM Router {proof.by['LiteLLM Router']}: " in export.path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("gateways")
+@pytest.mark.timeout(600)
+def test_the_real_proxy_lands_each_route_where_the_policy_says_however_its_models_fail(tmp_path: Path) -> None:
+    export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
+    proof = export.prove(TWO_TASKS, full=True)
+    assert proof is not None and proof.failures == []
+    assert proof.by["LiteLLM proxy"] == proof.by["LiteLLM Router"]
+    assert all(set(landing.landed) == {"LiteLLM Router", "LiteLLM proxy"} for landing in proof.routes)
+
+
+def edited(config: dict[str, Any], defect: str) -> None:
+    """Put a defect into a config that LiteLLM takes without a word."""
+    settings, first = config["router_settings"], config["model_list"][0]
+    match defect:
+        case "dangling":
+            settings["fallbacks"][0]["triage"] = ["gone"]
+        case "cycle":
+            settings["content_policy_fallbacks"].append({"triage/2": ["triage"]})
+        case "hosted fallback":
+            settings["context_window_fallbacks"][0]["triage"] = ["triage-open"]
+        case "hosted default":
+            settings["default_fallbacks"] = ["triage-open"]
+        case "hosted alias":
+            settings["model_group_alias"] = {"anything": "triage-open"}
+        case "price of 0":
+            of_far = next(entry for entry in config["model_list"] if entry["model_info"]["id"] == "triage-open/1:far")
+            of_far["litellm_params"] |= {"input_cost_per_token": 0, "output_cost_per_token": 0}
+        case "other address":
+            first["litellm_params"]["api_base"] = "https://models.example/v1"
+        case "no address":
+            del first["litellm_params"]["api_base"]
+        case "tags":
+            settings["enable_tag_filtering"] = True
+            first["litellm_params"]["tags"] = ["default"]
+        case "default model":
+            config["general_settings"]["completion_model"] = "triage-open"
+        case "key in the file":
+            config["general_settings"]["master_key"] = "sk-1234"
+        case "stranger":
+            config["model_list"].append({**first, "model_name": "*", "model_info": {"id": "x"}})
+        case "section":
+            config["environment_variables"] = {"HTTPS_PROXY": "https://elsewhere.example"}
+        case "twice":
+            config["model_list"].append(first)
+        case "no model":
+            config["model_list"] = [entry for entry in config["model_list"] if entry["model_name"] != "triage/2"]
+
+
+DEFECTS = {
+    "dangling": "gone, which is not there",
+    "cycle": "cycle",
+    "hosted fallback": "may carry restricted text and reaches triage-open",
+    "hosted default": "may carry restricted text and reaches triage-open",
+    "hosted alias": "anything may carry restricted text and reaches triage-open",
+    "price of 0": "Unknown is never 0",
+    "other address": "is not where near is",
+    "no address": "api_base None is not where near is",
+    "tags": "unknown tag falls to the default deployment",
+    "default model": "replaces the group that a client names",
+    "key in the file": "master_key has to come from the environment",
+    "stranger": r"group \* is no link of the policy",
+    "section": "environment_variables: what this section does",
+    "twice": "stands there twice",
+    "no model": "triage/2, which is not there",
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_caught_before_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    made = litellm.config_of
+
+    def with_defect(policy: Any, models: Any) -> dict[str, Any]:
+        config = made(policy, models)
+        edited(config, defect)
+        return config
+
+    monkeypatch.setattr(litellm, "config_of", with_defect)
+    with pytest.raises(InputError):
+        export_policy(TWO_TASKS, "litellm", tmp_path / "l.yaml", CATALOG)
+    assert not written(tmp_path)
+    found = problems(with_defect(TWO_TASKS, CATALOG), TWO_TASKS, CATALOG)
+    assert re.search(DEFECTS[defect], "\n".join(found)), found
+
+
+def test_a_misspelt_key_is_caught_before_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = litellm.config_of
+
+    def misspelt(policy: Any, models: Any) -> dict[str, Any]:
+        config = made(policy, models)
+        config["router_settings"]["falbacks"] = config["router_settings"].pop("fallbacks")
+        return config
+
+    monkeypatch.setattr(litellm, "config_of", misspelt)
+    with pytest.raises(InputError, match="'falbacks' is no key that we write"):
+        export_policy(TWO_TASKS, "litellm", tmp_path / "l.yaml", CATALOG)
+    assert not written(tmp_path)
+
+
+def test_a_sound_config_has_no_problems() -> None:
+    config = litellm.config_of(TWO_TASKS, CATALOG)
+    assert problems(config, TWO_TASKS, CATALOG) == own_problems(config) == []
+    assert problems({"model_list": [{"model_name": 3}]}, TWO_TASKS, CATALOG)[0].startswith("it is no LiteLLM config")
 
 
 @pytest.mark.usefixtures("gateways")
-def test_a_config_that_routes_elsewhere_is_caught_by_the_proof(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_each_misspelt_key_of_an_edited_file_is_caught_by_what_litellm_knows(tmp_path: Path) -> None:
     export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
     config = yaml.safe_load(export.path.read_text())
-    config["router_settings"]["fallbacks"] = [{"triage": ["triage-open/2"]}]
+    config["litellm_setings"] = {}
+    config["router_settings"]["falback"] = []
+    config["general_settings"]["master_kye"] = "x"
+    config["litellm_settings"]["turn_of_message_logging"] = True
+    config["model_list"][0]["litellm_params"]["api_bse"] = "http://127.0.0.1:1/v1"
     export.path.write_text(yaml.safe_dump(config))
-    proof = verify(export.path, TWO_TASKS)
+    proof = verify_file("litellm", export.path, TWO_TASKS, CATALOG)
+    assert proof is not None and proof.routes == []
+    assert len(proof.failures) == 6  # the unknown section is not verified either
+    said = "\n".join(proof.failures)
+    for meant in ("litellm_settings", "fallbacks", "master_key", "turn_off_message_logging", "api_base"):
+        assert f"is it {meant}?" in said, proof.failures
+
+
+@pytest.mark.usefixtures("gateways")
+@pytest.mark.timeout(300)
+def test_a_chain_that_another_setting_changes_is_caught_by_running_it(tmp_path: Path) -> None:
+    """Nothing in the file is dangling or misspelt: only a request shows it."""
+    export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG)
+    config = yaml.safe_load(export.path.read_text())
+    config["router_settings"]["fallbacks"][1]["triage-open"].reverse()
+    export.path.write_text(yaml.safe_dump(config))
+    proof = export.prove(TWO_TASKS)
     assert proof is not None
-    assert len(proof.failures) == 2
+    assert any("triage-open/2:own expected, triage-open/3:near" in line for line in proof.failures), proof.failures
+    assert str(proof).startswith("NOT verified with LiteLLM Router")
+
+
+def test_a_chain_that_comes_back_to_a_candidate_is_refused(tmp_path: Path) -> None:
+    policy = policy_of({"task": "t", "class": "open", "chain": chain("near", "own", "near")})
+    with pytest.raises(InputError, match="comes back to near"):
+        export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG)
+
+
+def test_a_task_that_looks_like_an_open_group_is_refused(tmp_path: Path) -> None:
+    """In the gateway's log its restricted requests would count as open."""
+    policy = policy_of({"task": "t-open", "class": "restricted", "chain": chain("near")})
+    with pytest.raises(InputError, match="Rename the task"):
+        export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG)
+
+
+def test_a_kind_of_policy_that_a_chain_is_not_is_said_or_refused(tmp_path: Path) -> None:
+    def of(kind: str) -> Policy:
+        policy = policy_of({"task": "t", "class": "open", "chain": chain("near", "own")})
+        route = policy.routes[0].model_copy(update={"policy": kind})
+        return policy.model_copy(update={"routes": [route]})
+
+    for kind, said in {"cascade": "the verifier is not asked", "per_request": "the choice per request"}.items():
+        losses = export_policy(of(kind), "litellm", tmp_path / "l.yaml", CATALOG).losses
+        assert any(said in loss for loss in losses)
+    with pytest.raises(InputError, match="does not know policies of the kind 'oracle'"):
+        export_policy(of("oracle"), "litellm", tmp_path / "l.yaml", CATALOG)
+
+
+class _Forgetful:
+    """A gateway that knows no classes."""
+
+    def render(self, policy: Policy, models: Models) -> Rendered:
+        return Rendered("x: 1\n", lost_privacy=["it has one route a task, for all requests"])
+
+
+class _Plain:
+    """A gateway that says nothing of how it is verified."""
+
+    def render(self, policy: Policy, models: Models) -> Rendered:
+        return Rendered("x: 1\n", losses=["all of it"])
+
+
+def test_a_gateway_of_ones_own_is_a_module_with_render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GATEWAYS._known, "forgetful", _Forgetful())
+    monkeypatch.setitem(GATEWAYS._known, "plain", _Plain())
+    with pytest.raises(InputError, match="cannot keep a privacy rule"):
+        export_policy(TWO_TASKS, "forgetful", tmp_path / "f.yaml", CATALOG)
+    assert not written(tmp_path)
+    export = export_policy(TWO_TASKS, "plain", tmp_path / "p.yaml", CATALOG, tasks={})
+    assert export.prove(TWO_TASKS) is None
+    assert "- all of it\n" in (tmp_path / "p.losses.md").read_text()
+
+
+def test_the_prompts_lie_beside_the_config_without_restricted_examples(tmp_path: Path) -> None:
+    tasks = {"data_extraction": load_evalset(REPOSITORY / "evalsets" / "data_extraction")}
+    evalset = tasks["data_extraction"]
+    assert "few_shot" in evalset.spec.variants
+    links = [{"model": "own", "variant": "few_shot"}]
+    policy = policy_of({"task": "data_extraction", "class": "restricted", "chain": links})
+    export = export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG, tasks=tasks)
+    prompts = json.loads((tmp_path / "l.prompts" / "data_extraction.few_shot.json").read_text())
+    assert prompts["messages"] and prompts["output"]["json_schema"] == evalset.output_schema
+    assert prompts["examples"]
+    hidden = replace(evalset, train=[item.model_copy(update={"sensitivity": "restricted"}) for item in evalset.train])
+    hidden.__dict__.pop("examples_in_prompts", None)
+    export = export_policy(policy, "litellm", tmp_path / "m.yaml", CATALOG, tasks={"data_extraction": hidden})
+    prompts = json.loads((tmp_path / "m.prompts" / "data_extraction.few_shot.json").read_text())
+    assert prompts["examples"] is None
+    assert any("without its examples, which are restricted" in loss for loss in export.losses)
 
 
 @contextmanager
@@ -219,12 +405,10 @@ def test_the_exported_rules_route_is_answered_by_the_real_rules_through_litellm(
         config = config.replace("http://127.0.0.1:8102/v1", base)
         config = config.replace("os.environ/WORKBENCH_RULES_API_KEY", key)
         export.path.write_text(config)
-        python = gateway_python()
-        assert python is not None
         messages = [{"role": "user", "content": "Please refund the second charge on our card."}]
-        answers = _probe(python, export.path, [("support_triage", messages)])
-    assert answers["results"][0]["ok"], answers
-    assert json.loads(answers["results"][0]["text"])["queue"] == "billing"
+        answer = ask_router(export.path, "support_triage", messages)
+    assert answer["ok"], answer
+    assert json.loads(answer["text"])["queue"] == "billing"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 
 def _models(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
-    from workbench.export.litellm import port_of
+    from workbench.export.endpoints import port_of
     from workbench.servers.doctor import examine, unavailable
 
     models = load_models(arguments.models_file)
@@ -71,7 +71,7 @@ def _measured_prices(models: Models) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
-    from workbench.export.litellm import key_variable, port_of
+    from workbench.export.endpoints import key_variable, port_of
 
     models = load_models(arguments.models_file)
     model = models.select([arguments.model])[arguments.model]

@@ -44,10 +44,11 @@ def add(commands: Commands) -> None:
 
     export = command(commands, "export", _export, "write a policy as a gateway's config, and verify it")
     export.add_argument("policy", metavar="POLICY", help="a routing.yaml")
-    export.add_argument("--to", required=True, metavar="GATEWAY", help="litellm")
-    export.add_argument("--output", metavar="FILE", help="exports/GATEWAY.yaml where left out")
+    export.add_argument("--to", required=True, metavar="GATEWAY", help="litellm, vllm-sr, json, or one of yours")
+    export.add_argument("--output", metavar="FILE", help="exports/GATEWAY.yaml where left out (.json for json)")
     export.add_argument("--models-file", default="models.yaml", metavar="FILE")
-    export.add_argument("--verify", action="store_true", help="an export that cannot be verified is a failure")
+    export.add_argument("--verify", action="store_true", help="every failure, in the proxy too; else is a failure")
+    export.add_argument("--check", action="store_true", help="write no config: verify the file that is there")
 
     demo = command(commands, "demo-report", _demo_report, "what 'make demo' prints at its end")
     demo.add_argument("--policy", default="exports/routing.yaml")
@@ -130,21 +131,26 @@ def _route(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
-    from workbench.export import export_policy
+    from workbench.export import export_policy, shown, verify_file
+    from workbench.export.proof import routes_file
     from workbench.routing import load_policy
 
-    policy = load_policy(arguments.policy)
-    target = Path(arguments.output or f"exports/{arguments.to}.yaml")
-    export = export_policy(policy, arguments.to, target, load_models(arguments.models_file))
-    print(f"written: {project.shown(export.path)}")
-    for loss in export.losses:
-        print(f"not expressed: {loss}")
-    proof = export.prove(policy)
+    policy, models = load_policy(arguments.policy), load_models(arguments.models_file)
+    ending = "json" if arguments.to == "json" else "yaml"
+    target = Path(arguments.output or f"exports/{arguments.to}.{ending}")
+    full = arguments.verify or arguments.check
+    if not arguments.check:
+        export = export_policy(policy, arguments.to, target, models)
+        print(f"written: {project.shown(export.path)}")
+        for loss in export.losses:
+            print(f"not expressed: {loss}")
+    proof = verify_file(arguments.to, target, policy, models, full)
+    print(shown(proof))
     if proof is None:
-        print("not verified here: .venv-gateways is not installed ('make gateways')")
-        return 1 if arguments.verify else 0
-    print(*proof.routes, proof, sep="\n")
-    return 1 if proof.failures or (arguments.verify and not proof.routes) else 0
+        return 1 if full else 0
+    if not proof.empty:
+        print(f"route table: {project.shown(routes_file(target))}")
+    return 1 if proof.failures or (full and not proof.routes) else 0
 
 
 def _demo_report(arguments: argparse.Namespace) -> int:

@@ -1,31 +1,36 @@
 """Exports: a policy as a real gateway's config, checked before it is written and proven by running it.
 
     export = export_policy(policy, "litellm", "litellm.yaml", models)
-    export.losses                    # what the gateway cannot express
+    export.losses                    # what the gateway cannot express; also in litellm.losses.md
     export.verification(policy)      # loads it into the real gateway and sees where requests land
 
-A gateway is one module with a function `render`; a team adds its own by an entry point in the group
-`workbench.gateways`.
+A gateway is one module with a function `render`, and `verify` where it can be run; a team adds its own by an entry
+point in the group `workbench.gateways`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from workbench import project
 from workbench.catalog import Models, load_models
 from workbench.errors import InputError
-from workbench.export import litellm
+from workbench.export import json_policy, litellm, vllm_sr
+from workbench.export.expressible import refuse_unusable
 from workbench.export.rendered import Rendered
 from workbench.files import write_atomic
+from workbench.registry import Registry
 from workbench.routing.closure import check_closure
 
 if TYPE_CHECKING:
-    from workbench.export.verify import Proof
+    from workbench.evalset import EvalSet
+    from workbench.export.proof import Proof
     from workbench.routing.policy import Policy
 
-__all__ = ["Export", "Gateway", "Rendered", "export_policy", "gateways"]
+__all__ = ["GATEWAYS", "Export", "Gateway", "Rendered", "export_policy", "verify_file"]
 
 
 class Gateway(Protocol):
@@ -33,6 +38,22 @@ class Gateway(Protocol):
 
     def render(self, policy: Policy, models: Models) -> Rendered:
         """The config's text and what it cannot express."""
+
+    def verify(self, path: Path, policy: Policy, models: Models, full: bool = True) -> Proof | None:
+        """What running a file, as it is on disk, shows.
+
+        Args:
+            full: everything, however long it takes; else what takes some seconds.
+
+        Returns:
+            None where what it takes is not installed. A module may leave this function out: its configs are then
+            never called verified.
+        """
+
+
+GATEWAYS: Registry[Gateway] = Registry("workbench.gateways", "gateway")
+for _name, _module in {"litellm": litellm, "vllm-sr": vllm_sr, "json": json_policy}.items():
+    GATEWAYS.add(_name, _module)
 
 
 @dataclass(frozen=True)
@@ -42,52 +63,114 @@ class Export:
     Attributes:
         losses: what the policy says and the gateway cannot express.
         variables: environment variables that the gateway's process needs, with what they hold.
+        beside: the further files: the loss report, the prompts.
     """
 
     gateway: str
     path: Path
     losses: list[str]
     variables: dict[str, str]
+    models: Models
+    beside: list[Path] = field(default_factory=list)
 
-    def prove(self, policy: Policy) -> Proof | None:
-        """Run the config in the real gateway; None where its environment is not installed. See `verify`."""
-        from workbench.export.verify import verify
+    def prove(self, policy: Policy, full: bool = False) -> Proof | None:
+        """Run the config in the real gateway; None where that is not installed. See `verify_file`."""
+        return verify_file(self.gateway, self.path, policy, self.models, full)
 
-        return verify(self.path, policy)
-
-    def verification(self, policy: Policy) -> str:
+    def verification(self, policy: Policy, full: bool = False) -> str:
         """What running the config in the real gateway showed, in one line or a few."""
-        proof = self.prove(policy)
-        return "not verified here: .venv-gateways is not installed ('make gateways')" if proof is None else str(proof)
+        return shown(self.prove(policy, full))
 
 
-def gateways() -> dict[str, Gateway]:
-    """The known gateways by name."""
-    from importlib.metadata import entry_points
-
-    added = {entry.name: entry.load() for entry in entry_points(group="workbench.gateways")}
-    return {"litellm": litellm, **added}
+def shown(proof: Proof | None) -> str:
+    """A proof for people; also one that could not be had."""
+    return "not verified here: .venv-gateways is not installed ('make gateways')" if proof is None else str(proof)
 
 
-def export_policy(policy: Policy, gateway: str, path: str | Path, models: Models | None = None) -> Export:
+def export_policy(
+    policy: Policy,
+    gateway: str,
+    path: str | Path,
+    models: Models | None = None,
+    tasks: Mapping[str, EvalSet] | None = None,
+) -> Export:
     """Write a policy as a gateway's config, whole or not at all.
+
+    Beside it, with its name: `….losses.md`, what the gateway cannot express, and `….prompts/`, the prompts that the
+    application has to send.
 
     Args:
         policy: the routes.
-        gateway: the gateway's name, such as `litellm`.
+        gateway: the gateway's name: `litellm`, `vllm-sr`, `json`, or one of an entry point.
         path: the file to write.
         models: models.yaml; read from the project where left out.
+        tasks: the eval sets, for the prompts; those of the project where left out.
 
     Raises:
         InputError: an unknown gateway, a route to a model that is not there, a restricted route that can reach a
-            hosted model.
+            hosted model, a privacy rule that the gateway cannot express, a defect that it would take in silence.
     """
-    known = gateways()
-    if gateway not in known:
-        raise InputError(f"there is no gateway '{gateway}'. There are: {', '.join(known)}.")
+    from workbench.export.prompts import prompt_files
+
+    module = GATEWAYS.find(gateway)
     models = load_models() if models is None else models
     check_closure(policy, models)
-    rendered = known[gateway].render(policy, models)
+    refuse_unusable(policy)
+    rendered = module.render(policy, models)
+    if rendered.lost_privacy:
+        raise InputError(f"{gateway} cannot keep a privacy rule, so nothing is written: {rendered.lost_privacy[0]}")
     path = Path(path)
+    prompts, said = prompt_files(policy, models, _tasks(policy) if tasks is None else tasks, f"{path.stem}.prompts")
+    losses = [*rendered.losses, *said]
+    beside = {f"{path.stem}.losses.md": _report(gateway, path, losses), **prompts}
+    for name, text in beside.items():
+        write_atomic(path.parent / name, text)
     write_atomic(path, rendered.text)
-    return Export(gateway, path, rendered.losses, rendered.variables)
+    return Export(gateway, path, losses, rendered.variables, models, [path.parent / name for name in beside])
+
+
+def verify_file(
+    gateway: str, path: str | Path, policy: Policy, models: Models | None = None, full: bool = True
+) -> Proof | None:
+    """Run a config, as it is on disk, in the real gateway, and compare where requests land with the policy.
+
+    The route table is written beside the file, and what verified it into its header.
+
+    Args:
+        full: also what takes long, such as the LiteLLM proxy beside its Router.
+
+    Returns:
+        The proof, or None where the gateway is not installed, or has nothing to verify it by.
+
+    Raises:
+        InputError: no such file, or gateway; a policy that could not be exported.
+        RunError: the gateway does not load the file.
+    """
+    from workbench.export.proof import keep
+
+    module = GATEWAYS.find(gateway)
+    path = project.resolve(path)
+    if not path.is_file():
+        raise InputError(f"{project.shown(path)}: there is no such file.")
+    models = load_models() if models is None else models
+    check_closure(policy, models)
+    refuse_unusable(policy)
+    verify = getattr(module, "verify", None)
+    proof: Proof | None = verify(path, policy, models, full) if verify else None
+    if proof is not None and not proof.empty:
+        keep(proof, path)
+    return proof
+
+
+def _tasks(policy: Policy) -> dict[str, EvalSet]:
+    """The project's eval sets that the policy's routes are of."""
+    from workbench.evalset import load_evalset
+
+    folder = project.resolve("evalsets")
+    wanted = dict.fromkeys(route.task for route in policy.routes)
+    return {task: load_evalset(folder / task) for task in wanted if (folder / task / "evalset.yaml").is_file()}
+
+
+def _report(gateway: str, path: Path, losses: list[str]) -> str:
+    head = f"# What the policy says and {path.name} ({gateway}) cannot\n\n"
+    return head + "".join(f"- {loss}\n" for loss in losses or ["Nothing."])

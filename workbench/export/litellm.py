@@ -3,145 +3,149 @@
     export_policy(policy, "litellm", "litellm.yaml", models)
 
 Each route is a plain model group: `<task>` is safe for restricted requests, `<task>-open` is for the rest. Each further
-link of a chain is a group of its own, `<task>/2`, that the first names as a fallback: LiteLLM's `order` would give up
-at a context-window error. Retries are off, as the next link is the retry; cooldowns are off, so that the chain is the
-same for every request.
+link of a chain is a group of its own, `<task>/2`, that the first names as a fallback, for every kind of failure:
+LiteLLM's `order` within a group would give up at a context-window error. A link with several addresses is one group
+with a deployment each, which share its requests and stand in for each other. Retries are off, as the next link is the
+retry; cooldowns are off, so that the chain is the same for every request.
 """
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from workbench.catalog import Models
 from workbench.errors import InputError
+from workbench.export.endpoints import Target, target, variables_of
+from workbench.export.expressible import common_losses, group_name, link_name, refuse_unusable
 from workbench.export.rendered import Rendered
-from workbench.routing.closure import reachable
-from workbench.servers import engine_of
 
 if TYPE_CHECKING:
+    from workbench.export.proof import Proof
     from workbench.routing.policy import Policy, Route
 
-_FIRST_PORT = 8100
+MASTER_KEY = "LITELLM_MASTER_KEY"
+FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
-def group_name(route: Route) -> str:
-    """The model group that a client names for a route."""
-    return route.task if route.class_ == "restricted" else f"{route.task}-open"
+def deployment_id(route: Route, index: int, address: int, of: int) -> str:
+    """A deployment's id, which its log has too: `<group>/<link>:<candidate>`, `@<address>` where a link has several."""
+    return link_id(route, index) + (f"@{address + 1}" if of > 1 else "")
 
 
-def _link_name(route: Route, index: int) -> str:
-    return group_name(route) if index == 0 else f"{group_name(route)}/{index + 1}"
+def link_id(route: Route, index: int) -> str:
+    """What the ids of a link's deployments begin with."""
+    return f"{group_name(route)}/{index + 1}:{route.chain[index].candidate}"
 
 
-def key_variable(model: str) -> str:
-    """The environment variable for the key that a local model is served with."""
-    return f"WORKBENCH_{re.sub(r'[^A-Za-z0-9]', '_', model).upper()}_API_KEY"
-
-
-def port_of(model: str, models: Models) -> int:
-    """Where `workbench serve` serves a local model: a port of its own for each, in the order of models.yaml."""
-    return _FIRST_PORT + models.order.index(model)
-
-
-def _deployments(route: Route, index: int, models: Models, variables: dict[str, str]) -> list[dict[str, Any]]:
-    """A link of a chain, once for each of its model's endpoints: LiteLLM balances those of a group."""
-    model = models[route.chain[index].model]
-    urls = model.urls or [f"http://127.0.0.1:{port_of(model.id, models)}/v1"]
+def _deployments(route: Route, index: int, models: Models, to: Target) -> list[dict[str, Any]]:
+    link, model = route.chain[index], models[route.chain[index].model]
+    # Addresses stand in the file itself: for one in a variable that is not set LiteLLM would ask its own default, a
+    # hosted one, in silence. Without a key it would send the user's OPENAI_API_KEY to this server.
+    params: dict[str, Any] = {
+        "model": f"openai/{to.served}",
+        "api_key": f"os.environ/{to.key_variable}" if to.key_variable else "none",
+        "timeout": model.timeout_s,
+    }
+    if to.prices is not None:
+        params |= {"input_cost_per_token": to.prices[0], "output_cost_per_token": to.prices[1]}
+    about = {"candidate": link.candidate, "class": route.class_, "zone": model.zone, "status": route.status}
     return [
-        _deployment(route, index, models, variables, url, f"@{place}" if place > 1 else "")
-        for place, url in enumerate(urls, 1)
+        {
+            "model_name": link_name(route, index),
+            "litellm_params": {**params, "api_base": address},
+            "model_info": {"id": deployment_id(route, index, number, len(to.addresses)), "workbench": about},
+        }
+        for number, address in enumerate(to.addresses)
     ]
 
 
-def _deployment(
-    route: Route, index: int, models: Models, variables: dict[str, str], url: str, which: str
-) -> dict[str, Any]:
-    model = models[route.chain[index].model]
-    link = route.chain[index]
-    served = engine_of(model).served_name(model)
-    if model.engine == "rules":
-        served = f"rules/{route.task}"
-    # Addresses stand in the file itself: for one in a variable that is not set LiteLLM would ask its own default, a
-    # hosted one, in silence. Without a key it would send the user's OPENAI_API_KEY to this server.
-    name = key_variable(model.id) if model.base_url is None else model.api_key_env
-    if name:
-        variables[name] = f"the key of {model.id}" + (
-            f", which 'workbench serve {model.id}' reads too" if model.base_url is None else ""
-        )
+def config_of(policy: Policy, models: Models) -> dict[str, Any]:
+    """The config as data."""
+    deployments: list[dict[str, Any]] = []
+    fallbacks: list[dict[str, list[str]]] = []
+    for route in policy.routes:
+        links = range(len(route.chain))
+        for index in links:
+            deployments += _deployments(route, index, models, _target(route, index, models))
+        if len(route.chain) > 1 and "error" in route.on:
+            fallbacks.append({group_name(route): [link_name(route, index) for index in links[1:]]})
+    addresses = max((len(models[link.model].urls) for route in policy.routes for link in route.chain), default=1)
     return {
-        "model_name": _link_name(route, index),
-        "litellm_params": {
-            "model": f"openai/{served}",
-            "api_base": url,
-            "api_key": f"os.environ/{name}" if name else "none",
-            "timeout": model.timeout_s,
-        },
-        "model_info": {
-            "id": f"{group_name(route)}/{index + 1}{which}",
-            "workbench": {
-                "candidate": link.candidate,
-                "class": route.class_,
-                "zone": model.zone,
-                "status": route.status,
+        "model_list": deployments,
+        "router_settings": {
+            "routing_strategy": "simple-shuffle",
+            "num_retries": 0,
+            "disable_cooldowns": True,
+            "enable_weighted_failover": addresses > 1,  # to a link's other addresses, before the next link
+            "max_fallbacks": max(5, addresses),  # it would try 5 of them
+            # Each kind of failure by name: with one of these lists set, a group that it leaves out gives up.
+            **{
+                kind: [{name: [*targets] for name, targets in entry.items()} for entry in fallbacks]
+                for kind in FALLBACKS
             },
         },
+        "litellm_settings": {"turn_off_message_logging": True, "redact_messages_in_exceptions": True},
+        "general_settings": {
+            "master_key": f"os.environ/{MASTER_KEY}",
+            "store_prompts_in_spend_logs": False,
+            "store_model_in_db": False,
+            "infer_model_from_keys": False,
+        },
     }
+
+
+def _target(route: Route, index: int, models: Models) -> Target:
+    return target(models[route.chain[index].model], models, route.task)
 
 
 def render(policy: Policy, models: Models) -> Rendered:
-    """The config, what it cannot express, and the variables that it reads."""
-    _check_groups(policy)
-    deployments: list[dict[str, Any]] = []
-    fallbacks: list[dict[str, list[str]]] = []
-    losses: list[str] = []
-    variables: dict[str, str] = {}
-    for route in policy.routes:
-        if not route.chain:
-            losses.append(f"{group_name(route)}: infeasible, so it has no group; routing.yaml says why.")
-            continue
-        links = range(len(route.chain))
-        deployments += [each for index in links for each in _deployments(route, index, models, variables)]
-        if len(route.chain) > 1:
-            fallbacks.append({group_name(route): [_link_name(route, index) for index in links[1:]]})
-        losses += _losses(route, models)
-    config = {
-        "model_list": deployments,
-        "router_settings": {"num_retries": 0, "disable_cooldowns": True, "fallbacks": fallbacks},
+    """The config, what it cannot express, and the variables that it reads.
+
+    Raises:
+        InputError: the config would have a defect that LiteLLM takes in silence.
+    """
+    from workbench.export.litellm_check import own_problems, problems
+
+    refuse_unusable(policy)
+    config = config_of(policy, models)
+    found = own_problems(config) + problems(config, policy, models)
+    if found:
+        raise InputError(f"the LiteLLM config would be wrong: {found[0]}")
+    targets = {
+        route.chain[index].model: _target(route, index, models)
+        for route in policy.routes
+        for index in range(len(route.chain))
     }
-    _check(config)
-    return Rendered(_header(losses, variables) + yaml.safe_dump(config, sort_keys=False, width=110), losses, variables)
+    variables = {MASTER_KEY: "the key that clients of the proxy send", **variables_of(targets, models)}
+    losses = [line for route in policy.routes for line in _losses(route, models)]
+    losses += [
+        f"{name}: its price a token is not known, so LiteLLM logs what its own list says of that name, or 0."
+        for name, to in targets.items()
+        if to.prices is None
+    ]
+    text = _header(losses, variables) + yaml.safe_dump(config, sort_keys=False, width=110)
+    return Rendered(text, losses, variables=variables)
 
 
 def _losses(route: Route, models: Models) -> list[str]:
-    """What the policy says of a route and LiteLLM cannot do."""
-    group = group_name(route)
-    found = []
-    rules = [link.model for link in route.chain if models[link.model].engine == "rules"]
-    asked = [link.candidate for link in route.chain if link.model not in rules]
-    if asked:
-        what = "prompt, generation settings and JSON constraint"
-        found.append(f"{group}: {what} of {', '.join(asked)} are the application's to send, not here.")
-    if rules:
+    found = common_losses(route, models)
+    if len(route.chain) > 1 and "error" not in route.on:
         found.append(
-            f"{group}: rules see the last user message as it is: send the bare text ('workbench serve rules')."
+            f"{group_name(route)}: its chain is not for errors, and LiteLLM falls back for nothing else: no fallbacks."
         )
-    if rules and asked:
-        found.append(f"{group}: the rules want bare text and the next link its prompt: one request cannot be both.")
-    several = [link.candidate for link in route.chain[:-1] if len(models[link.model].urls) > 1]
-    if several:
-        found.append(f"{group}: where one endpoint of {', '.join(several)} fails, the next link is asked, not another.")
-    if "format" in route.on and len(route.chain) > 1:
-        found.append(f"{group}: an answer in the wrong format does not fall back: LiteLLM does not judge formats.")
     return found
 
 
 def _header(losses: list[str], variables: dict[str, str]) -> str:
+    from workbench.export.proof import NOT_VERIFIED
+
     lines = [
         "Made by workbench for LiteLLM. Groups: <task> is safe for restricted requests; <task>-open is for the rest.",
         "Models on 127.0.0.1 are served there by 'workbench serve MODEL'.",
+        NOT_VERIFIED,
         "",
         "Has to be set in the environment of the gateway (LiteLLM would send OPENAI_API_KEY instead):",
         *(f"  {name}: {what}" for name, what in variables.items()),
@@ -152,37 +156,8 @@ def _header(losses: list[str], variables: dict[str, str]) -> str:
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def _check_groups(policy: Policy) -> None:
-    """Group names are told apart for all routes, also those without a model: a name must mean one thing to a client."""
-    seen: dict[str, Route] = {}
-    for route in policy.routes:
-        name = group_name(route)
-        if not re.fullmatch(r"[\w.+ -]{1,100}", name):
-            raise InputError(
-                f"task {name!r}: letters, digits, blanks and . _ + - make a group's name. Rename the task."
-            )
-        if name in seen:
-            raise InputError(
-                f"the routes of '{seen[name].task}' ({seen[name].class_}) and '{route.task}' ({route.class_}) would "
-                f"share a model group, '{name}'. Rename a task."
-            )
-        seen[name] = route
+def verify(path: Path, policy: Policy, models: Models, full: bool = True) -> Proof | None:
+    """Run the file in the real Router and, where `full`, the real proxy. See `workbench.export.litellm_proof`."""
+    from workbench.export.litellm_proof import verify as prove
 
-
-def _check(config: dict[str, Any]) -> None:
-    """LiteLLM takes dangling fallbacks and duplicate ids in silence, so they are checked before a file is written."""
-    groups = {entry["model_name"]: entry for entry in config["model_list"]}
-    ids = [entry["model_info"]["id"] for entry in config["model_list"]]
-    edges = {name: targets for entry in config["router_settings"]["fallbacks"] for name, targets in entry.items()}
-    links = {name.partition("@")[0] for name in ids}
-    if len(set(ids)) != len(ids) or len(groups) != len(links):
-        raise InputError("two links would share a model group. Route again.")
-    for name, targets in edges.items():
-        for target in targets:
-            if target not in groups:
-                raise InputError(f"group {name} falls back to {target}, which is not there.")
-    for name, entry in groups.items():
-        restricted = entry["model_info"]["workbench"]["class"] == "restricted"
-        for node in reachable(name, edges):
-            if restricted and groups[node]["model_info"]["workbench"]["zone"] == "hosted":
-                raise InputError(f"group {name} may carry restricted text and reaches the hosted group {node}.")
+    return prove(path, policy, models, full)

@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Rendered:
-    """A config's text, what it cannot express, and the environment variables it reads."""
+    """A config's text and what belongs to it.
+
+    Attributes:
+        text: of the file.
+        losses: what the policy says and the gateway cannot express, a line each.
+        lost_privacy: privacy rules that it cannot express; with one, nothing is written.
+        variables: environment variables that the gateway's process needs, with what they hold.
+    """
 
     text: str
     losses: list[str] = field(default_factory=list)
+    lost_privacy: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.files import write_atomic
 from workbench.outcomes.schema import BOOL, COLUMNS, DEFAULTS, FLOAT, INT, KEY, REQUIRED, RUN_FILE, TEXT
+from workbench.outcomes.spend_logs import from_spend_log, is_spend_log
 
 
 def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataFrame:
@@ -194,7 +195,7 @@ def slices_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
-    """Read an outcome table: Parquet, CSV or JSONL by the file's ending.
+    """Read an outcome table: Parquet, CSV, JSONL or JSON by the file's ending; also a LiteLLM proxy's spend log.
 
     Args:
         path: the file; the newest run's table where it is left out or empty.
@@ -215,14 +216,15 @@ def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
         ".parquet": pd.read_parquet,
         ".csv": _read_csv,
         ".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False, precise_float=True),
+        ".json": lambda p: pd.read_json(p, dtype=False, precise_float=True),
     }
     if path.suffix not in readers:
-        raise InputError(f"{where}: outcome tables are .parquet, .csv or .jsonl files.")
+        raise InputError(f"{where}: outcome tables are .parquet, .csv, .jsonl or .json files.")
     try:
         table: pd.DataFrame = readers[path.suffix](path)
     except (ValueError, OSError, KeyError) as failure:
         raise InputError(f"{where}: cannot be read as {path.suffix[1:]}: {str(failure).splitlines()[0]}.") from None
-    table = normalize(table, where)
+    table = normalize(from_spend_log(table, where) if is_spend_log(table) else table, where)
     table.attrs |= _noted(path)
     return table
 

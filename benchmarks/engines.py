@@ -82,7 +82,7 @@ def project(folder: Path, url: str, model: str, count: int) -> None:
     }
     (task / "evalset.yaml").write_text(json.dumps(spec))
     items = [
-        {"id": f"p{n}", "inputs": {"prompt": prompt}, "expectations": {"text": "the"}}
+        {"id": f"p{n}", "inputs": {"prompt": prompt}, "expectations": {"answer": "the"}}
         for n, prompt in enumerate(prompts(count))
     ]
     (task / "items.jsonl").write_text("\n".join(map(json.dumps, items)) + "\n")

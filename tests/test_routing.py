@@ -149,7 +149,7 @@ def test_the_wrong_candidate_is_decided_at_most_as_often_as_said() -> None:
         best = (rng.random(120) < 0.8).astype(float)
         worse = (rng.random(120) < 0.7).astype(float)
         table = planted.outcomes({"best": list(best), "worse": list(worse)}, {"best": 0.01, "worse": 0.001})
-        chosen = only(route(table, planted.models(best="local", worse="local"), LIMITS))
+        chosen = only(route(table, planted.models(best="local", worse="local"), LIMITS, policies=("per_task",)))
         wrong += chosen.status == "decided" and chosen.chain[0].model == "worse"
     assert wrong / 400 <= 0.08  # 5 % and three standard errors
 

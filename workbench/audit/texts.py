@@ -100,6 +100,22 @@ def near_duplicates(evalset: EvalSet) -> Iterator[Finding]:
         yield Finding("contamination", "error", what, mend, drop, pairs, Fix(drop=drop))
 
 
+def near_groups(texts: Sequence[str]) -> Indices:
+    """A number a text, the same for texts that are equal or nearly so, directly or by way of others.
+
+    Over `COMPARED_AT_MOST` different texts only equal ones, but for case, white space and punctuation, are told.
+    """
+    plain = [text_of({"text": text}) for text in texts]
+    places: dict[str, int] = {}
+    number: Indices = np.array([places.setdefault(text, len(places)) for text in plain], dtype=np.intp)
+    weighed = _weights(list(places)) if 1 < len(places) <= COMPARED_AT_MOST else None
+    group: Indices = np.arange(len(places), dtype=np.intp)
+    if weighed is not None:
+        for members in _alike(weighed, group):
+            group[members] = members[0]
+    return group[number]
+
+
 def _first_of_each(prints: Sequence[str]) -> list[int]:
     return list({value: index for index, value in reversed(list(enumerate(prints)))}.values())[::-1]
 

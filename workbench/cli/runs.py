@@ -1,4 +1,4 @@
-"""Commands on runs: run, leaderboard, route, export, and the demo's report."""
+"""Commands on runs: run, leaderboard, export, and the demo's report."""
 
 from __future__ import annotations
 
@@ -35,12 +35,6 @@ def add(commands: Commands) -> None:
 
     board = command(commands, "leaderboard", _leaderboard, "show the leaderboard of an outcome table")
     board.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
-
-    route = command(commands, "route", _route, "choose a model for each task, and write routing.yaml")
-    route.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
-    route.add_argument("--evalsets", metavar="DIR", help="where the limits are; evalsets/ where it is there")
-    route.add_argument("--models-file", default="models.yaml", metavar="FILE")
-    route.add_argument("--to", default="exports/routing.yaml", metavar="FILE", help="where to write the policy")
 
     export = command(commands, "export", _export, "write a policy as a gateway's config, and verify it")
     export.add_argument("policy", metavar="POLICY", help="a routing.yaml")
@@ -108,24 +102,6 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     labels = set_figures_text(set_figures(outcomes))
     if labels:
         print(f"\n{labels}")
-    return 0
-
-
-def _route(arguments: argparse.Namespace) -> int:
-    from workbench.catalog import load_models
-    from workbench.evalset import load_evalsets
-    from workbench.outcomes.table import latest_outcomes, read_outcomes
-    from workbench.routing import route
-
-    outcomes = read_outcomes(arguments.file or latest_outcomes())
-    folder = arguments.evalsets or ("evalsets" if project.resolve("evalsets").is_dir() else None)
-    limits = load_evalsets(folder) if folder else None
-    for task in sorted(set(outcomes["task"]) - set(limits or {})):
-        print(f"note: {task} has no eval set here, so no limits: only the default margin holds")
-    policy = route(outcomes, load_models(arguments.models_file), limits=limits)
-    path = policy.save(arguments.to)
-    print(policy.describe())
-    print(f"written: {project.shown(path)}")
     return 0
 
 

@@ -27,6 +27,16 @@ from workbench.prices import price_source
 from workbench.privacy import SensitivityClass, class_of
 from workbench.resampling import SEED
 from workbench.routing.closure import check_closure
+from workbench.routing.objective import (
+    Constraints,
+    Objective,
+    accepted_share,
+    constrained,
+    keeps_margin,
+    losses,
+    superlative,
+    told_apart,
+)
 from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
 from workbench.routing.standing import Candidate, standings
 from workbench.scores import Grid, Scores, prepare
@@ -44,31 +54,34 @@ def route(
     outcomes: pd.DataFrame,
     models: Models,
     limits: Mapping[str, EvalSet | Limits] | None = None,
-    objective: str = "cost",
+    objective: Objective = "cost",
+    constraints: Constraints | None = None,
+    table: pd.DataFrame | None = None,
 ) -> Policy:
-    """Choose a chain of candidates for each task × class.
+    """Choose one candidate, and a chain of fallbacks, for each task × class.
 
     Args:
         outcomes: an outcome table, from any source.
         models: for zones; a model that is not listed counts as hosted.
         limits: eval sets, or limits, by task; a task without any has no limits and the default margin.
-        objective: `cost`, the cost per accepted answer counting every attempt.
+        objective: what is chosen by, see `workbench.routing.objective`.
+        constraints: hard limits beside those of the eval sets.
+        table: the outcomes as `prepare` makes them, where they are at hand.
 
     Raises:
-        InputError: an unknown objective, or a table that cannot be read.
+        InputError: a table that cannot be read.
     """
     from workbench import __version__
 
-    if objective != "cost":
-        raise InputError(f"there is no objective '{objective}'. There is: cost.")
-    table = prepare(outcomes)
+    table = prepare(outcomes) if table is None else table
     if table.empty:
         raise InputError("the outcome table has no test rows, so there is nothing to choose from.")
     routes = []
     for (name, label), rows in table.groupby(["task", "class"], sort=True):
         task = str(name)
-        limit, source = _limits_of((limits or {}).get(task))
-        routes.append(_decide(task, class_of("internal" if label == "open" else label), rows, models, limit, source))
+        limit, source = limits_of((limits or {}).get(task))
+        cls = class_of("internal" if label == "open" else label)
+        routes.append(_decide(task, cls, rows, models, limit, source, objective, constraints or Constraints()))
     digests = table.groupby("task")["evalset_digest"].first() if "evalset_digest" in table else pd.Series(dtype=str)
     evidence = PolicyEvidence(
         mlflow_run=outcomes.attrs.get("mlflow_run"),
@@ -77,12 +90,14 @@ def route(
         sample=outcomes.attrs.get("sample", {}),
         prices=price_source(),
     )
-    policy = Policy(workbench=__version__, routes=routes, evidence=evidence)
+    policy = Policy(
+        workbench=__version__, objective=objective, constraints=constraints, routes=routes, evidence=evidence
+    )
     check_closure(policy, models, listed=False)
     return policy
 
 
-def _limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
+def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
     if source is None:
         return Limits(margin=DEFAULT_MARGIN), "default"
     limits = source if isinstance(source, Limits) else source.spec.limits
@@ -90,10 +105,18 @@ def _limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
 
 
 def _decide(
-    task: str, cls: SensitivityClass, rows: pd.DataFrame, models: Models, limit: Limits, source: MarginSource
+    task: str,
+    cls: SensitivityClass,
+    rows: pd.DataFrame,
+    models: Models,
+    limit: Limits,
+    source: MarginSource,
+    objective: Objective,
+    constraints: Constraints,
 ) -> Route:
     grid = Grid(rows)
     scores, judged = grid.scores, standings(grid, models, cls, limit)
+    judged = constrained(judged, rows, task, models, constraints)
     eligible = [candidate for candidate in judged if candidate.rejected is None]
     common = {"task": task, "class": cls, "margin": limit.margin, "margin_source": source}
     rejected = {candidate.name: candidate.rejected for candidate in judged if candidate.rejected}
@@ -105,17 +128,19 @@ def _decide(
         return Route.model_validate({**common, "status": "infeasible", "reason": reason, "evidence": evidence})
     bounds = _best_bounds(eligible, scores)
     gaps = {candidate.name: bounds.estimate(index, scores.repeats) for index, candidate in enumerate(eligible)}
-    able = [c for c in eligible if gaps[c.name].hi <= limit.margin and c.uncertain is None]
+    held = keeps_margin(objective)
+    able = [c for c in eligible if (gaps[c.name].hi <= limit.margin or not held) and c.uncertain is None]
     best = max(eligible, key=lambda c: (c.score.value, -_order(c.cost.value)))
+    lost = losses(objective, able, rows)
     # A candidate whose cost is unknown cannot be called cheaper or dearer than another.
-    comparable = len(able) == 1 or all(not math.isnan(candidate.cost.value) for candidate in able)
-    decided = bool(able) and comparable
-    chosen = min(able, key=lambda c: (_order(c.cost.value), -c.score.value)) if decided else best
+    comparable = len(able) == 1 or not any(map(math.isnan, lost.values()))
+    decided = bool(able) and comparable and told_apart(objective, lost, rows, limit.margin)
+    chosen = min(able, key=lambda c: (lost[c.name], -c.score.value)) if decided else best
     alpha = float(bounds.alpha[eligible.index(chosen)])
     needed = _items_needed(chosen, eligible, scores, limit.margin, alpha) if comparable and not decided else None
     for candidate in eligible:
         if candidate.name != chosen.name:
-            rejected[candidate.name] = _why_not(candidate, chosen, gaps, limit.margin, decided)
+            rejected[candidate.name] = _why_not(candidate, chosen, gaps, limit.margin, decided, objective)
     evidence = Evidence(
         n=chosen.score.n,
         clusters=chosen.score.clusters,
@@ -127,9 +152,11 @@ def _decide(
         latency_p95_s=None if math.isnan(chosen.p95_s) else round(chosen.p95_s, 4),
         items_to_decide=needed,
         rejected=rejected,
+        able=[candidate.name for candidate in able],
+        accepted=accepted_share(rows, chosen.name),
         method=f"score: {chosen.score.method}; cost: {chosen.cost.method}; {_METHOD}",
     )
-    reason = _reason(chosen, eligible, gaps, limit.margin, decided, comparable, needed)
+    reason = _reason(chosen, eligible, gaps, limit.margin, decided, comparable, needed, objective)
     return Route.model_validate(
         {
             **common,
@@ -188,15 +215,24 @@ def _usd(cost: CostEstimate) -> str:
     return f"${cost.value:.2g} per accepted answer" if cost.value else "no cost"
 
 
-def _why_not(candidate: Candidate, chosen: Candidate, gaps: dict[str, Estimate], margin: float, decided: bool) -> str:
+def _why_not(
+    candidate: Candidate,
+    chosen: Candidate,
+    gaps: dict[str, Estimate],
+    margin: float,
+    decided: bool,
+    objective: Objective,
+) -> str:
     if not decided:
         return (
             f"score {candidate.score.value:.2f}: the best, {chosen.score.value:.2f}, is taken while nothing is decided"
         )
     if candidate.uncertain:
         return candidate.uncertain
-    if gaps[candidate.name].hi > margin:
+    if gaps[candidate.name].hi > margin and keeps_margin(objective):
         return f"may be worse than another by {gaps[candidate.name].hi:.2f}, over the margin of {margin:g}"
+    if objective != "cost":
+        return f"of the chosen one {superlative(objective)}"
     return f"costs more: {_usd(candidate.cost)} against {_usd(chosen.cost)}"
 
 
@@ -208,6 +244,7 @@ def _reason(
     decided: bool,
     comparable: bool,
     needed: int | None,
+    objective: Objective,
 ) -> str:
     """The decision in words that a manager reads."""
     score = chosen.score
@@ -217,15 +254,21 @@ def _reason(
     if decided and len(eligible) == 1:
         return f"{said}; it is the only candidate inside the limits."
     if decided:
+        if not keeps_margin(objective):
+            return f"{said}; {superlative(objective)}."
         bound = f"it is worse than no other by more than {max(gap, 0):.2f}, within the margin of {margin:g}"
-        return f"{said}; {bound}, and by its estimated cost it is the cheapest of which that holds."
+        return f"{said}; {bound}, and {superlative(objective)} of which that holds."
     why = []
     if gap > margin and len(eligible) > 1:
         why.append(f"another may be better by up to {gap:.2f}, over the margin of {margin:g}")
     if chosen.uncertain:
         why.append(chosen.uncertain)
     if not comparable:
-        why.append("costs are unknown, so none can be called the cheapest")
+        why.append(
+            "costs are unknown, so none can be called the cheapest"
+            if objective == "cost"
+            else "costs, latency or acceptance are unknown, so none can be called the best"
+        )
     more = (
         f"About {needed} items would decide." if needed else "Its score is at a limit: no number of items would decide."
     )

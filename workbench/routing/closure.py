@@ -39,13 +39,25 @@ def check_closure(policy: Policy, models: Models, listed: bool = True) -> None:
     """
     for route in policy.routes:
         where = f"route {route.task} ({route.class_})"
-        for link in route.chain:
-            if route.class_ == "restricted" and models.zone_of(link.model) == "hosted":
+        verifier = route.verifier
+        if route.class_ == "restricted" and verifier and unnamed_judge(verifier.name, verifier.model):
+            raise InputError(
+                f"{where}: verifier '{verifier.name}' may be a judge, and no model is named, so it counts as hosted. "
+                "Name the model that gives it, or route again."
+            )
+        for name in route.reaches:  # by chain, by the router's choice, by the verifier's judge
+            if route.class_ == "restricted" and models.zone_of(name) == "hosted":
                 raise InputError(
-                    f"{where}: '{link.model}' is hosted, and restricted items never reach a hosted model. Route again."
+                    f"{where}: '{name}' is hosted, and restricted items never reach a hosted model. Route again."
                 )
-            if listed and link.model not in models:
-                raise InputError(f"{where}: model '{link.model}' is not in models.yaml. Add it, or route again.")
-            if link.model in models:  # the zone is checked, not believed
-                for destination in models[link.model].destinations():
+            if listed and name not in models:
+                raise InputError(f"{where}: model '{name}' is not in models.yaml. Add it, or route again.")
+            if name in models:  # the zone is checked, not believed
+                for destination in models[name].destinations():
                     preflight(destination)
+
+
+def unnamed_judge(verifier: str, model: str | None) -> bool:
+    """Whether a verifier's signal may come from a model that nobody named; log-probabilities come with the answer."""
+    own = verifier in ("format", "agreement") or verifier.startswith("metric.logprob")
+    return not own and model is None

@@ -80,12 +80,18 @@ class JsonRoute(StrictModel):
 
 
 class JsonPolicy(StrictModel):
-    """All routes of a policy."""
+    """All routes of a policy.
+
+    Attributes:
+        objective: what was sought: `cost`, `score`, `latency`, or a utility's weights in USD.
+        constraints: hard limits beside those of the eval sets.
+    """
 
     format: Literal["urn:workbench:policy:1"] = SCHEMA_ID
     workbench: str
     created: str
-    objective: str
+    objective: str | dict[str, float]
+    constraints: dict[str, Any] | None
     routes: list[JsonRoute]
     evidence: dict[str, Any]
 
@@ -101,10 +107,12 @@ def schema() -> dict[str, Any]:
 
 def document_of(policy: Policy, models: Models) -> JsonPolicy:
     """The policy with all that an application needs."""
+    aim, bounds = policy.objective, policy.constraints
     return JsonPolicy(
         workbench=policy.workbench,
         created=policy.created.isoformat(),
-        objective=policy.objective,
+        objective=aim if isinstance(aim, str) else aim.model_dump(mode="json", exclude_none=True),
+        constraints=bounds.model_dump(mode="json", exclude_none=True) if bounds else None,
         routes=[_route(route, models) for route in policy.routes],
         evidence=policy.evidence.model_dump(mode="json", exclude_none=True),
     )

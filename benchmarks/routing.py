@@ -1,6 +1,6 @@
 """What we claim about routing: how much of the gap a router recovers, out of sample, and how long decisions take.
 
-    python benchmarks/routing.py                        # all parts: some 20 minutes on two idle cores
+    python benchmarks/routing.py                        # all parts: some 10 minutes on two idle cores
     python benchmarks/routing.py --parts offers,scale   # RouteLLM's MMLU and GSM8K are part "routers"
 
 The outcome tables lie in ../shared/data/outcomes (RouteLLM, Apache-2.0: lm-sys/RouteLLM); without them their lines are

@@ -143,12 +143,15 @@ async def loop(url: str, model: str, count: int) -> tuple[int, float]:
 def bench_serve(url: str, model: str, count: int) -> tuple[int, float]:
     """The same by vLLM's own benchmark."""
     with tempfile.TemporaryDirectory() as name:
-        data = Path(name) / "prompts.jsonl"
-        data.write_text("\n".join(json.dumps({"prompt": prompt}) for prompt in prompts(count)) + "\n")
+        # The form of its own that needs no further package.
+        data = Path(name) / "prompts.json"
+        data.write_text(
+            json.dumps([{"conversations": [{"value": prompt}, {"value": "."}]} for prompt in prompts(count)])
+        )
         command = [str(ROOT / ".venv-vllm" / "bin" / "vllm"), "bench", "serve", "--backend", "openai-chat"]
         command += ["--base-url", url.removesuffix("/v1"), "--endpoint", "/v1/chat/completions", "--model", model]
-        command += ["--tokenizer", str(ROOT / ".weights" / "smollm2-hf"), "--dataset-name", "custom"]
-        command += ["--dataset-path", str(data), "--custom-output-len", str(MAX_TOKENS), "--skip-chat-template"]
+        command += ["--tokenizer", str(ROOT / ".weights" / "smollm2-hf"), "--dataset-name", "sharegpt"]
+        command += ["--dataset-path", str(data), "--sharegpt-output-len", str(MAX_TOKENS)]
         command += ["--num-prompts", str(count), "--max-concurrency", str(CONCURRENCY), "--temperature", "0"]
         command += [
             "--disable-shuffle",
@@ -210,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bare", nargs=3, metavar=("URL", "MODEL", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--engines", default="vllm,llamacpp")
-    parser.add_argument("--count", type=int, default=96, help="requests of a turn")
+    parser.add_argument("--count", type=int, default=48, help="requests of a turn")
     arguments = parser.parse_args()
     if arguments.bare:
         url, model, count = arguments.bare

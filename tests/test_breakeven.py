@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import write_models
 
 import workbench as wb
-from workbench.breakeven import break_even, local_price, price_of
+from workbench.breakeven import break_even, local_price, measured_prices, price_of
 from workbench.catalog import Machine, Models
 from workbench.cli import main
 from workbench.errors import InputError
@@ -153,3 +154,28 @@ def test_the_command_models_shows_the_price(project: Path, capsys: pytest.Captur
     assert "m: $0.0556 a million tokens at saturation on this machine (colors.default, measured 2026-11-28)" in (
         capsys.readouterr().out
     )
+
+
+def test_routes_are_decided_at_the_price_that_a_load_test_measured(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = models(project)
+    result(found).save()
+    full, idle = measured_prices(found), measured_prices(found, utilization=0.001)
+    assert set(full) == {"m"} and idle["m"] == pytest.approx(1000 * full["m"], rel=1e-3)
+    rows = [
+        {"task": "colors", "item_id": f"i{n}", "model": model, "score": 1.0, "accepted": True, "sensitivity": "public"}
+        | {"cost_usd": cost, "input_tokens": 900, "output_tokens": 100}
+        for model, cost in (("m", 1e-9), ("cheap", 1e-5))
+        for n in range(200)
+    ]
+    table = pd.DataFrame(rows)
+    # 0.0556 USD a million tokens at full load, against 0.01 of the hosted one.
+    for prices, chosen in ((None, "m"), (full, "cheap")):
+        policy = wb.route(table, found, policies=("per_task",), local_usd_per_mtok=prices)
+        assert policy.routes[0].chain[0].model == chosen
+        assert ("m" in policy.evidence.prices) == (prices is not None)
+    table.to_parquet(project / "outcomes.parquet")
+    for extra, chosen in (([], "m"), (["--utilization", "1"], "cheap")):
+        assert main(["route", "outcomes.parquet", "--policies", "per_task", "--to", "r.yaml", *extra]) == 0
+        assert f"colors (open): {chosen}" in capsys.readouterr().out

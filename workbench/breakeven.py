@@ -19,8 +19,9 @@ from typing import Literal
 from workbench.catalog import Machine, Model, Models
 from workbench.errors import InputError
 from workbench.load.plan import engine_digest
-from workbench.load.result import Figure, LoadResult, Step
+from workbench.load.result import Figure, LoadResult, Step, read_loads
 from workbench.prices import ListedPrice, Price, token_cost
+from workbench.servers import engine_of
 
 At = Literal["saturation", "limits"]
 
@@ -156,6 +157,26 @@ def local_price(
         if load.engine == engine:
             return price_of(load, machine.usd_per_hour if machine else None, utilization, at)
     return None
+
+
+def measured_prices(models: Models, utilization: float = 1.0, at: At = "saturation") -> dict[str, float]:
+    """What a million tokens of each local model costs on this machine, in USD, by its newest complete load test.
+
+    Args:
+        utilization: see `price_of`.
+        at: see `price_of`.
+
+    Returns:
+        By model; those without such a test are left out.
+
+    Raises:
+        InputError: no utilization.
+    """
+    loads = read_loads()
+    here = [model for model in models.values() if model.zone == "local" and not engine_of(model).unavailable(model)]
+    found = {model.id: local_price(model, loads, utilization, at=at, machine=models.machine) for model in here}
+    prices = {name: price.usd_per_mtok.value for name, price in found.items() if price is not None}
+    return {name: usd for name, usd in prices.items() if usd is not None}
 
 
 def break_even(

@@ -10,6 +10,7 @@ from workbench.cli.common import command, money, names
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
+    from workbench.catalog import Models
     from workbench.cli.common import Commands
     from workbench.evalset import EvalSet
 
@@ -45,6 +46,12 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--policies", metavar="A,B", help="per_task,rules_first,cascade,per_request")
     parser.add_argument("--zones", metavar="A,B", help="only models in these: local,private,hosted")
+    parser.add_argument(
+        "--utilization",
+        type=float,
+        metavar="SHARE",
+        help="price local models by their newest load test ('workbench load'), at that share of its full load",
+    )
     parser.add_argument("--traffic", type=_traffic, metavar="N/month", help="requests of each route a month")
 
 
@@ -95,14 +102,29 @@ def _given(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     constraints = Constraints.model_validate(
         {"zones": zones, "traffic_per_month": arguments.traffic, "budget_usd_per_month": budget}
     )
+    models = load_models(arguments.models_file)
     asked = {
-        "models": load_models(arguments.models_file),
+        "models": models,
         "limits": limits,
         "objective": _objective(arguments.objective),
         "policies": names(arguments.policies) or KINDS,
         "constraints": constraints if stated else None,
+        "local_usd_per_mtok": _local(models, arguments.utilization),
     }
     return outcomes, asked
+
+
+def _local(models: Models, utilization: float | None) -> dict[str, float] | None:
+    """What local models' tokens cost by their load tests, where that is asked for."""
+    if utilization is None:
+        return None
+    from workbench.breakeven import measured_prices
+
+    prices = measured_prices(models, utilization)
+    for name, model in models.items():
+        if model.managed and name not in prices:
+            print(f"note: {name} has no load test ('workbench load {name}'): it costs its share of the machine's time")
+    return prices
 
 
 def _route(arguments: argparse.Namespace) -> int:

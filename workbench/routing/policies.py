@@ -29,6 +29,7 @@ from workbench.routing.frontier import Frontier
 from workbench.routing.objective import Constraints, Objective, objective_of
 from workbench.routing.played import Played, Terms
 from workbench.routing.policy import KINDS, Evidence, Kind, Link, Policy, Route, RouterFile, Verifier
+from workbench.routing.repricing import reprice
 from workbench.scores import prepare
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def route(
     with_slices: bool = False,
     embeddings: str | None = None,
     rules_floor: float = RULES_FLOOR,
+    local_usd_per_mtok: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Policy:
     """Choose a policy for each task × class, on its own items.
@@ -73,6 +75,8 @@ def route(
         with_slices: whether requests will state the item's slices, so that a router may read them.
         embeddings: a sentence-transformers model, by name or folder, whose vectors a router may read too.
         rules_floor: with rules first, the accepted share of the rules' answers, by its lower bound.
+        local_usd_per_mtok: by model, what a million tokens costs on this machine, as load tests measured it (see
+            `workbench.breakeven.measured_prices`); None takes the share of the machine's time in the run.
         seed: of the folds.
 
     Raises:
@@ -84,7 +88,7 @@ def route(
         "verifiers": verifiers,
         "with_slices": with_slices,
     }
-    asked |= {"embeddings": embeddings}
+    asked |= {"embeddings": embeddings, "local_usd_per_mtok": local_usd_per_mtok}
     return _decided(outcomes, models, limits, objective, rules_floor=rules_floor, seed=seed, **asked)[0]
 
 
@@ -100,6 +104,7 @@ def frontier(
     with_slices: bool = False,
     embeddings: str | None = None,
     rules_floor: float = RULES_FLOOR,
+    local_usd_per_mtok: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Frontier:
     """Every policy's score, cost per accepted answer and latency, and which was chosen, and why; as `route` decides.
@@ -116,7 +121,7 @@ def frontier(
         "verifiers": verifiers,
         "with_slices": with_slices,
     }
-    asked |= {"embeddings": embeddings}
+    asked |= {"embeddings": embeddings, "local_usd_per_mtok": local_usd_per_mtok}
     policy, found = _decided(
         outcomes,
         models,
@@ -141,6 +146,7 @@ def _decided(
     with_slices: bool,
     embeddings: str | None,
     rules_floor: float,
+    local_usd_per_mtok: Mapping[str, float] | None,
     seed: int,
     figures: bool = False,
 ) -> tuple[Policy, list[Assessed]]:
@@ -149,7 +155,13 @@ def _decided(
         raise InputError(f"there is no policy '{unknown[0]}'. There are: {', '.join(KINDS)}.")
     aim, bounds = objective_of(objective), constraints or Constraints()
     table = prepare(outcomes)
+    if local_usd_per_mtok:
+        table, _ = reprice(table, models, {}, local_usd_per_mtok=local_usd_per_mtok)
     policy = choose.route(outcomes, models, limits, aim, constraints, table)
+    measured = {
+        name: f"${usd:.4g} a million tokens, by a load test" for name, usd in (local_usd_per_mtok or {}).items()
+    }
+    policy.evidence.prices.update(measured)
     if not figures and not set(policies) - {"per_task"}:
         return _finished(policy, policy.routes, {}, models), []
     from workbench.routing.assess import assess  # and with it scipy's and scikit-learn's

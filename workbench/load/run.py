@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from workbench.load.result import LoadResult
 from workbench.load.send import FAILED_IN_A_ROW, Pool, Sender, pool
 from workbench.load.sweep import Sweep, rates_of
 from workbench.load.workload import synthetic
+from workbench.loops import run_beside
 from workbench.privacy import Payload, gate
 from workbench.runner.budget import Budget
 from workbench.runner.overhead import Overhead
@@ -90,42 +90,28 @@ class _LoadTest:
         self._stopping: asyncio.Event | None = None
         self._measuring = False
         self._failed_in_a_row = 0
-        self._error: BaseException | None = None
-        self._ended = threading.Event()
+        self._interrupts = 0
 
     def go(self) -> None:
         """Run in a thread of its own; the first interrupt ends the step, the second does not wait for it."""
-        threading.Thread(target=self._thread, name="workbench-load").start()
-        interrupts = 0
-        # Not thread.join: interrupted, it may take a thread for ended that still runs (Python up to 3.12).
-        while not self._ended.is_set():
-            try:
-                self._ended.wait(0.2)
-            except KeyboardInterrupt:
-                interrupts += 1
-                self._interrupt(interrupts)
-        if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
-            raise _first(self._error)
-        if interrupts:
+        try:
+            run_beside(self._in_loop, "workbench-load", self._interrupt, uvloop.new_event_loop)
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as failure:
+            raise _first(failure) from failure.__cause__
+        if self._interrupts:
             self.complete = False
             self.problems.append("interrupted: these are the steps before that")
 
     def _interrupt(self, times: int) -> None:
+        self._interrupts = times
         loop, main, stopping = self._loop, self._main, self._stopping
         if loop is None or main is None or stopping is None:
             return
         gently = times == 1 and self._measuring  # an engine that loads is not waited for
         with contextlib.suppress(RuntimeError):  # it is just done
             loop.call_soon_threadsafe(stopping.set if gently else main.cancel)
-
-    def _thread(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._in_loop())
-        except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
-            self._error = failure
-        finally:
-            self._ended.set()
 
     async def _in_loop(self) -> None:
         self._stopping = asyncio.Event()

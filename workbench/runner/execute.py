@@ -8,8 +8,8 @@ run.problems                    # what went wrong, in clear lines; empty where a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -25,6 +25,7 @@ from workbench.catalog import Model, Models
 from workbench.errors import InputError, WorkbenchError
 from workbench.evalset import EvalSet
 from workbench.journal import Attempt, Intents, Journal, worst_known
+from workbench.loops import run_beside
 from workbench.outcomes.spool import Spool
 from workbench.runner.ask import Sending, Use, depth_of, unknown_price
 from workbench.runner.batch import ask_in_batches, pending_batches
@@ -163,24 +164,14 @@ class _Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._sending: Sending | None = None
-        self._error: BaseException | None = None
-        self._ended = threading.Event()
+        self._interrupts = 0
 
     def go(self) -> Run:
         """Run in a thread of its own; a keyboard interrupt stops sending and keeps what is there."""
-        threading.Thread(target=self._thread, name="workbench-run").start()
-        interrupts = 0
-        # Not thread.join: interrupted, it may take a thread for ended that still runs (Python up to 3.12).
-        while not self._ended.is_set():
-            try:
-                self._ended.wait(0.2)
-            except KeyboardInterrupt:
-                interrupts += 1
-                self._interrupt(interrupts)
-        if self._error is not None and not isinstance(self._error, asyncio.CancelledError):
-            raise self._error
+        with contextlib.suppress(asyncio.CancelledError):
+            run_beside(self._in_loop, "workbench-run", self._interrupt, uvloop.new_event_loop)
         status: Status = "failed" if self._failed else "complete"
-        if interrupts or self._cut_short:
+        if self._interrupts or self._cut_short:
             status = "interrupted"
         return Run(
             id=self.id,
@@ -202,25 +193,11 @@ class _Execution:
 
     def _interrupt(self, times: int) -> None:
         """The first lets what is in flight come in; the second does not wait for it."""
+        self._interrupts = times
         loop, main, sending = self._loop, self._main, self._sending
-        if loop is None or main is None:
-            return
-        try:
-            if times == 1 and sending is not None:
-                loop.call_soon_threadsafe(sending.stopping.set)
-            else:
-                loop.call_soon_threadsafe(main.cancel)
-        except RuntimeError:  # it is just done
-            pass
-
-    def _thread(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._in_loop())
-        except BaseException as failure:  # noqa: BLE001  (handed to the caller's thread)
-            self._error = failure
-        finally:
-            self._ended.set()
+        if loop is not None and main is not None:
+            with contextlib.suppress(RuntimeError):  # it is just done
+                loop.call_soon_threadsafe(sending.stopping.set if sending is not None and times == 1 else main.cancel)
 
     async def _in_loop(self) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()

@@ -40,7 +40,6 @@ from workbench.pairs import Differences, p_values, paired_differences  # noqa: E
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "evidence.json"
-SHARED = ROOT.parent / "shared" / "data" / "outcomes"
 RUNS, RESAMPLES, DRAWS = 20_000, 500, 2000
 ONE_SIDED = 2 * CONFIDENCE - 1
 _BLOCK = 2_000_000  # numbers of a block of runs
@@ -330,7 +329,7 @@ def simulations(runs: int, cells: list[tuple[int, Cell]], workers: int) -> tuple
     return rows, fine
 
 
-# Speed, and what real data say.
+# Speed.
 
 
 def big_table(rows: int, models: int, tasks: int) -> pd.DataFrame:
@@ -358,7 +357,7 @@ def big_table(rows: int, models: int, tasks: int) -> pd.DataFrame:
 
 
 def speed() -> tuple[dict[str, Any], bool]:
-    """A leaderboard of a million outcomes, in a process of its own for its memory; and all pairs of 44 models."""
+    """A leaderboard of a million outcomes, in a process of its own for its memory."""
     found: dict[str, Any] = {}
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -370,16 +369,7 @@ def speed() -> tuple[dict[str, Any], bool]:
         f"{told['wall_s']:.1f} s (CPU {told['cpu_s']:.1f} s), peak {told['peak_gb']:.2f} GB; load {told['load']:.1f}   "
         "claimed: < 5 s, < 4 GB"
     )
-    if not (SHARED / "zeroeval_gsm.outcomes.parquet").is_file():
-        print("skip: ZeroEval GSM is not at ../shared/data")
-        return found, fine
-    found["zeroeval"] = told = _zeroeval()
-    kept = told["wall_s"] < 10 and told["separated"] == {"gpt-4o": False, "o1-mini": False, "gpt-4o-mini": True}
-    print(
-        f"{'PASS' if kept else 'MISS'} ZeroEval GSM, {told['pairs']} pairs, max-T: {told['wall_s']:.2f} s   "
-        f"claimed: < 10 s; separated from the best, {told['best']}: {told['separated']} (claimed: gpt-4o-mini only)"
-    )
-    return found, fine and kept
+    return found, fine
 
 
 def _leaderboard_speed() -> dict[str, Any]:
@@ -395,21 +385,6 @@ def _leaderboard_speed() -> dict[str, Any]:
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "load": round(load, 1),
     }
-
-
-def _zeroeval() -> dict[str, Any]:
-    """Cite: WildEval/ZeroEval, Apache-2.0."""
-    from workbench.evidence import all_pairs
-
-    table = pd.read_parquet(SHARED / "zeroeval_gsm.outcomes.parquet")
-    started = time.perf_counter()
-    pairs = all_pairs(table, min_coverage=0)
-    wall_s = time.perf_counter() - started
-    best = "claude-3-5-sonnet-20241022"
-    names = {"gpt-4o": "gpt-4o-2024-08-06", "o1-mini": "o1-mini-2024-09-12", "gpt-4o-mini": "gpt-4o-mini-2024-07-18"}
-    apart = {frozenset((row.a, row.b)): bool(row.separated) for row in pairs.itertuples()}
-    separated = {short: apart[frozenset((best, name))] for short, name in names.items()}
-    return {"pairs": len(pairs), "wall_s": round(wall_s, 2), "best": best, "separated": separated}
 
 
 def write(simulated: dict[str, Any], measured: dict[str, Any], cells: list[dict[str, Any]]) -> None:

@@ -1,9 +1,9 @@
 """What we claim about routing: how much of the gap a router recovers, out of sample, and how long decisions take.
 
     python benchmarks/routing.py                        # all parts: some 10 minutes on two idle cores
-    python benchmarks/routing.py --parts offers,scale   # RouteLLM's MMLU and GSM8K are part "routers"
+    python benchmarks/routing.py --parts offers,scale   # RouteLLM is part "routers", ZeroEval "separates"
 
-The outcome tables lie in ../shared/data/outcomes (RouteLLM, Apache-2.0: lm-sys/RouteLLM); without them their lines are
+The outcome tables lie in ../shared/data/outcomes (RouteLLM and ZeroEval, Apache-2.0); without them their lines are
 skipped and said to be. Writes benchmarks/results/routing.md, in which a part stays until it is measured again. Exit
 status 1 where a figure misses its target.
 """
@@ -27,6 +27,7 @@ import pandas as pd
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data" / "outcomes"
 WEAK, STRONG = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
+SMALL = "gpt-4o-mini-2024-07-18"
 LARGE_S, LARGE_GB = 60, 4
 
 
@@ -142,6 +143,30 @@ _COMPARED = (
 )
 
 
+def separates(report: Report) -> None:
+    """Which of 44 models the evidence tells apart, all pairs at once. Cite: WildEval/ZeroEval, Apache-2.0."""
+    path = DATA / "zeroeval_gsm.outcomes.parquet"
+    if not path.is_file():
+        report.say("skipped: ZeroEval GSM is not at ../shared/data")
+        return
+    from workbench.evidence import all_pairs
+
+    table = pd.read_parquet(path)
+    started = time.perf_counter()
+    pairs = all_pairs(table, min_coverage=0)
+    took_s = time.perf_counter() - started
+    items, models = table["item_id"].nunique(), table["model"].nunique()
+    report.say(f"ZeroEval GSM: {items:,} items × {models} models, all pairs at 95 % jointly (max-T)\n")
+    report.say("| figure | measured | target | |\n|---|---|---|---|")
+    report.row(f"{len(pairs)} pairs", f"{took_s:.1f} s", "< 10 s", took_s < 10)
+    apart = {frozenset((row.a, row.b)): bool(row.separated) for row in pairs.itertuples()}
+    sonnet, gpt, o1 = "claude-3-5-sonnet-20241022", "gpt-4o-2024-08-06", "o1-mini-2024-09-12"
+    for a, b, wanted in ((sonnet, gpt, False), (sonnet, o1, False), (gpt, o1, False), (sonnet, SMALL, True)):
+        told = {True: "told apart", False: "not told apart"}
+        found = apart[frozenset((a, b))]
+        report.row(f"{a}, {b}", told[found], told[wanted], found == wanted)
+
+
 def played(
     texts: Sequence[str],
     slices: Sequence[str] | None,
@@ -247,7 +272,7 @@ def offers(report: Report, runs: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="routers,offers,scale", help="which parts are measured")
+    parser.add_argument("--parts", default="routers,separates,offers,scale", help="which parts are measured")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=200, help="planted tables")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -257,6 +282,7 @@ def main() -> int:
         return 0
     parts: dict[str, Callable[[Report], None]] = {
         "routers": lambda report: routers(report, arguments.seeds),
+        "separates": separates,
         "offers": lambda report: offers(report, arguments.runs),
         "scale": scale,
     }

@@ -715,8 +715,8 @@ def test_the_real_vllm_answers_a_batch(project: Path) -> None:
     items = [item(f"i{n}", f"thing i{n}", sensitivity="restricted") for n in range(12)]
     items.append(item("long", "word " * 3000))  # over the context: a line that fails
     write_evalset(project, "colors", items, output={"labels": ["red", "green", "blue"], "format_retries": 1})
-    arguments = {"dtype": "bfloat16", "enforce_eager": True}
-    entry = {"engine": "vllm", "model": str(weights), "python": str(python), "engine_args": arguments}
+    entry = {"engine": "vllm", "model": str(weights), "python": str(python), "dtype": "bfloat16"}
+    entry |= {"engine_args": {"enforce_eager": True}}
     write_models(project, w={**entry, "max_model_len": 1024, "batch": "vllm"})
     run = go()
     table = run.outcomes.set_index("item_id")

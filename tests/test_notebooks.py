@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from conftest import REPOSITORY, environment
 
+pytestmark = pytest.mark.timeout(1500)  # all notebooks run before the first test that looks at them
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
 PARAMETERS: dict[str, dict[str, Any]] = {
     "01_quickstart": {"sample": 4},

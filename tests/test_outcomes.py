@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,10 @@ def test_the_newest_runs_table_is_found() -> None:
         latest_outcomes()
     path = write_outcomes(full(), places.state("runs", "one") / "outcomes.parquet")
     assert latest_outcomes() == path
+    newer = write_outcomes(full().assign(model="another"), places.state("runs", "two") / "outcomes.parquet")
+    os.utime(path, (1, 1))
+    assert latest_outcomes() == newer and latest_outcomes(set(full()["model"])) == path
+    assert latest_outcomes({"nobody"}) == newer
 
 
 def test_the_digest_is_of_results_and_not_of_texts_or_order() -> None:

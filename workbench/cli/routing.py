@@ -35,7 +35,9 @@ def add(commands: Commands) -> None:
 
 
 def _shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="an outcome table; the newest run's of these models where left out"
+    )
     parser.add_argument("--evalsets", metavar="DIR", help="where the limits are; evalsets/ where it is there")
     parser.add_argument("--models-file", default="models.yaml", metavar="FILE")
     parser.add_argument(
@@ -88,7 +90,8 @@ def _given(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     from workbench.routing import Constraints
     from workbench.routing.policy import KINDS
 
-    outcomes = read_outcomes(arguments.file or latest_outcomes())
+    models = load_models(arguments.models_file)
+    outcomes = read_outcomes(arguments.file or latest_outcomes(models))
     folder = arguments.evalsets or ("evalsets" if project.resolve("evalsets").is_dir() else None)
     limits: dict[str, EvalSet] | None = dict(load_evalsets(folder)) if folder else None
     for task in sorted(set(outcomes["task"]) - set(limits or {})):
@@ -102,7 +105,6 @@ def _given(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     constraints = Constraints.model_validate(
         {"zones": zones, "traffic_per_month": arguments.traffic, "budget_usd_per_month": budget}
     )
-    models = load_models(arguments.models_file)
     asked = {
         "models": models,
         "limits": limits,

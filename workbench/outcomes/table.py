@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -257,16 +257,23 @@ def write_outcomes(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def latest_outcomes() -> Path:
+def latest_outcomes(models: Collection[str] | None = None) -> Path:
     """The outcome table of the newest run.
+
+    Args:
+        models: only of a run that asked none but these; where there is no such run, of the newest.
 
     Raises:
         InputError: there is no run yet.
     """
-    found = sorted(project.state("runs").glob("*/outcomes.parquet"), key=os.path.getmtime)
+    found = sorted(project.state("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
     if not found:
         raise InputError("there is no run yet. Start one with 'workbench run', or name an outcome table.")
-    return found[-1]
+    if models is not None:
+        for path in found:
+            if set(pd.read_parquet(path, columns=["model"])["model"].unique()) <= set(models):
+                return path
+    return found[0]
 
 
 def digest(table: pd.DataFrame, times: bool = True) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import REPOSITORY, WEIGHTS, environment, eventually, item, write_evalset, write_models
@@ -100,11 +102,9 @@ def marked_processes() -> list[int]:
 
 
 def refused(base_url: str) -> bool:
-    import socket
-
-    host, _, port = base_url.removeprefix("http://").removesuffix("/v1").partition(":")
+    place = urlsplit(base_url)
     with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) != 0
+        return probe.connect_ex((place.hostname, place.port)) != 0
 
 
 def start_and_stop(launch: Launch) -> None:

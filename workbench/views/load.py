@@ -236,7 +236,8 @@ def _draw_times(
     if limit is not None:
         axis.axhline(limit, color=_GREEN, linewidth=1.2, linestyle=":", label=f"limit, {limit:g} s")
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    for place in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        place(FuncFormatter(lambda y, _: f"{y:g}"))
     axis.set_ylabel(label)
     if endless:
         axis.set_title("not drawn where too many requests failed", fontsize=8, color="#555555")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from workbench.audit.report import Audit, count_of, shortened
 from workbench.evalset import EvalSet
+from workbench.evalset.corrections import FILE as CORRECTIONS
+from workbench.evalset.corrections import read_corrections
 from workbench.files import json_line, text_lines, write_lines
 
 _IDS_SHOWN = 20
@@ -43,7 +45,18 @@ def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
         for what, ids in (("dropped", dropped), ("marked restricted", marked)):
             if ids:
                 done.append(f"{name}: {count_of(ids)} {what}: {shortened(ids, at_most=_IDS_SHOWN)}")
+    corrections = evalset.path / CORRECTIONS
+    gone = {item.id for item in evalset.items if item.id in drop}
+    if corrections.exists() and any(each.item in gone for _, each in read_corrections(corrections)):
+        write_lines(corrections, _without(corrections, gone), mode=stat.S_IMODE(corrections.stat().st_mode))
+        done.append(f"{CORRECTIONS}: those of dropped items removed")
     return done
+
+
+def _without(path: Path, gone: set[str]) -> Iterator[str]:
+    for number, _, line in text_lines(path):
+        if json_line(path, number, line).get("item") not in gone:
+            yield line.removesuffix("\n")
 
 
 def _mended(path: Path, dropped: set[str], marked: set[str]) -> Iterator[str]:

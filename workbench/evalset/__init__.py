@@ -4,6 +4,7 @@ tasks = load_evalsets("evalsets")            # {'support_triage': EvalSet(…), 
 small = tasks["support_triage"].sample(24)   # stratified, the same items every time
 """
 
+from workbench.evalset.corrections import Correction, add_correction
 from workbench.evalset.items import Item
 from workbench.evalset.load import check_variants, load_evalset, load_evalsets
 from workbench.evalset.model import EvalSet
@@ -12,6 +13,7 @@ from workbench.evalset.spec import DEFAULT_MARGIN, EvalSetFile, Limits, Message,
 
 __all__ = [
     "DEFAULT_MARGIN",
+    "Correction",
     "EvalSet",
     "EvalSetFile",
     "Item",
@@ -19,6 +21,7 @@ __all__ = [
     "Message",
     "Turns",
     "Variant",
+    "add_correction",
     "check_variants",
     "load_evalset",
     "load_evalsets",

@@ -13,7 +13,7 @@ import weakref
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,6 +45,7 @@ class Item(StrictModel):
 
 
 Check = Callable[[Item], str | None]
+Keys = Mapping[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class ItemsFile:
         return cls(path, (), np.array([], np.uint64))
 
 
-def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: int | None = None) -> ItemsFile:
+def read_items(
+    path: Path, sensitivity: Sensitivity, check: Check, in_memory: int | None = None, keys: Keys | None = None
+) -> ItemsFile:
     """Read and check the items of a JSONL file.
 
     Args:
@@ -70,6 +73,7 @@ def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: in
         check: says what is wrong with an item's expectations, or raises InputError for what is wrong elsewhere.
         in_memory: bytes up to which a file's items are kept in memory, `IN_MEMORY` where left out. Those of a larger
             one are read again whenever they are asked for; 20 bytes an item are kept.
+        keys: corrected expectations, by item; they stand in for those of the file.
 
     Raises:
         InputError: a line is no item, or an id stands there twice.
@@ -85,14 +89,14 @@ def read_items(path: Path, sensitivity: Sensitivity, check: Check, in_memory: in
             digests.append(int.from_bytes(hashlib.blake2b(item.id.encode(), digest_size=8).digest()))
             labels[item.sensitivity or sensitivity] += 1
             if small:
-                kept.append(_labeled(item, sensitivity))
+                kept.append(_corrected(_labeled(item, sensitivity), keys))
             else:
                 offsets.append(offset)
                 lengths.append(length)
         if _state(os.fstat(file.fileno())) != _state(state):
             raise _changed(path)
         items: Sequence[Item] = (
-            tuple(kept) if small else FileItems(path, file, state, offsets, lengths, sensitivity, labels)
+            tuple(kept) if small else FileItems(path, file, state, offsets, lengths, sensitivity, labels, keys)
         )
     found = ItemsFile(path, items, np.frombuffer(digests, np.uint64) if digests else np.array([], np.uint64))
     _refuse_twins(found)
@@ -113,6 +117,10 @@ def _checked(path: Path, number: int, data: dict[str, Any], check: Check) -> Ite
 
 def _labeled(item: Item, sensitivity: Sensitivity) -> Item:
     return item if item.sensitivity else item.model_copy(update={"sensitivity": sensitivity})
+
+
+def _corrected(item: Item, keys: Keys | None) -> Item:
+    return item.model_copy(update={"expectations": keys[item.id]}) if keys and item.id in keys else item
 
 
 def _refuse_twins(found: ItemsFile) -> None:
@@ -166,6 +174,7 @@ class FileItems(Sequence[Item]):
         lengths: array[int],
         sensitivity: Sensitivity,
         by_sensitivity: Counter[Sensitivity],
+        keys: Keys | None = None,
     ) -> None:
         self.by_sensitivity = by_sensitivity
         self._path = path
@@ -175,6 +184,7 @@ class FileItems(Sequence[Item]):
         self._offsets = offsets
         self._lengths = lengths
         self._sensitivity = sensitivity
+        self._keys = keys
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -200,7 +210,7 @@ class FileItems(Sequence[Item]):
             data = _loads(line.decode("utf-8" if offset else "utf-8-sig"))
             if data.get("sensitivity") is None:
                 data["sensitivity"] = self._sensitivity
-            return Item.model_validate(data)
+            return _corrected(Item.model_validate(data), self._keys)
         except ValueError:
             raise _changed(self._path) from None
 

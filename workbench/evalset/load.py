@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench import project
 from workbench.errors import InputError
+from workbench.evalset.corrections import FILE as CORRECTIONS
+from workbench.evalset.corrections import corrected_keys, key_problem, refuse_unknown
 from workbench.evalset.items import Item, ItemsFile, read_items, refuse_shared
 from workbench.evalset.model import EvalSet
 from workbench.evalset.schema import schema_problem
 from workbench.evalset.spec import NAME, EvalSetFile
 from workbench.files import Document, read_json, read_yaml
 from workbench.rules import load_rules
-from workbench.scorers import build_scorers, problem_of
+from workbench.scorers import build_scorers
 from workbench.strict import brief
 
 
@@ -41,10 +44,7 @@ def load_evalset(folder: str | Path) -> EvalSet:
     rules = load_rules(_inside(folder, spec.rules, document, ("rules",))) if spec.rules is not None else None
 
     def fits(item: Item) -> str | None:
-        try:
-            return problem_of(scorers, item.expectations)
-        except Exception as failure:  # noqa: BLE001  (a team's own scorer may raise anything)
-            return f"a scorer cannot read them ({type(failure).__name__}). Mend them"
+        return key_problem(scorers, item.expectations)
 
     train_file = _own(folder, "train.jsonl")
     train = read_items(train_file, spec.sensitivity, fits) if train_file.exists() else ItemsFile.empty(train_file)
@@ -62,10 +62,13 @@ def load_evalset(folder: str | Path) -> EvalSet:
             _check_templates(evalset, item, document)
         return problem
 
-    items = read_items(_own(folder, "items.jsonl"), spec.sensitivity, fits_templates_too)
+    corrections = _own(folder, CORRECTIONS)
+    keys = corrected_keys(corrections, partial(key_problem, scorers))
+    items = read_items(_own(folder, "items.jsonl"), spec.sensitivity, fits_templates_too, keys=keys)
     if not items.items:
         raise InputError(f"{project.shown(items.path)}: has no items. Add one JSON object a line.")
     refuse_shared(items, train)
+    refuse_unknown(corrections, items.items)
     return replace(evalset, items=items.items, digest=_digest(folder, spec), total=len(items.items))
 
 
@@ -142,7 +145,7 @@ def _output_schema(folder: Path, spec: EvalSetFile, document: Document) -> dict[
 
 
 def _digest(folder: Path, spec: EvalSetFile) -> str:
-    names = ["evalset.yaml", "items.jsonl", "train.jsonl", spec.output.json_schema, spec.rules]
+    names = ["evalset.yaml", "items.jsonl", CORRECTIONS, "train.jsonl", spec.output.json_schema, spec.rules]
     total = hashlib.sha256()
     for name in sorted({name for name in names if name and (folder / name).is_file()}):
         with (folder / name).open("rb") as file:

@@ -49,6 +49,9 @@ _METHOD = (
     "the limits − candidate), multiple comparisons with the best, max-T bootstrap"
 )
 
+STALE = "The eval set has changed since these outcomes: run again (what was answered is not asked again)."
+_NO_CONSTRAINTS = Constraints()
+
 
 def route(
     outcomes: pd.DataFrame,
@@ -81,7 +84,7 @@ def route(
         task = str(name)
         limit, source = limits_of((limits or {}).get(task))
         cls = class_of("internal" if label == "open" else label)
-        routes.append(_decide(task, cls, rows, models, limit, source, objective, constraints or Constraints()))
+        routes.append(decide(task, cls, rows, models, limit, source, objective, constraints or Constraints()))
     digests = table.groupby("task")["evalset_digest"].first() if "evalset_digest" in table else pd.Series(dtype=str)
     evidence = PolicyEvidence(
         mlflow_run=outcomes.attrs.get("mlflow_run"),
@@ -104,16 +107,31 @@ def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
     return limits, "evalset" if "margin" in limits.model_fields_set else "default"
 
 
-def _decide(
+def is_stale(rows: pd.DataFrame, source: EvalSet | Limits | None) -> bool:
+    """Whether a task's outcomes are of an eval set that has changed since, as by a corrected label."""
+    if source is None or isinstance(source, Limits) or not source.digest or "evalset_digest" not in rows:
+        return False
+    told = rows["evalset_digest"].dropna()
+    return bool((told != source.digest).any())
+
+
+def older(made: Route) -> Route:
+    """A route that rests on an eval set as it was before: the evidence does not carry it any more."""
+    status = "provisional" if made.status == "decided" else made.status
+    return made.model_copy(update={"status": status, "reason": f"{made.reason} {STALE}"})
+
+
+def decide(
     task: str,
     cls: SensitivityClass,
     rows: pd.DataFrame,
     models: Models,
     limit: Limits,
     source: MarginSource,
-    objective: Objective,
-    constraints: Constraints,
+    objective: Objective = "cost",
+    constraints: Constraints = _NO_CONSTRAINTS,
 ) -> Route:
+    """Choose one candidate, and its fallbacks, for one task × class, by its prepared outcomes."""
     grid = Grid(rows)
     scores, judged = grid.scores, standings(grid, models, cls, limit)
     judged = constrained(judged, rows, task, models, constraints)

@@ -10,7 +10,7 @@ The choice of one candidate for a task stands wherever nothing else is proven be
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -162,8 +162,9 @@ def _decided(
         name: f"${usd:.4g} a million tokens, by a load test" for name, usd in (local_usd_per_mtok or {}).items()
     }
     policy.evidence.prices.update(measured)
+    stale = {str(task) for task, rows in table.groupby("task") if choose.is_stale(rows, (limits or {}).get(str(task)))}
     if not figures and not set(policies) - {"per_task"}:
-        return _finished(policy, policy.routes, {}, models), []
+        return _finished(policy, policy.routes, {}, models, stale), []
     from workbench.routing.assess import assess  # and with it scipy's and scikit-learn's
 
     givers: Mapping[str, str | None] = verifiers if isinstance(verifiers, Mapping) else dict.fromkeys(verifiers)
@@ -193,7 +194,7 @@ def _decided(
         routes.append(made)
         if made.router and router is not None:
             routers[made.router.file] = router
-    return _finished(policy, routes, routers, models), found
+    return _finished(policy, routes, routers, models, stale), found
 
 
 def _check_verifiers(givers: Mapping[str, str | None], table: pd.DataFrame) -> None:
@@ -214,8 +215,11 @@ def _may_verify(name: str, giver: str | None, own: Route, models: Models, stated
     return stated or not unnamed_judge(name, giver)
 
 
-def _finished(policy: Policy, routes: Sequence[Route], routers: Mapping[str, object], models: Models) -> Policy:
+def _finished(
+    policy: Policy, routes: Sequence[Route], routers: Mapping[str, object], models: Models, stale: Collection[str]
+) -> Policy:
     told = [_with_providers(each, models) for each in routes]
+    told = [choose.older(each) if each.task in stale else each for each in told]
     made = policy.model_copy(update={"routes": told})
     made._routers = dict(routers)
     check_closure(made, models, listed=False)

@@ -1,0 +1,121 @@
+"""Notes and corrected labels: kept at once, applied when the set is loaded; earlier evidence is known to be older."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import planted
+import pytest
+from conftest import item, write_evalset
+
+from workbench.errors import InputError, RunError
+from workbench.evalset import EvalSet, add_correction, load_evalset
+from workbench.routing import route
+
+
+@pytest.fixture
+def mini(project: Path) -> EvalSet:
+    return load_evalset(write_evalset(project, "mini", items=[item("a", label="red"), item("b", label="green")]))
+
+
+def lines(evalset: EvalSet) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (evalset.path / "corrections.jsonl").read_text().splitlines()]
+
+
+def test_a_corrected_label_holds_from_the_next_loading_and_changes_the_digest(mini: EvalSet) -> None:
+    add_correction(mini, "a", expectations={"label": "green"}, note="it says so")
+    again = load_evalset(mini.path)
+    assert [entry.expectations for entry in again.items] == [{"label": "green"}, {"label": "green"}]
+    assert again.digest != mini.digest
+    (kept,) = lines(mini)
+    assert kept["item"] == "a" and kept["note"] == "it says so" and kept["at"].endswith("Z")
+    assert "green" not in (mini.path / "items.jsonl").read_text().splitlines()[0]  # the file itself stays as it was
+
+
+def test_the_last_of_several_corrections_holds(mini: EvalSet) -> None:
+    for label in ("green", "red", "green"):
+        add_correction(mini, "b", note="again", expectations={"label": label})
+    assert load_evalset(mini.path).items[1].expectations == {"label": "green"}
+    add_correction(mini, "b", expectations={"label": "red"})
+    assert load_evalset(mini.path).items[1].expectations == {"label": "red"}
+
+
+def test_a_note_alone_leaves_the_key_and_is_in_the_digest(mini: EvalSet) -> None:
+    add_correction(mini, "a", note="two readers could differ")
+    again = load_evalset(mini.path)
+    assert again.items == mini.items
+    assert again.digest != mini.digest
+    assert "expectations" not in lines(mini)[0]
+
+
+def test_a_line_is_added_behind_one_without_an_end(mini: EvalSet) -> None:
+    path = mini.path / "corrections.jsonl"
+    path.write_text('{"item": "a", "at": "2026-01-01T00:00:00Z", "note": "first"}')
+    add_correction(mini, "b", note="second")
+    assert [line["note"] for line in lines(mini)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("item_id", "change", "told"),
+    [
+        ("c", {"note": "x"}, "no item 'c' in eval set 'mini'"),
+        ("a", {}, "nothing to keep"),
+        ("a", {"note": "  "}, "nothing to keep"),
+        ("a", {"expectations": {"label": "red"}}, "nothing to keep"),
+        ("a", {"expectations": {"colour": "red"}}, "corrected key of item 'a' cannot be scored"),
+    ],
+)
+def test_what_cannot_be_kept_is_one_clear_error_and_nothing_is_written(
+    mini: EvalSet, item_id: str, change: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        add_correction(mini, item_id, **change)
+    assert not (mini.path / "corrections.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"item": "a", "at": "2026-01-01T00:00:00Z"}', "neither a note nor expectations"),
+        ('{"item": "zz", "at": "2026-01-01T00:00:00Z", "note": "x"}', "no item 'zz' in items.jsonl"),
+        ('{"item": "a", "at": "2026-01-01T00:00:00Z", "expectations": {"colour": 1}}', r"\(item a\)"),
+        ('{"item": "a", "at": "2026-01-01T00:00:00Z", "noted": "x"}', "unknown key"),
+    ],
+)
+def test_a_broken_line_is_named(mini: EvalSet, line: str, told: str) -> None:
+    (mini.path / "corrections.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=rf"corrections\.jsonl:1: .*{told}"):
+        load_evalset(mini.path)
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error(mini: EvalSet) -> None:
+    (mini.path / "corrections.jsonl").mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        add_correction(mini, "a", note="x")
+
+
+def test_a_large_set_is_corrected_too(mini: EvalSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_correction(mini, "b", expectations={"label": "red"})
+    monkeypatch.setattr("workbench.evalset.items.IN_MEMORY", 0)
+    large = load_evalset(mini.path)
+    assert not isinstance(large.items, tuple)
+    assert [entry.expectations["label"] for entry in large.items] == ["red", "red"]
+    assert large.items[1].expectations == {"label": "red"}
+
+
+def outcomes(evalset: EvalSet) -> pd.DataFrame:
+    table = planted.outcomes({"a": planted.right(0.9, 200), "b": planted.right(0.2, 200)}, task="mini")
+    return table.assign(evalset_digest=evalset.digest)
+
+
+def test_evidence_from_before_a_correction_decides_nothing(mini: EvalSet) -> None:
+    catalog = planted.models(a="local", b="local")
+    (before,) = route(outcomes(mini), catalog, {"mini": mini}, policies=("per_task",)).routes
+    assert before.status == "decided"
+    add_correction(mini, "a", expectations={"label": "green"})
+    (after,) = route(outcomes(mini), catalog, {"mini": load_evalset(mini.path)}, policies=("per_task",)).routes
+    assert after.status == "provisional"
+    assert "changed since these outcomes: run again" in after.reason

@@ -6,19 +6,23 @@ side_by_side(run, "support_triage", "st-001")
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from workbench.errors import InputError
-from workbench.privacy import redact, sensitivity_of
+from workbench.privacy import redact
 from workbench.scores import prepare
+from workbench.views.items import Items
+from workbench.views.shown import Shown
 from workbench.views.tables import page
 
 if TYPE_CHECKING:
     from IPython.display import HTML
+
+    from workbench.evalset import EvalSet
 
     from workbench.runner import Run
 
@@ -60,45 +64,68 @@ def telling_item(outcomes: pd.DataFrame, task: str, a: str, b: str) -> str:
     return str(next((item for item in ranked if own[item] == "open"), ranked[0]))
 
 
-def _shown(row: pd.Series[Any], reveal: bool = False) -> str:
+def _shown(row: pd.Series[Any]) -> str:
     output = row.get("output")
     if not isinstance(output, str):
         return f"({row.get('error_class') or 'no answer'})"
-    return output if reveal else str(redact(output, row.get("sensitivity")))
+    return str(redact(output, row.get("sensitivity")))
 
 
-def side_by_side(run: Run, task: str, item_id: str, reveal: bool = False) -> HTML:
-    """One item: its inputs, the key, and what each candidate wrote.
+def side_by_side(
+    source: Run | pd.DataFrame,
+    task: str,
+    item_id: str,
+    candidates: Sequence[str] | None = None,
+    tasks: Mapping[str, EvalSet] | None = None,
+) -> HTML:
+    """One item: its inputs, the key, and what candidates wrote, with what differs marked.
+
+    The text of a restricted item is not shown: a notebook that is saved keeps what it shows. The dashboard shows it
+    (`wb.show(run, reveal=True)`).
 
     Args:
-        reveal: show the text of a restricted item too. Nothing of it is stored by the workbench, but a notebook that
-            is saved keeps what it shows.
+        source: a run, or an outcome table with the eval sets as `tasks`.
+        candidates: whose answers; all of the task where left out, the best first.
 
     Raises:
         InputError: there is no such task or item.
     """
     from IPython.display import HTML
 
-    if task not in run.tasks:
-        raise InputError(f"there is no task '{task}' in this run. There are: {', '.join(run.tasks)}.")
-    item = next((item for item in run.tasks[task].items if item.id == item_id), None)
-    if item is None:
-        raise InputError(f"there is no item '{item_id}' among those of '{task}' that were asked.")
-    hidden = sensitivity_of(item.sensitivity) == "restricted" and not reveal
+    items = Items(Shown.of(source, tasks=tasks))
+    return HTML(item_html(items.look(task, item_id, candidates or items.candidates(task))))
 
-    def shown(value: Any) -> str:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-        return escape(str(redact(text, "restricted")) if hidden else text)
 
-    rows = "".join(
-        f"<tr><td class=t>{escape(name)}</td><td class=w><pre>{shown(value)}</pre></td></tr>"
-        for name, value in [*item.inputs.items(), ("expected", item.expectations)]
-    )
-    table = prepare(run.outcomes)
-    own = table[(table["task"] == task) & (table["item_id"] == item_id)].sort_values("points", ascending=False)
-    for _, row in own.iterrows():
-        verdict = f"{row['points']:.2f}{'' if row['format_ok'] else ', format broken'}"
-        text = escape(_shown(row, reveal))
-        rows += f"<tr><td class=t>{escape(row['candidate'])}<br>{verdict}</td><td class=w><pre>{text}</pre></td></tr>"
-    caption = f"{escape(task)}, item {escape(item_id)} ({sensitivity_of(item.sensitivity)})"
-    return HTML(page(f"<table><caption>{caption}</caption>{rows}</table>"))
+def item_html(look: Mapping[str, Any]) -> str:
+    """What `Items.look` found, as a page; all text is escaped."""
+    rows = [(name, f"<pre>{escape(text)}</pre>") for name, text in look["inputs"]]
+    if not rows and look["prompt"]:
+        rows = [("prompt", f"<pre>{escape(look['prompt'])}</pre>")]
+    if look["key"]:
+        rows.append(("expected", f"<pre>{escape(look['key'])}</pre>"))
+    body = "".join(f"<tr><td class=t>{escape(name)}</td><td class=w>{shown}</td></tr>" for name, shown in rows)
+    for answer in look["answers"]:
+        told = "<br>".join(escape(text) for text in (answer["name"], answer["verdict"], answer["figures"]) if text)
+        body += f"<tr><td class=t>{told}</td><td class=w><pre>{_marked(answer['parts'])}</pre></td></tr>"
+    caption = f"{escape(look['task'])}, item {escape(look['item'])} ({look['class']})"
+    table = f"<table><caption>{caption}</caption>{body}</table>"
+    return page(table + (_by_field(look) if look["fields"] else ""))
+
+
+def _marked(parts: Sequence[Sequence[Any]]) -> str:
+    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in parts)
+
+
+def _by_field(look: Mapping[str, Any]) -> str:
+    """The answers field by field; a cell that differs from the key is marked."""
+    names = ["field", "key", *(answer["name"] for answer in look["answers"])]
+    head = "".join(f"<th class=t>{escape(name)}</th>" for name in names)
+    body = ""
+    for row in look["fields"]:
+        cells = zip(row["values"], row["differs"], strict=True)
+        shown = "".join(
+            f"<td class=w>{f'<mark>{escape(value)}</mark>' if differs else escape(value)}</td>"
+            for value, differs in cells
+        )
+        body += f"<tr><td class=t>{escape(row['path'])}</td>{shown}</tr>"
+    return f"<table><caption>by field; marked is what differs from the key</caption><tr>{head}</tr>{body}</table>"

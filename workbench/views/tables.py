@@ -1,7 +1,7 @@
 """Tables as plain HTML: they survive nbconvert, GitHub and a page without a kernel. All text is escaped.
 
 leaderboard_html(board, policy)
-show(run)
+routes_html(policy)
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
     from workbench.routing import Policy
-    from workbench.runner import Run
 
-_RANKS = (
+RANKS = (
     "Ranks are sets: those that a candidate may have at 95 % confidence, all candidates compared at once; one that may "
     "have rank 1 cannot be told from the best. Behind: the best of all is better by less than that, whichever it is."
 )
@@ -36,7 +35,8 @@ _STYLE = """<style>
 .wb .bar b{position:absolute;top:-1px;height:13px;width:2px;background:currentColor}
 .wb .on{font-weight:600}
 .wb caption{caption-side:top;text-align:left;padding:4px 0;font-weight:600}
-.wb pre{white-space:pre-wrap;margin:0;text-align:left}
+.wb pre{white-space:pre-wrap;margin:0;text-align:left;color:inherit;background:none}
+.wb mark{background:rgba(230,159,0,.38);color:inherit;border-bottom:2px solid #e69f00}
 </style>"""
 
 
@@ -73,7 +73,7 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
     for task, rows in board.groupby("task", sort=True):
         n, of = int(rows["n"].max()), int(rows["of"].max())
         sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
-        body = "".join(_row(row, _marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
+        body = "".join(_row(row, marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
         tables.append(
             f"<table><caption>{escape(str(task))}: {sample}{_few_clusters(rows)}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
@@ -81,7 +81,7 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
             "<th>accepted</th><th>format</th><th>cost per accepted</th>"
             f"<th>p50</th><th>p95</th></tr>{body}</table>"
         )
-    return page("".join(tables) + f"<p>{_RANKS}</p>")
+    return page("".join(tables) + f"<p>{RANKS}</p>")
 
 
 def _few_clusters(rows: pd.DataFrame) -> str:
@@ -90,7 +90,7 @@ def _few_clusters(rows: pd.DataFrame) -> str:
     return f"; only {int(few)} clusters: too few for intervals to be trusted" if few < FEW_CLUSTERS else ""
 
 
-def _marks(policy: Policy | None, task: str, candidate: str) -> str:
+def marks(policy: Policy | None, task: str, candidate: str) -> str:
     if policy is None:
         return ""
     found = [
@@ -182,7 +182,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
             f"{'accepted':>8} {'format':>6} {'cost/accepted':>13} {'p50':>9} {'p95':>9}"
         )
         for _, row in rows.iterrows():
-            mark = _marks(policy, str(task), row["candidate"])
+            mark = marks(policy, str(task), row["candidate"])
             interval = f"{row['score_lo']:.2f} – {row['score_hi']:.2f}"
             accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
             behind = "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.2f}"
@@ -194,7 +194,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
             )
         lines.append("")
-    return "\n".join([*lines, *textwrap.wrap(_RANKS, 120)])
+    return "\n".join([*lines, *textwrap.wrap(RANKS, 120)])
 
 
 def set_figures_html(figures: pd.DataFrame) -> str:
@@ -228,24 +228,3 @@ def set_figures_text(figures: pd.DataFrame) -> str:
             told = f"macro-F1 {said['macro_f1']}   balanced accuracy {said['balanced_accuracy']}"
             lines.append(f"  {candidate!s:24} {told}")
     return "\n".join(lines)
-
-
-def show(run: Run, policy: Policy | None = None) -> None:
-    """Show a run in a notebook: leaderboard, trade-off, routes, and the figures of label fields.
-
-    Args:
-        run: what `workbench.run` returned.
-        policy: the routes to mark; the run's own where left out.
-    """
-    from IPython.display import HTML, Image, display
-
-    from workbench.views.figures import png, tradeoff
-
-    policy = policy or run.policy
-    board = run.leaderboard
-    display(HTML(leaderboard_html(board, policy)))
-    display(Image(png(tradeoff(board, policy))))
-    display(HTML(routes_html(policy)))
-    labels = set_figures_html(run.set_figures)
-    if labels:
-        display(HTML(labels))

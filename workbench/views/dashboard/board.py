@@ -1,0 +1,80 @@
+"""The leaderboard of the dashboard: every column sorts.
+
+board(shown)          # a widget
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import traitlets
+
+from workbench.outcomes import split_candidate
+from workbench.views.dashboard.widget import Part, plain, script
+from workbench.views.shown import Shown
+from workbench.views.tables import RANKS, marks, seconds, usd
+
+# name, title, what it is sorted by, whether it is text
+_COLUMNS = (
+    ("task", "task", "task", True),
+    ("candidate", "candidate", "candidate", True),
+    ("mark", "chosen for", "mark", True),
+    ("score", "score", "score", False),
+    ("bar", "95 % interval", "score_lo", False),
+    ("rank", "rank", "first_rank", False),
+    ("tied", "tied with best", "tied", True),
+    ("n", "n", "n", False),
+    ("accepted", "accepted", "accepted", False),
+    ("format_ok", "format", "format_ok", False),
+    ("cost", "cost per accepted", "cost_per_accepted_usd", False),
+    ("p95", "p95 latency", "latency_p95_s", False),
+    ("zone", "zone", "zone", True),
+)
+
+
+class Board(Part):
+    """Rows and columns; which way they are sorted is the browser's own affair."""
+
+    _esm = script("leaderboard")
+    rows: Any = traitlets.List().tag(sync=True)
+    columns: Any = traitlets.List().tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+
+
+def board(shown: Shown) -> Board:
+    """The widget of a leaderboard."""
+    columns = [dict(zip(("name", "title", "sort", "text"), each, strict=True)) for each in _COLUMNS]
+    rows = [_row(row, shown) for _, row in shown.board.iterrows()]
+    return Board(rows=rows, columns=columns, note=RANKS)
+
+
+def _row(row: pd.Series[Any], shown: Shown) -> dict[str, Any]:
+    task, candidate = str(row["task"]), str(row["candidate"])
+    zone, mark = shown.models.zone_of(split_candidate(candidate)[0]), marks(shown.policy, task, candidate)
+    told = plain(row[["score", "score_lo", "score_hi", "n", "accepted", "format_ok", "latency_p95_s"]].to_dict())
+    cost = float(row["cost_per_accepted_usd"])
+    told["cost_per_accepted_usd"] = cost if math.isfinite(cost) else None
+    told |= {"task": task, "candidate": candidate, "zone": zone, "mark": mark, "chosen": bool(mark)}
+    told |= {"tied": "tied" if row["tied"] else "", "first_rank": _first(row["rank"])}
+    told["shown"] = {
+        **{name: told[name] for name in ("task", "candidate", "zone", "mark", "tied")},
+        "n": f"{int(row['n'])}",
+        "rank": row["rank"],
+        "score": f"{row['score']:.3f}",
+        "accepted": _share(row["accepted"]),
+        "format_ok": _share(row["format_ok"]),
+        "cost": usd(cost),
+        "p95": seconds(float(row["latency_p95_s"])),
+    }
+    told["title"] = f"{row['score']:.3f} ({row['score_lo']:.3f} to {row['score_hi']:.3f}), {row['method']}"
+    return told
+
+
+def _first(rank: str) -> int | None:
+    return int(rank.split("–")[0]) if rank else None
+
+
+def _share(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.0%}"

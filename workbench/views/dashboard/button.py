@@ -1,0 +1,57 @@
+"""Export, in the dashboard: a button that writes the routes as they are now, and tells what came of it.
+
+ExportPane(desk, models).box          # a widget
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+from workbench.catalog import Models
+from workbench.errors import WorkbenchError
+from workbench.export import GATEWAYS
+from workbench.routing.moved import Desk
+from workbench.views.exporting import write_out
+from workbench.views.tables import page, routes_html
+
+_LABELED = {"description_width": "90px"}
+
+
+class ExportPane:
+    """The routes, the button, and what came of it.
+
+    Attributes:
+        box: the widget.
+    """
+
+    def __init__(self, desk: Desk, models: Models, folder: str = "exports") -> None:
+        self._desk, self._models = desk, models
+        self.gateway = widgets.Dropdown(
+            options=GATEWAYS.names(), value="litellm", description="gateway", style=_LABELED
+        )
+        self.folder = widgets.Text(value=folder, description="folder", style=_LABELED)
+        self.button = widgets.Button(description="Export", button_style="primary", icon="download")
+        self.told, self.routes = widgets.HTML(), widgets.HTML()
+        self.button.on_click(self._export)
+        self.box = widgets.VBox([self.routes, widgets.HBox([self.gateway, self.folder, self.button]), self.told])
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the routes as they are now."""
+        self.routes.value = routes_html(self._desk.policy())
+
+    def _export(self, _: Any = None) -> None:
+        self.draw()
+        self.button.disabled = True
+        self.told.value = page("<p>writing, and verifying with the real gateway …</p>")
+        try:
+            self.told.value = write_out(
+                self._desk.policy(), self.gateway.value, self.folder.value.strip() or "exports", self._models
+            ).html()
+        except WorkbenchError as failure:
+            self.told.value = page(f"<p><b>not exported:</b> {escape(str(failure))}</p>")
+        finally:
+            self.button.disabled = False

@@ -1,0 +1,145 @@
+// An item and the answers to it. What is shown comes as a message and is held by no widget's state, so that it is not
+// saved with the notebook. Model output is untrusted: all of it is set as text.
+const el = (tag, text, cls) => {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (cls) made.className = cls;
+  return made;
+};
+
+function select(label, options, value, change) {
+  const box = el("label", `${label} `), pick = el("select");
+  for (const name of options) {
+    const option = el("option", name || "all");
+    option.value = name;
+    pick.append(option);
+  }
+  pick.value = value;
+  pick.onchange = () => change(pick.value);
+  box.append(pick);
+  return box;
+}
+
+function button(text, press, title) {
+  const made = el("button", text);
+  made.onclick = press;
+  if (title) made.title = title;
+  return made;
+}
+
+function card(title, parts, note) {
+  const box = el("div", undefined, "card"), pre = el("pre");
+  for (const [text, differs] of parts) pre.append(differs ? el("mark", text) : text);
+  box.append(el("h4", title));
+  if (note) box.append(el("div", note, "dim"));
+  box.append(pre);
+  return box;
+}
+
+function byField(look) {
+  const table = el("table"), head = el("tr");
+  head.append(el("th", "field", "t"), el("th", "key", "t"), ...look.answers.map((each) => el("th", each.name, "t")));
+  table.append(head);
+  for (const row of look.fields) {
+    const tr = el("tr");
+    tr.append(el("td", row.path, "t"));
+    row.values.forEach((value, index) => tr.append(el("td", value, row.differs[index] ? "v differs" : "v")));
+    table.append(tr);
+  }
+  const box = el("div", undefined, "scroll");
+  box.append(table);
+  return box;
+}
+
+function folded(title, text) {
+  const box = el("details");
+  box.append(el("summary", title), el("pre", text));
+  return box;
+}
+
+function correction(state, send) {
+  const form = el("div", undefined, "form"), note = el("textarea"), key = el("textarea");
+  note.rows = 2;
+  note.placeholder = "what did you notice?";
+  note.setAttribute("aria-label", "note");
+  key.rows = 6;
+  key.value = state.look.hidden ? "" : state.look.key;
+  key.disabled = state.look.hidden || !state.look.key;
+  key.setAttribute("aria-label", "key");
+  const press = el("div", undefined, "tools");
+  press.append(
+    button("Keep", () => send({ kind: "keep", item: state.look.item, note: note.value, key: key.disabled ? null : key.value })),
+    button("Cancel", () => send({ kind: "blind", on: false })),
+  );
+  form.append(el("div", "Names are hidden while you judge. The note, and the key if you change it, go to corrections.jsonl."), note, key, press);
+  return form;
+}
+
+function render({ model, el: root }) {
+  root.classList.add("wbd");
+  root.tabIndex = 0;
+  let state = null;
+  const send = (message) => model.send(message);
+  const draw = () => {
+    if (!state) return;
+    const kept = root.contains(document.activeElement);
+    root.replaceChildren();
+    const choose = (name, options, label) => select(label || name, options, state[name], (value) => send({ kind: "select", [name]: value }));
+    const tools = el("div", undefined, "tools");
+    tools.append(choose("task", state.tasks), choose("slice", ["", ...state.slices]));
+    if (!state.blind) tools.append(choose("a", state.candidates, "A"), choose("b", state.candidates, "B"));
+    tools.append(choose("show", state.shows), choose("sort", state.sorts));
+    const page = el("div", undefined, "tools");
+    const go = (by) => send({ kind: "go", at: state.at + by });
+    page.append(button("◀", () => go(-1), "previous (left arrow)"), el("span", state.total ? `${state.at + 1} of ${state.total}` : "no items", "place"),
+      button("▶", () => go(1), "next (right arrow)"));
+    if (state.look && state.correctable && !state.blind) page.append(button("Note or correct", () => send({ kind: "blind", on: true })));
+    if (!state.blind)
+      for (const name of state.candidates) {
+        const box = el("label"), tick = el("input");
+        tick.type = "checkbox";
+        tick.checked = state.columns.includes(name);
+        tick.onchange = () => send({ kind: "column", name, on: tick.checked });
+        box.append(tick, ` ${name}`);
+        page.append(box);
+      }
+    root.append(tools, page, el("div", state.said, "said"));
+    if (state.look) show(state, send, root);
+    if (kept && !state.blind) root.focus({ preventScroll: true });
+  };
+  model.on("msg:custom", (message) => {
+    if (message.kind !== "state") return;
+    state = message.state;
+    draw();
+  });
+  root.addEventListener("keydown", (event) => {
+    if (!state || ["TEXTAREA", "INPUT", "SELECT"].includes(event.target.tagName)) return;
+    const by = { ArrowLeft: -1, k: -1, ArrowRight: 1, j: 1 }[event.key];
+    if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // JupyterLab has its own use for these keys
+    send({ kind: "go", at: state.at + by });
+  });
+  send({ kind: "ready" });
+}
+
+function show(state, send, root) {
+  const look = state.look;
+  root.append(el("h4", `${look.task}, item ${look.item} (${look.class})${look.slices ? `, ${look.slices}` : ""}`));
+  if (look.hidden) root.append(el("p", "restricted: its text is shown by wb.show(run, reveal=True), and is then stored nowhere", "dim"));
+  const item = el("div", undefined, "columns");
+  const inputs = look.inputs.length ? look.inputs : look.prompt ? [["prompt", look.prompt]] : [];
+  item.style.gridTemplateColumns = `repeat(${Math.max(inputs.length, 1) + (look.key ? 1 : 0)}, minmax(12em, 1fr))`;
+  item.append(...inputs.map(([name, text]) => card(name, [[text, false]])));
+  if (look.key) item.append(card("key", [[look.key, false]]));
+  root.append(item);
+  if (look.inputs.length && look.prompt && !state.blind) root.append(folded(`prompt, as ${look.answers[0].name} got it`, look.prompt));
+  const answers = el("div", undefined, "columns");
+  answers.style.gridTemplateColumns = `repeat(${Math.max(look.answers.length, 1)}, minmax(12em, 1fr))`;
+  answers.append(...look.answers.map((each) => card(each.name, each.parts, [each.verdict, each.figures].filter(Boolean).join(" · "))));
+  if (look.fields) root.append(byField(look));
+  root.append(answers);
+  if (state.blind) root.append(correction(state, send));
+}
+
+export default { render };

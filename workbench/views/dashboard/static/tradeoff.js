@@ -1,0 +1,132 @@
+// Score against cost and latency, drawn anew as limits move. Names are set as text; a point says more under the pointer.
+const NS = "http://www.w3.org/2000/svg";
+const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888"];
+const SHAPES = [
+  (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
+  (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
+  (x, y, r) => `M${x},${y - 1.2 * r}l${1.2 * r},${2.1 * r}h${-2.4 * r}z`,
+  (x, y, r) => `M${x},${y - 1.3 * r}l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`,
+];
+const W = 470, H = 330, LEFT = 46, RIGHT = 14, TOP = 24, BOTTOM = 44;
+
+const svg = (tag, attributes, text) => {
+  const made = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+const div = (cls, text) => {
+  const made = document.createElement("div");
+  made.className = cls;
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+
+function scaleX(points, key) {
+  const known = points.map((p) => p[key]).filter((x) => x !== null);
+  const paid = known.filter((x) => x > 0);
+  const low = paid.length ? Math.min(...paid) : 1e-6, high = paid.length ? Math.max(...paid) : 1e-5;
+  const from = Math.log10(low) - (known.some((x) => x <= 0) ? 0.8 : 0.25), to = Math.log10(high) + 0.25;
+  const at = (x) => {
+    const place = x > 0 ? Math.log10(x) : from + 0.2;
+    return LEFT + ((W - LEFT - RIGHT) * (Math.min(Math.max(place, from), to) - from)) / (to - from);
+  };
+  const ticks = [];
+  for (let power = Math.ceil(from + (known.some((x) => x <= 0) ? 0.5 : 0)); power <= to; power++) ticks.push(10 ** power);
+  if (ticks.length < 2) for (const x of [low, high]) if (!ticks.includes(x)) ticks.push(x);
+  return { at, ticks, free: known.some((x) => x <= 0) };
+}
+
+const short = (x) => (x >= 0.001 ? String(Number(x.toPrecision(2))) : x.toExponential(0));
+
+function panel(box, points, state, spec, tip) {
+  const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: "img", "aria-label": spec.label });
+  const x = scaleX(points, spec.key);
+  const scores = points.flatMap((p) => [p.score_lo, p.score_hi]);
+  const low = Math.max(0, Math.min(...scores, state.min_score) - 0.04), high = Math.min(1, Math.max(...scores) + 0.04);
+  const y = (value) => TOP + ((H - TOP - BOTTOM) * (high - value)) / (high - low || 1);
+  const line = (x1, y1, x2, y2, cls, more = {}) => picture.append(svg("line", { x1, y1, x2, y2, class: cls, ...more }));
+  const step = high - low > 0.5 ? 0.2 : high - low > 0.2 ? 0.1 : 0.05;
+  for (let value = Math.ceil(low / step) * step; value <= high + 1e-9; value += step) {
+    line(LEFT, y(value), W - RIGHT, y(value), "grid");
+    picture.append(svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(2)));
+  }
+  for (const tick of x.ticks) {
+    line(x.at(tick), TOP, x.at(tick), H - BOTTOM, "grid");
+    picture.append(svg("text", { x: x.at(tick), y: H - BOTTOM + 15, "text-anchor": "middle" }, spec.unit(short(tick))));
+  }
+  if (x.free) picture.append(svg("text", { x: x.at(0), y: H - BOTTOM + 15, "text-anchor": "middle" }, spec.zero));
+  line(LEFT, H - BOTTOM, W - RIGHT, H - BOTTOM, "axis");
+  line(LEFT, TOP, LEFT, H - BOTTOM, "axis");
+  picture.append(svg("text", { x: (LEFT + W) / 2, y: H - 8, "text-anchor": "middle" }, spec.label));
+  picture.append(svg("text", { x: LEFT, y: 14 }, "score (mean, 95 % interval)"));
+  if (state.min_score > low) line(LEFT, y(state.min_score), W - RIGHT, y(state.min_score), "axis", { "stroke-dasharray": "5 4" });
+  if (spec.limit !== null && spec.limit > 0) line(x.at(spec.limit), TOP, x.at(spec.limit), H - BOTTOM, "axis", { "stroke-dasharray": "5 4" });
+  const shown = points.filter((p) => p[spec.key] !== null);
+  if (spec.key === "cost") {
+    const path = shown.filter((p) => p.frontier).sort((a, b) => a.cost - b.cost);
+    picture.append(svg("polyline", {
+      points: path.map((p) => `${x.at(p.cost)},${y(p.score)}`).join(" "), fill: "none", stroke: "#888888", "stroke-width": 1.2,
+    }));
+  }
+  for (const p of shown) {
+    const color = COLORS[p.color % COLORS.length], cx = x.at(p[spec.key]), cy = y(p.score);
+    const group = svg("g", { tabindex: 0, opacity: p.outside ? 0.4 : 1, role: "img", "aria-label": p.candidate });
+    const [lo, hi] = spec.reach.map((name) => p[name]);
+    const bars = { stroke: color, "stroke-width": 1.2 };
+    group.append(svg("line", { x1: cx, x2: cx, y1: y(p.score_lo), y2: y(p.score_hi), ...bars }));
+    if (p[spec.key] > 0 && lo !== null)
+      group.append(svg("line", { x1: x.at(lo), x2: hi === null ? W - RIGHT : x.at(hi), y1: cy, y2: cy, ...bars }));
+    group.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](cx, cy, 5), fill: color, class: "point" }));
+    if (p.chosen) group.append(svg("circle", { cx, cy, r: 10, fill: "none", stroke: "currentColor", "stroke-width": 2, class: "chosen" }));
+    const say = () => {
+      tip.textContent = p.said;
+      tip.hidden = false;
+      const at = box.getBoundingClientRect(), own = picture.getBoundingClientRect();
+      const left = own.left - at.left + (cx * own.width) / W;
+      tip.style.left = `${left > at.width * 0.6 ? Math.max(left - 300, 0) : left + 14}px`;
+      tip.style.top = `${own.top - at.top + (cy * own.height) / H + 14}px`;
+    };
+    group.addEventListener("pointerenter", say);
+    group.addEventListener("focus", say);
+    for (const leave of ["pointerleave", "blur"]) group.addEventListener(leave, () => { tip.hidden = true; });
+    picture.append(group);
+  }
+  if (shown.length < points.length)
+    picture.append(svg("text", { x: W - RIGHT, y: 14, "text-anchor": "end" }, `${points.length - shown.length} not shown: ${spec.missing}`));
+  box.append(picture);
+}
+
+function render({ model, el: root }) {
+  root.classList.add("wbd");
+  const draw = () => {
+    root.replaceChildren();
+    const state = model.get("state");
+    if (!state.points) return;
+    const box = div("figure"), tip = div("tip");
+    tip.hidden = true;
+    panel(box, state.points, state, {
+      key: "cost", reach: ["cost_lo", "cost_hi"], unit: (x) => `$${x}`, zero: "free", limit: null,
+      label: "cost per accepted answer (USD, all attempts)", missing: "cost unknown, or none accepted",
+    }, tip);
+    panel(box, state.points, state, {
+      key: "p95_s", reach: ["p95_lo", "p95_hi"], unit: (x) => `${x} s`, zero: "0 s", limit: state.p95_latency_s,
+      label: "latency, p95 (s, 95 % interval)", missing: "latency unknown",
+    }, tip);
+    box.append(tip);
+    const legend = div("legend");
+    for (const p of state.points) {
+      const entry = div("", p.candidate);
+      const mark = svg("svg", { width: 16, height: 14 });
+      mark.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](8, 7, 4.5), fill: COLORS[p.color % COLORS.length], opacity: p.outside ? 0.4 : 1 }));
+      entry.prepend(mark, " ");
+      if (p.chosen) entry.style.fontWeight = "600";
+      legend.append(entry);
+    }
+    root.append(box, legend, div("dim", "ring: chosen; pale: outside the limits; line: no other scores better for less; dashed: limits"));
+  };
+  model.on("change:state", draw);
+  draw();
+}
+
+export default { render };

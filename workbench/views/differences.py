@@ -1,0 +1,93 @@
+"""Where texts and answers differ: words of a text, fields of a JSON answer.
+
+words("due in May", "due in June")           # [Part("due in ", False), Part("June", True)]
+fields([{"queue": "bug"}, {"queue": "billing"}])
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Any, NamedTuple
+
+_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_MOST_WORDS = 1500  # of both texts: comparing more takes too long for somebody who pages through
+_MOST_FIELDS = 200
+ABSENT = "—"  # what a field shows where an answer does not have it
+
+
+class Part(NamedTuple):
+    """A piece of a text, and whether it is not in the other one."""
+
+    text: str
+    differs: bool
+
+
+class Row(NamedTuple):
+    """A field of several answers: its path, each one's value, and which differ from the first."""
+
+    path: str
+    values: list[str]
+    differs: list[bool]
+
+
+def words(reference: str, text: str) -> list[Part]:
+    """A text in pieces, those marked that are not in the reference. A long text is not compared: nothing is marked."""
+    if reference == text:
+        return [Part(text, False)]
+    theirs, own = _WORDS.findall(reference), _WORDS.findall(text)
+    if len(theirs) + len(own) > _MOST_WORDS:
+        return [Part(text, False)]
+    parts = []
+    for kind, _, _, first, last in SequenceMatcher(None, theirs, own, autojunk=False).get_opcodes():
+        if last > first:
+            parts.append(Part("".join(own[first:last]), kind != "equal"))
+    return parts
+
+
+def parsed(text: str) -> Any:
+    """An answer as JSON, where it is an object or a list; else None. A fence around it is taken off."""
+    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
+    if not body.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def fields(answers: Sequence[Any]) -> list[Row]:
+    """JSON answers field by field, in the order in which fields first come; the first answer is the reference.
+
+    Args:
+        answers: parsed JSON; None where an answer is none.
+    """
+    flat = [_flat(answer) if answer is not None else {} for answer in answers]
+    paths = list(dict.fromkeys(path for each in flat for path in each))
+    rows = []
+    for path in paths[:_MOST_FIELDS]:
+        values = [each.get(path, ABSENT) for each in flat]
+        rows.append(Row(path or "(all)", values, [value != values[0] for value in values]))
+    if len(paths) > _MOST_FIELDS:
+        rows.append(Row(f"… {len(paths) - _MOST_FIELDS} more fields", [""] * len(answers), [False] * len(answers)))
+    return rows
+
+
+def _flat(value: Any) -> dict[str, str]:
+    """A value's leaves by their paths; without recursion, for it may be nested deeply."""
+    found: dict[str, str] = {}
+    stack = [("", value)]
+    while stack:
+        path, here = stack.pop()
+        inner: list[tuple[str, Any]] = []
+        if isinstance(here, dict):
+            inner = [(f"{path}.{key}" if path else str(key), each) for key, each in here.items()]
+        elif isinstance(here, list):
+            inner = [(f"{path}[{index}]", each) for index, each in enumerate(here)]
+        if inner:
+            stack += reversed(inner)
+        else:
+            found[path] = here if isinstance(here, str) else json.dumps(here, ensure_ascii=False)
+    return found

@@ -1,0 +1,297 @@
+"""Items and what candidates answered: which to look at, and what there is to see of one.
+
+items = Items(shown)
+items.select("support_triage", a="rules", b="gemma3-q4", show="a right, b wrong")    # ids, in their order
+items.look("support_triage", "st-001", ["rules", "gemma3-q4"])                       # plain data, for any view
+
+All is prepared once, so that a selection of thousands of items, or another item, is there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from workbench.errors import InputError
+from workbench.evalset import Item
+from workbench.privacy import SensitivityClass, redact
+from workbench.scores import Grid
+from workbench.views.differences import fields, parsed, words
+from workbench.views.shown import Shown
+
+Show = Literal["all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer"]
+Sort = Literal["as in the set", "largest difference", "costliest", "slowest"]
+SHOWS: tuple[str, ...] = get_args(Show)
+SORTS: tuple[str, ...] = get_args(Sort)
+RIGHT = 1.0  # where outcomes do not say what is accepted, only a full score is right
+_LONGEST = 20_000  # letters of a text that are shown
+
+
+class Items:
+    """The items of some outcomes, and the answers to them."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self._grids: dict[str, _Answers] = {}
+
+    @property
+    def tasks(self) -> list[str]:
+        return sorted(map(str, self.shown.table["task"].unique()))
+
+    def candidates(self, task: str) -> list[str]:
+        """Those that were asked a task, the best first."""
+        board = self.shown.board
+        return [str(name) for name in board.loc[board["task"] == task, "candidate"]]
+
+    def slices(self, task: str) -> list[str]:
+        """The slices of a task's items, such as `difficulty=hard`."""
+        return sorted(self._of(task).slices)
+
+    def _of(self, task: str) -> _Answers:
+        if task not in self._grids:
+            rows = self.shown.table[self.shown.table["task"] == task]
+            if rows.empty:
+                raise InputError(f"there is no task '{task}' in these outcomes. There are: {', '.join(self.tasks)}.")
+            self._grids[task] = _Answers(rows, self._keys(task))
+        return self._grids[task]
+
+    def _keys(self, task: str) -> Mapping[str, Item]:
+        evalset = self.shown.tasks.get(task)
+        return {} if evalset is None else {item.id: item for item in evalset.items}
+
+    def select(
+        self,
+        task: str,
+        a: str,
+        b: str,
+        show: Show = "all",
+        slice_: str = "",
+        sort: Sort = "as in the set",
+    ) -> list[str]:
+        """Ids of a task's items, those that a filter lets through.
+
+        Args:
+            a: a candidate; what is shown and the order are about it and `b`.
+            show: `disagreement` is where any two candidates were not both right or both wrong.
+            slice_: such as `difficulty=hard`; empty takes all.
+
+        Raises:
+            InputError: there is no such task, candidate or slice.
+        """
+        own = self._of(task)
+        for name in (a, b):
+            if name not in own.columns:
+                raise InputError(f"there are no outcomes of '{name}' in task '{task}'.")
+        if slice_ and slice_ not in own.slices:
+            raise InputError(f"task '{task}' has no slice '{slice_}'. It has: {', '.join(sorted(own.slices))}.")
+        kept = own.kept(show, own.columns[a], own.columns[b])
+        if slice_:
+            kept = kept & own.slices[slice_]
+        order = own.order(sort, own.columns[a], own.columns[b])
+        return [own.items[index] for index in order if kept[index]]
+
+    def changed(self, task: str, a: str, b: str) -> tuple[list[str], list[str]]:
+        """The items that `a` answers better than `b`, and those that it answers worse, most changed first."""
+        ids, own = self.select(task, a, b, sort="largest difference"), self._of(task)
+        gaps = {name: own.gap(own.columns[a], own.columns[b])[own.rows[name]] for name in ids}
+        return [name for name in ids if gaps[name] > 0], [name for name in ids if gaps[name] < 0]
+
+    def look(self, task: str, item_id: str, candidates: Sequence[str], blind: bool = False) -> dict[str, Any]:
+        """All that there is to see of an item, as plain data; the text of a restricted one only where it is revealed.
+
+        Args:
+            candidates: whose answers, in columns.
+            blind: without their names, scores, times and costs.
+
+        Returns:
+            `task`, `item`, `class`, `hidden` (its text is), `slices`, `inputs` (name and text), `key` (text), `prompt`
+            (as the first candidate got it), `answers` (each with `name`, `verdict`, `parts` of its text, `figures`),
+            `fields` (JSON answers by field: `path`, `values`, `differs`, the key first) or None.
+
+        Raises:
+            InputError: there is no such task or item.
+        """
+        own = self._of(task)
+        if item_id not in own.rows:
+            raise InputError(f"there is no item '{item_id}' among those of '{task}' that were asked.")
+        rows = own.of_item(item_id)
+        cls: SensitivityClass = "restricted" if (rows["class"] == "restricted").any() else "open"
+        hidden = cls == "restricted" and not self.shown.reveal
+        item = own.keys.get(item_id)
+        key = None if item is None else item.expectations
+        named = [(name, rows[rows["candidate"] == name].head(1)) for name in candidates]
+        answers = [_Answer(name, found, hidden) for name, found in named if len(found)]
+        return {
+            "task": task,
+            "item": item_id,
+            "class": cls,
+            "hidden": hidden,
+            "slices": ", ".join(f"{name}: {value}" for name, value in (item.slice if item else {}).items()),
+            "inputs": [[name, _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
+            "key": "" if key is None else _text(key, hidden),
+            "prompt": _prompt(answers, hidden),
+            "answers": [answer.told(_reference(key, answers, at), blind, at) for at, answer in enumerate(answers)],
+            "fields": None if hidden else _fields(key, answers),
+        }
+
+
+class _Answers:
+    """One task's outcomes as matrices, items × candidates."""
+
+    def __init__(self, rows: pd.DataFrame, keys: Mapping[str, Item]) -> None:
+        first = rows[rows["repeat"] == rows.groupby(["item_id", "candidate"])["repeat"].transform("min")]
+        self._rows = first.reset_index(drop=True)
+        self.keys = keys
+        grid = Grid(rows)
+        self.items = grid.items
+        self.rows = {name: index for index, name in enumerate(grid.items)}
+        self.columns = {name: index for index, name in enumerate(grid.candidates)}
+        self._points, self._asked = grid.mean("points"), grid.asked > 0
+        told = "accepted" in rows and rows["accepted"].notna().any()
+        accepted = grid.share("accepted") >= 0.5 if told else self._points >= RIGHT
+        self._right = accepted & self._asked
+        failed = grid.total("format_ok") < grid.asked if "format_ok" in rows else np.zeros_like(self._asked)
+        self._unformatted = failed & self._asked
+        self._unanswered = np.isnan(grid.mean("score")) & self._asked
+        self._cost, self._latency = grid.total("cost_usd"), grid.mean("latency_s")
+        self._places = self._rows.groupby("item_id").indices
+
+    @cached_property
+    def slices(self) -> dict[str, NDArray[np.bool_]]:
+        """Which items are in each slice."""
+        found: dict[str, NDArray[np.bool_]] = {}
+        if "slice" not in self._rows:
+            return found
+        texts = self._rows.dropna(subset=["slice"]).drop_duplicates("item_id").set_index("item_id")["slice"]
+        for item, text in texts.items():
+            for name, value in _object(text).items():
+                found.setdefault(f"{name}={value}", np.zeros(len(self.items), dtype=bool))[self.rows[str(item)]] = True
+        return found
+
+    def of_item(self, item_id: str) -> pd.DataFrame:
+        return self._rows.iloc[self._places[item_id]]
+
+    def gap(self, a: int, b: int) -> NDArray[np.float64]:
+        """Score of one candidate minus another's; 0 where one was not asked."""
+        return np.nan_to_num(self._points[:, a] - self._points[:, b])
+
+    def kept(self, show: Show, a: int, b: int) -> NDArray[np.bool_]:
+        both, right = self._asked[:, a] & self._asked[:, b], self._right
+        wrong = self._asked & ~right
+        filters: dict[Show, Any] = {
+            "a right, b wrong": lambda: both & right[:, a] & ~right[:, b],
+            "b right, a wrong": lambda: both & right[:, b] & ~right[:, a],
+            "disagreement": lambda: right.any(axis=1) & wrong.any(axis=1),
+            "format failure": lambda: self._unformatted.any(axis=1),
+            "no answer": lambda: self._unanswered.any(axis=1),
+        }
+        found: NDArray[np.bool_] = filters[show]() if show in filters else np.ones(len(self.items), dtype=bool)
+        return found
+
+    def order(self, sort: Sort, a: int, b: int) -> NDArray[np.int64]:
+        if sort == "largest difference":
+            weight = np.abs(self.gap(a, b))
+        elif sort == "costliest":
+            weight = np.nan_to_num(self._cost).sum(axis=1)
+        elif sort == "slowest":
+            weight = np.nan_to_num(self._latency).max(axis=1)
+        else:
+            place = {name: index for index, name in enumerate(self.keys)}
+            return np.argsort([place.get(name, len(place)) for name in self.items], kind="stable")
+        return np.argsort(-weight, kind="stable")
+
+
+class _Answer:
+    """One candidate's answer to an item."""
+
+    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool) -> None:
+        self.name = name
+        self.row = rows.iloc[0]
+        output = self.row.get("output")
+        self.text = output if isinstance(output, str) else ""
+        self.error = "" if isinstance(output, str) else str(self.row.get("error_class") or "no answer")
+        self.hidden = hidden
+
+    @property
+    def parsed(self) -> Any:
+        return parsed(self.text) if len(self.text) <= _LONGEST else None
+
+    def told(self, reference: str | None, blind: bool, at: int) -> dict[str, Any]:
+        """What is shown, with what differs from the reference; blind, a letter stands for the name."""
+        text = f"({self.error})" if self.error else _text(self.text, self.hidden)
+        compared = reference is not None and not self.hidden and not self.error and self.parsed is None
+        parts = words(str(reference), text) if compared else [(text, False)]
+        told = {"name": f"answer {at + 1}" if blind else self.name, "parts": [list(part) for part in parts]}
+        return told | (
+            {"verdict": "", "figures": ""} if blind else {"verdict": self._verdict, "figures": self._figures}
+        )
+
+    @property
+    def _verdict(self) -> str:
+        accepted = self.row.get("accepted")
+        said = "" if accepted is None or pd.isna(accepted) else ", accepted" if accepted else ", not accepted"
+        broken = self.row.get("format_ok")
+        return f"score {self.row['points']:.2f}{said}" + (", format broken" if broken is False or broken == 0 else "")
+
+    @property
+    def _figures(self) -> str:
+        from workbench.views.tables import seconds, usd
+
+        parts = []
+        for name, form in (("latency_s", seconds), ("cost_usd", usd)):
+            value = self.row.get(name)
+            if value is not None and not pd.isna(value):
+                parts.append(form(float(value)))
+        attempts = self.row.get("attempts")
+        if attempts is not None and not pd.isna(attempts) and attempts > 1:
+            parts.append(f"{int(attempts)} attempts")
+        tokens = self.row.get("output_tokens")
+        if tokens is not None and not pd.isna(tokens) and not math.isnan(float(tokens)):
+            parts.append(f"{int(tokens)} tokens")
+        return ", ".join(parts)
+
+
+def _text(value: Any, hidden: bool) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    if hidden:
+        return str(redact(text, "restricted"))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
+
+
+def _reference(key: Any, answers: Sequence[_Answer], at: int) -> str | None:
+    """What an answer's words are compared with: a key that is one text, such as {"label": "bug"}, else answer A's."""
+    values = list(key.values()) if isinstance(key, dict) else []
+    if len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    return answers[0].text if at and not answers[0].error else None
+
+
+def _prompt(answers: Sequence[_Answer], hidden: bool) -> str:
+    prompt = answers[0].row.get("prompt") if answers else None
+    return _text(prompt, hidden) if isinstance(prompt, str) else ""
+
+
+def _fields(key: Any, answers: Sequence[_Answer]) -> list[dict[str, Any]] | None:
+    """Answers by field, the key first; None where they are no JSON."""
+    found = [answer.parsed for answer in answers]
+    if all(each is None for each in found):
+        return None
+    reference = key if isinstance(key, dict) else next(each for each in found if each is not None)
+    return [row._asdict() for row in fields([reference, *found])]
+
+
+def _object(text: object) -> dict[str, Any]:
+    if not isinstance(text, str) or not text.startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

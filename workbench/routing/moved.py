@@ -1,10 +1,10 @@
 """Deciding again as somebody moves limits and prices by hand. Nothing is asked or resampled anew where it need not be.
 
-    desk = Desk(outcomes, models, limits=tasks, policy=policy)
-    desk.move("support_triage", margin=0.08)
-    desk.reprice("gpt-mini", 0.5)              # at half its price
-    desk.route("support_triage", "open")       # decided at once
-    desk.policy()                              # all routes; those that were moved are provisional
+    moved = Moved(outcomes, models, limits=tasks, policy=policy)
+    moved.move("support_triage", margin=0.08)
+    moved.reprice("gpt-mini", 0.5)              # at half its price
+    moved.route("support_triage", "open")       # decided at once
+    moved.policy()                              # all routes; those that were moved are provisional
 
 A limit that is set with the outcomes in sight proves nothing, so what is decided by it is provisional. Only one model
 for a task is chosen that way: cascades and routers are `workbench.route`'s.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -39,8 +40,8 @@ THIS_MACHINE = "this machine"  # what all models that the workbench starts are p
 Cell = tuple[str, SensitivityClass]
 
 
-class Desk:
-    """A policy on the desk, with its outcomes: what would be chosen at other limits and prices.
+class Moved:
+    """A policy whose limits and prices are moved by hand.
 
     Attributes:
         cells: the prepared outcomes of each task × class.
@@ -56,7 +57,7 @@ class Desk:
             (str(task), _class(label)): rows for (task, label), rows in table.groupby(["task", "class"], sort=True)
         }
         self.prices: dict[str, float] = {}
-        self._moved: dict[str, Limits] = {}
+        self._limits: dict[str, Limits] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
         self._bases = self._priced_by(table)
 
@@ -71,7 +72,7 @@ class Desk:
             found.setdefault(THIS_MACHINE if entry is not None and entry.managed else model, []).append(model)
         return found
 
-    @property
+    @cached_property
     def priced(self) -> dict[str, str]:
         """What has a price that can be moved, and that price in words."""
         hourly = self._models.machine.usd_per_hour
@@ -87,7 +88,7 @@ class Desk:
 
     def limits(self, task: str) -> Limits:
         """The limits that hold for a task now."""
-        return self._moved.get(task) or limits_of(self._own.get(task))[0]
+        return self._limits.get(task) or limits_of(self._own.get(task))[0]
 
     def own_limits(self, task: str) -> Limits:
         """Those of its eval set."""
@@ -103,9 +104,9 @@ class Desk:
             moved = Limits.model_validate({**self.limits(task).model_dump(), **changes})
         except ValueError:
             raise InputError(f"{changes} are no limits: margin and min_score lie between 0 and 1.") from None
-        self._moved[task] = moved
+        self._limits[task] = moved
         if moved == self.own_limits(task):
-            del self._moved[task]
+            del self._limits[task]
 
     def reprice(self, name: str, factor: float) -> None:
         """Set the price of a model, or of `THIS_MACHINE`, to a multiple of what it was.
@@ -123,10 +124,10 @@ class Desk:
 
     def reset(self) -> None:
         """Back to the eval sets' limits and the prices of the outcomes."""
-        self._moved.clear()
+        self._limits.clear()
         self.prices.clear()
 
-    def moved(self, task: str) -> list[str]:
+    def by_hand(self, task: str) -> list[str]:
         """What was set by hand for a task, in words; empty where nothing was."""
         now, own = self.limits(task), self.own_limits(task)
         said = [
@@ -139,7 +140,7 @@ class Desk:
 
     def route(self, task: str, cls: SensitivityClass) -> Route:
         """What is chosen now: the policy's own route where nothing was moved."""
-        said = self.moved(task)
+        said = self.by_hand(task)
         if not said:
             return self._policy.route(task, cls)
         key = ("route", task, cls, self.limits(task), *sorted(self.prices.items()))

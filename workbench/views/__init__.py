@@ -5,7 +5,7 @@ show(run)                  # the dashboard in JupyterLab; everywhere the same as
 
 from workbench.views.figures import png, tradeoff
 from workbench.views.load import conclusions, load_figure, load_table, load_text
-from workbench.views.show import show
+from workbench.views.notebook import show
 from workbench.views.side_by_side import disagreements, side_by_side, telling_item
 from workbench.views.tables import leaderboard_html, rejected, routes, routes_html
 from workbench.views.where import heat, heat_figure, heat_html

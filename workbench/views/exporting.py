@@ -52,12 +52,15 @@ class Written:
 
 
 def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models) -> Written:
-    """Write `routing.yaml` and a gateway's config into a folder, and verify the config where its gateway is installed.
+    """Write `routing.yaml` and a gateway's config, and verify the config where its gateway is installed.
+
+    Args:
+        folder: of the project, unless it is absolute.
 
     Raises:
         InputError: the policy cannot be exported to that gateway; then nothing was written.
     """
-    target = project.target(folder)
+    target = project.root() / folder
     path = target / "routing.yaml"
     before = _last(path)
     ending = "json" if gateway == "json" else "yaml"

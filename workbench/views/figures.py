@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 # Okabe and Ito's colors, told apart with every kind of color vision and on light and dark grounds.
 _COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+_COST = ("cost_per_accepted_usd", "cost_lo", "cost_hi")
+_LATENCY = ("latency_p95_s", "latency_p95_s_lo", "latency_p95_s_hi")
 
 
 def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
-    """Score against cost per accepted answer, a panel a task; bars are 95 % intervals.
+    """Score against cost per accepted answer, and below it against p95 latency, a column a task.
+
+    Bars are 95 % intervals.
 
     Args:
         board: what `leaderboard` returned.
@@ -37,31 +41,39 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
     from matplotlib.figure import Figure
 
     tasks = list(board["task"].unique())
-    figure = Figure(figsize=(4.6 * len(tasks), 4.4), layout="constrained")
+    figure = Figure(figsize=(max(4.6 * len(tasks), 5.4), 7.6), layout="constrained")
     figure.patch.set_facecolor("white")
-    axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    candidates = list(dict.fromkeys(board["candidate"]))
-    models = list(dict.fromkeys(split_candidate(name)[0] for name in candidates))
-    variants = list(dict.fromkeys(split_candidate(name)[1] for name in candidates))
+    panels = figure.subplots(2, len(tasks), sharey=True, squeeze=False)
+    models = list(dict.fromkeys(split_candidate(name)[0] for name in board["candidate"]))
+    variants = list(dict.fromkeys(split_candidate(name)[1] for name in board["candidate"]))
     floor = _floor(board)
-    for axis, task in zip(axes, tasks, strict=True):
-        chosen = _chosen(policy, task)
-        for _, row in board[board["task"] == task].iterrows():
+    for at, task in enumerate(tasks):
+        chosen, rows = _chosen(policy, task), board[board["task"] == task]
+        for _, row in rows.iterrows():
             model, variant = split_candidate(row["candidate"])
-            color = _COLORS[models.index(model) % len(_COLORS)]
-            marker = _MARKERS[variants.index(variant) % len(_MARKERS)]
-            _point(axis, row, floor, color, marker, row["candidate"] in chosen)
-        hidden = int((~np.isfinite(board.loc[board["task"] == task, "cost_per_accepted_usd"])).sum())
-        _finish(axis, f"{task} ({hidden} not shown: no cost per accepted)" if hidden else task, floor)
-    axes[0].set_ylabel("score (mean, 95 % interval)")
+            look: dict[str, Any] = {
+                "color": _COLORS[models.index(model) % len(_COLORS)],
+                "fmt": _MARKERS[variants.index(variant) % len(_MARKERS)],
+            }
+            _point(panels[0, at], row, _COST, floor, look, row["candidate"] in chosen)
+            _point(panels[1, at], row, _LATENCY, 0.0, look, row["candidate"] in chosen)
+        _finish(panels[0, at], _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floor)
+        _finish_latency(panels[1, at], _title("", rows, "latency_p95_s", "latency unknown"))
+    for row in panels:
+        row[0].set_ylabel("score (mean, 95 % interval)")
     handles: dict[str, Any] = {}
-    for axis in axes:
+    for axis in panels.ravel():
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(
         list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
     )
     return figure
+
+
+def _title(task: str, rows: pd.DataFrame, column: str, missing: str) -> str:
+    hidden = int((~np.isfinite(rows[column])).sum())
+    return f"{task} ({hidden} not shown: {missing})" if hidden else task
 
 
 def _chosen(policy: Any, task: str) -> set[str]:
@@ -77,26 +89,40 @@ def _floor(board: pd.DataFrame) -> float:
     return float(10 ** (np.floor(np.log10(paid.min())) - 0.5)) if len(paid) else 1e-6
 
 
-def _point(axis: Axes, row: pd.Series[Any], floor: float, color: str, marker: str, chosen: bool) -> None:
-    cost, lo, hi = row["cost_per_accepted_usd"], row["cost_lo"], row["cost_hi"]
-    if not np.isfinite(cost):
+def _point(
+    axis: Axes, row: pd.Series[Any], columns: tuple[str, str, str], floor: float, look: dict[str, Any], chosen: bool
+) -> None:
+    value, lo, hi = (row[name] for name in columns)
+    if not np.isfinite(value):
         return  # unknown, or nothing accepted: the title says how many
-    x = max(cost, floor)
-    reach = [[max(x - lo, 0)], [max(min(hi, x * 100) - x, 0)]] if cost > 0 else None
+    x = max(value, floor)
+    reach = [[max(x - lo, 0)], [max(min(hi, x * 100) - x, 0)]] if value > 0 and np.isfinite(lo) else None
     axis.errorbar(
         x,
         row["score"],
         xerr=reach,
         yerr=[[max(row["score"] - row["score_lo"], 0)], [max(row["score_hi"] - row["score"], 0)]],
-        fmt=marker,
-        color=color,
         markersize=7,
         capsize=2,
         elinewidth=1,
         label=row["candidate"],
+        **look,
     )
     if chosen:
         axis.plot(x, row["score"], "o", markersize=16, fillstyle="none", color="black", markeredgewidth=1.4)
+
+
+def _finish_latency(axis: Axes, title: str) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_xscale("log")
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("latency, p95 (s)")
+    axis.set_ylim(-0.03, 1.03)
+    axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.minorticks_off()
 
 
 def _finish(axis: Axes, title: str, floor: float) -> None:

@@ -2,7 +2,7 @@
 
 shown = Shown.of(run)
 shown = Shown.of(outcomes, models=models, tasks=tasks)      # or of a table alone
-shown.policy, shown.board, shown.desk
+shown.policy, shown.board, shown.moved
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.evalset import EvalSet
 from workbench.routing.choose import is_stale
-from workbench.routing.moved import Desk
+from workbench.routing.moved import Moved
 from workbench.scores import prepare
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class Shown:
         return self.run.set_figures if self.run is not None else set_figures(self.outcomes)
 
     @cached_property
-    def desk(self) -> Desk:
+    def moved(self) -> Moved:
         """Where limits and prices are moved by hand."""
-        return Desk(self.outcomes, self.models, self.tasks, self.policy)
+        return Moved(self.outcomes, self.models, self.tasks, self.policy)
 
     @property
     def stale(self) -> list[str]:

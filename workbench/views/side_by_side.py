@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
     from workbench.evalset import EvalSet
-
     from workbench.runner import Run
 
 

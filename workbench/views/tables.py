@@ -27,6 +27,7 @@ RANKS = (
 )
 # Colors come with opacity, so that they read on light and on dark ground.
 _STYLE = """<style>
+.wb{line-height:1.4}
 .wb table{border-collapse:collapse;font-size:13px;margin:4px 0 12px}
 .wb th,.wb td{padding:3px 9px;text-align:right;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap}
 .wb td.t,.wb th.t{text-align:left}.wb td.w{text-align:left;white-space:normal;max-width:52em}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.errors import InputError
 from workbench.intervals import mean_intervals
 from workbench.scores import Grid, prepare
 from workbench.views.tables import page
@@ -37,9 +38,14 @@ def heat(outcomes: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
     Returns:
         Columns `task`, `slice` (such as `difficulty=hard`; empty is the whole task), `candidate`, `n` (items),
         `score`, `lo`, `hi` (95 %). Candidates come in the order of their mean score, best first.
+
+    Raises:
+        InputError: there are no such outcomes.
     """
     table = prepare(outcomes)
     table = table if task is None else table[table["task"] == task]
+    if table.empty:
+        raise InputError(f"there are no outcomes of task '{task}'." if task else "the outcome table has no test rows.")
     pieces = []
     for name, rows in table.groupby("task", sort=True):
         pieces.append(_cells(rows, str(name), ""))

@@ -32,9 +32,9 @@ class Dashboard:
     def __init__(self, shown: Shown, folder: str = "exports") -> None:
         items = Items(shown)
         self.pager = Pager(items)
-        self.sliders = Sliders(shown.desk)
+        self.sliders = Sliders(shown.moved)
         self.where = Where(items, self._open)
-        self.export = ExportPane(shown.desk, shown.models, folder)
+        self.export = ExportPane(shown.moved, shown.models, folder)
         self.widget = widgets.Tab(
             children=[board(shown), self.sliders.box, self.pager.part, self.where.part, self.export.box],
             titles=("Leaderboard", "Trade-off", "Side by side", "Where", "Export"),

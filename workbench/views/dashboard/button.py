@@ -1,6 +1,6 @@
 """Export, in the dashboard: a button that writes the routes as they are now, and tells what came of it.
 
-ExportPane(desk, models).box          # a widget
+ExportPane(moved, models).box          # a widget
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from workbench.catalog import Models
 from workbench.errors import WorkbenchError
 from workbench.export import GATEWAYS
-from workbench.routing.moved import Desk
+from workbench.routing.moved import Moved
 from workbench.views.exporting import write_out
 from workbench.views.tables import page, routes_html
 
@@ -27,8 +27,8 @@ class ExportPane:
         box: the widget.
     """
 
-    def __init__(self, desk: Desk, models: Models, folder: str = "exports") -> None:
-        self._desk, self._models = desk, models
+    def __init__(self, moved: Moved, models: Models, folder: str = "exports") -> None:
+        self._moved, self._models = moved, models
         self.gateway = widgets.Dropdown(
             options=GATEWAYS.names(), value="litellm", description="gateway", style=_LABELED
         )
@@ -41,7 +41,7 @@ class ExportPane:
 
     def draw(self) -> None:
         """Show the routes as they are now."""
-        self.routes.value = routes_html(self._desk.policy())
+        self.routes.value = routes_html(self._moved.policy())
 
     def _export(self, _: Any = None) -> None:
         self.draw()
@@ -49,7 +49,7 @@ class ExportPane:
         self.told.value = page("<p>writing, and verifying with the real gateway …</p>")
         try:
             self.told.value = write_out(
-                self._desk.policy(), self.gateway.value, self.folder.value.strip() or "exports", self._models
+                self._moved.policy(), self.gateway.value, self.folder.value.strip() or "exports", self._models
             ).html()
         except WorkbenchError as failure:
             self.told.value = page(f"<p><b>not exported:</b> {escape(str(failure))}</p>")

@@ -96,8 +96,9 @@ class Pager:
             self._keep(message)
 
     def _change(self, asked: dict[str, str]) -> None:
-        if asked.get("task") in self.items.tasks:
-            self._task(asked["task"])
+        task = asked.pop("task", None)
+        if task in self.items.tasks and task != self.task:
+            self._task(task)
             return
         before = self.slice, self.a, self.b, self.show, self.sort
         for name, value in asked.items():
@@ -112,7 +113,9 @@ class Pager:
         self._together()
 
     def _keep(self, message: dict[str, Any]) -> None:
-        item = self.ids[self.at]
+        item, evalset = self.ids[self.at], self.items.shown.tasks.get(self.task)
+        if evalset is None:
+            raise ValueError("these outcomes came without their eval set: there is nowhere to keep a note.")
         if message.get("item") != item:
             raise ValueError("another item is shown by now: nothing was kept.")
         key = message.get("key")
@@ -124,7 +127,7 @@ class Pager:
                 raise ValueError(f"the key is not JSON ({failure}): nothing was kept.") from None
             if not isinstance(expectations, dict):
                 raise ValueError('the key must be an object such as {"label": "bug"}: nothing was kept.')
-        made = add_correction(self.items.shown.tasks[self.task], item, str(message.get("note") or ""), expectations)
+        made = add_correction(evalset, item, str(message.get("note") or ""), expectations)
         self.kept += 1
         self.blind = False
         what = "note" if made.expectations is None else "corrected key"

@@ -1,6 +1,6 @@
 """The trade-off of the dashboard: limits and prices by slider, and the choice with its reason at once.
 
-Sliders(desk).box          # a widget
+Sliders(moved).box          # a widget
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ipywidgets as widgets
 import traitlets
 
 from workbench.outcomes import split_candidate
-from workbench.routing.moved import Cell, Desk
+from workbench.routing.moved import Cell, Moved
 from workbench.routing.policy import Route
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.tables import page, seconds, usd
@@ -23,7 +23,7 @@ _WIDE = widgets.Layout(width="420px")
 _LABELED = {"description_width": "130px"}
 _MARGINS = [0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3]
 _FACTORS = [0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0]
-_NONE = "none"
+_NO_LIMIT = ("none", math.inf)  # to a selection slider, None is nothing selected
 
 
 class Tradeoff(Part):
@@ -41,22 +41,22 @@ class Sliders:
         figure: the figures; its `state` is what the browser draws.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, moved: Moved) -> None:
+        self.moved = moved
         self._setting = False  # the sliders are being put where the limits are: not somebody's move
-        self._cells: dict[str, Cell] = {f"{task} ({cls})": (task, cls) for task, cls in desk.cells}
+        self._cells: dict[str, Cell] = {f"{task} ({cls})": (task, cls) for task, cls in moved.cells}
         self.cell = widgets.Dropdown(options=list(self._cells), description="task", style=_LABELED, layout=_WIDE)
-        self.margin = self._slider("margin", _margins(desk, self._task))
+        self.margin = self._slider("margin", _margins(moved, self._task))
         self.min_score = widgets.FloatSlider(
             min=0, max=1, step=0.01, description="minimum score", style=_LABELED, layout=_WIDE, readout_format=".2f"
         )
-        self.p95 = self._slider("p95 limit", [(_NONE, None)])
-        self.priced = widgets.Dropdown(options=list(desk.priced), description="price of", style=_LABELED, layout=_WIDE)
+        self.p95 = self._slider("p95 limit", [_NO_LIMIT])
+        self.priced = widgets.Dropdown(options=list(moved.priced), description="price of", style=_LABELED, layout=_WIDE)
         self.price = self._slider("times", [(f"{factor:g}", factor) for factor in _FACTORS])
         self.reset = widgets.Button(description="Back to the eval set's", layout=widgets.Layout(width="200px"))
         self.choice, self.figure = widgets.HTML(), Tradeoff()
         limits = widgets.VBox([self.cell, self.margin, self.min_score, self.p95])
-        prices = widgets.VBox([self.priced, self.price, self.reset] if desk.priced else [self.reset])
+        prices = widgets.VBox([self.priced, self.price, self.reset] if moved.priced else [self.reset])
         self.box = widgets.VBox([widgets.HBox([limits, prices]), self.choice, self.figure])
         self.cell.observe(self._pick, "value")
         self.priced.observe(self._pick, "value")
@@ -76,40 +76,42 @@ class Sliders:
     def _pick(self, _: Any = None) -> None:
         """Put the sliders where the limits of the chosen task, and the chosen price, are."""
         self._setting = True
-        limits = self.desk.limits(self._task)
-        self.margin.options = _margins(self.desk, self._task)
+        limits = self.moved.limits(self._task)
+        self.margin.options = _margins(self.moved, self._task)
         self.margin.value = limits.margin
         self.min_score.value = limits.min_score
-        self.p95.options = _p95_options(self.desk, *self._cells[self.cell.value])
-        self.p95.value = limits.p95_latency_s
-        if self.desk.priced:
-            self.price.value = self.desk.prices.get(self.priced.value, 1.0)
+        self.p95.options = _p95_options(self.moved, *self._cells[self.cell.value])
+        self.p95.value = limits.p95_latency_s or math.inf
+        if self.moved.priced:
+            self.price.value = self.moved.prices.get(self.priced.value, 1.0)
         self._setting = False
         self.draw()
 
     def _move(self, _: Any = None) -> None:
         if self._setting:
             return
-        self.desk.move(
+        self.moved.move(
             self._task,
             margin=self.margin.value,
             min_score=round(self.min_score.value, 4),
-            p95_latency_s=self.p95.value,
+            p95_latency_s=None if self.p95.value == math.inf else self.p95.value,
         )
-        if self.desk.priced:
-            self.desk.reprice(self.priced.value, self.price.value)
+        if self.moved.priced:
+            self.moved.reprice(self.priced.value, self.price.value)
         self.draw()
 
     def _back(self, _: Any = None) -> None:
-        self.desk.reset()
+        self.moved.reset()
         self._pick()
 
     def draw(self) -> None:
         """Show the choice as limits and prices are now."""
         task, cls = self._cells[self.cell.value]
-        route, table = self.desk.route(task, cls), self.desk.standing(task, cls)
-        self.choice.value = choice_html(route, self.desk.moved(task), self.desk.priced.get(self.priced.value or "", ""))
-        limits = self.desk.limits(task)
+        route, table = self.moved.route(task, cls), self.moved.standing(task, cls)
+        self.choice.value = choice_html(
+            route, self.moved.by_hand(task), self.moved.priced.get(self.priced.value or "", "")
+        )
+        limits = self.moved.limits(task)
         models = list(dict.fromkeys(split_candidate(name)[0] for name in table["candidate"]))
         variants = list(dict.fromkeys(split_candidate(name)[1] for name in table["candidate"]))
         points = []
@@ -124,23 +126,20 @@ class Sliders:
         }
 
 
-def _margins(desk: Desk, task: str) -> list[tuple[str, float]]:
-    own = desk.own_limits(task).margin
-    values = sorted({*_MARGINS, own, desk.limits(task).margin})
-    return [(f"{value:g}" + (" (the eval set's)" if value == own else ""), value) for value in values]
+def _margins(moved: Moved, task: str) -> list[tuple[str, float]]:
+    own = moved.own_limits(task).margin
+    values = sorted({*_MARGINS, own, moved.limits(task).margin})
+    return [(f"{value:g}", value) for value in values]
 
 
-def _p95_options(desk: Desk, task: str, cls: Any) -> list[tuple[str, float | None]]:
+def _p95_options(moved: Moved, task: str, cls: Any) -> list[tuple[str, float]]:
     """Steps over what was measured, the eval set's own limit, and none."""
-    measured = [value for value in desk.standing(task, cls)["p95_s"] if math.isfinite(value) and value > 0]
+    measured = [value for value in moved.standing(task, cls)["p95_s"] if math.isfinite(value) and value > 0]
     low, high = (min(measured) * 0.5, max(measured) * 1.5) if measured else (0.1, 10.0)
     steps = [float(f"{low * (high / low) ** (step / 30):.2g}") for step in range(31)]
-    own, now = desk.own_limits(task).p95_latency_s, desk.limits(task).p95_latency_s
+    own, now = moved.own_limits(task).p95_latency_s, moved.limits(task).p95_latency_s
     values = sorted({*steps, *(value for value in (own, now) if value is not None)})
-    options: list[tuple[str, float | None]] = [
-        (f"{value:g} s" + (" (the eval set's)" if value == own else ""), value) for value in values
-    ]
-    return [*options, (_NONE, None)]
+    return [*((f"{value:g} s", value) for value in values), _NO_LIMIT]
 
 
 def _said(row: Mapping[Any, Any]) -> str:

@@ -15,6 +15,7 @@ function select(label, options, value, change) {
     pick.append(option);
   }
   pick.value = value;
+  pick.setAttribute("aria-label", label);
   pick.onchange = () => change(pick.value);
   box.append(pick);
   return box;

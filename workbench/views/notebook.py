@@ -106,7 +106,7 @@ def stale_text(tasks: list[str]) -> str:
 
 
 def changed_html(shown: Shown) -> str:
-    """For each task what its first candidate fixes and breaks against the next model's, and the items that tell most."""
+    """For each task what its first candidate fixes and breaks against the next model's, and items that tell most."""
     items = Items(shown)
     parts = []
     for task in items.tasks:
@@ -127,7 +127,7 @@ def changed_html(shown: Shown) -> str:
 
 
 def pair_of(shown: Shown, items: Items, task: str) -> tuple[str, str]:
-    """The candidate that a task is routed to, and the best of another model: the pair that somebody asks about first."""
+    """The candidate that a task is routed to, and the best of another model: the pair that is asked about first."""
     known = items.candidates(task)
     chosen = [route.chain[0].candidate for route in shown.policy.routes if route.task == task and route.chain]
     a = next((name for name in chosen if name in known), known[0])

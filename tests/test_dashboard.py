@@ -1,0 +1,261 @@
+"""The dashboard, as a kernel has it: what somebody moves, presses and asks for, and what is told. No browser here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import planted
+import pytest
+from conftest import item, write_evalset, write_models
+from IPython.display import HTML, Image
+
+from workbench.catalog import Models, load_models
+from workbench.evalset import load_evalset
+from workbench.routing import load_policy, route
+from workbench.views.dashboard import Dashboard
+from workbench.views.dashboard.pager import Pager
+from workbench.views.items import Items
+from workbench.views.notebook import changed_html, show, static
+from workbench.views.shown import Shown
+
+SCRIPT = "<script>alert(1)</script>"
+CANARY = "CANARY-4711"
+SCORES = {"big": planted.right(0.93, 300), "small": planted.right(0.86, 300, seed=1), "tiny": planted.right(0.5, 300)}
+COSTS = {"big": 0.002, "small": 0.0002, "tiny": 0.0}
+LATENCY = {"big": 0.8, "small": 0.2, "tiny": 0.001}
+
+
+def table(text: str = SCRIPT, **more: Any) -> pd.DataFrame:
+    found = planted.outcomes(SCORES, COSTS, LATENCY, **more)
+    found["slice"] = [json.dumps({"difficulty": "hard" if name[-1] in "34" else "easy"}) for name in found["item_id"]]
+    return found.assign(output=text, prompt=text, error=text)
+
+
+def catalog(root: Path) -> Models:
+    paid = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+    far = {"engine": "openai", "zone": "hosted", "base_url": "https://models.example/v1", "price": paid}
+    write_models(root, big={**far, "model": "big"}, small={**far, "model": "small"}, tiny={"engine": "rules"})
+    return load_models()
+
+
+def shown(root: Path, outcomes: pd.DataFrame | None = None, **more: Any) -> Shown:
+    outcomes = table() if outcomes is None else outcomes
+    ids = sorted(outcomes["item_id"].unique())
+    # Items of some other folder than the project's: the export then takes no prompts from it.
+    folder = write_evalset(root / "own", "planted", items=[item(name, label="red") for name in ids])
+    models, tasks = catalog(root), {"planted": load_evalset(folder)}
+    policy = route(outcomes, models, limits=tasks, policies=("per_task",))
+    return Shown(outcomes, models, tasks, policy, **more)
+
+
+@pytest.fixture
+def dashboard(project: Path) -> Dashboard:
+    return Dashboard(shown(project))
+
+
+def heard(pager: Pager) -> list[dict[str, Any]]:
+    """What is sent to the browser from here on."""
+    told: list[dict[str, Any]] = []
+    pager.part.send = lambda content, buffers=None: told.append(content["state"])
+    return told
+
+
+def ask(pager: Pager, **message: Any) -> None:
+    pager._hear(pager.part, message, [])
+
+
+def test_there_are_five_tabs(dashboard: Dashboard) -> None:
+    assert dashboard.widget.titles == ("Leaderboard", "Trade-off", "Side by side", "Where", "Export")
+
+
+def test_the_leaderboard_has_a_row_a_candidate_with_what_is_chosen(dashboard: Dashboard) -> None:
+    rows = dashboard.widget.children[0].rows
+    assert [(row["candidate"], row["zone"], row["chosen"]) for row in rows] == [
+        ("big", "hosted", True),
+        ("small", "hosted", False),
+        ("tiny", "local", False),
+    ]
+    assert rows[0]["shown"]["score"] == "0.930" and rows[2]["shown"]["cost"] == "free"
+    json.dumps(rows, allow_nan=False)
+
+
+def test_the_choice_moves_with_the_margin_and_back(dashboard: Dashboard) -> None:
+    sliders = dashboard.sliders
+    assert "<b>big → small → tiny</b>" in sliders.choice.value and "decided" in sliders.choice.value
+    sliders.margin.value = 0.2
+    assert "<b>small → big → tiny</b>" in sliders.choice.value and "provisional" in sliders.choice.value
+    chosen = [point["candidate"] for point in sliders.figure.state["points"] if point["chosen"]]
+    assert chosen == ["small"]
+    sliders.reset.click()
+    assert sliders.margin.value == 0.05 and "<b>big → small → tiny</b>" in sliders.choice.value
+
+
+def test_limits_and_prices_by_slider(dashboard: Dashboard) -> None:
+    sliders = dashboard.sliders
+    limit = next(value for _, value in sliders.p95.options if 0.3 < value < 0.7)
+    sliders.p95.value = limit
+    outside = {point["candidate"]: bool(point["outside"]) for point in sliders.figure.state["points"]}
+    assert outside == {"big": True, "small": False, "tiny": False}
+    sliders.reset.click()
+    sliders.margin.value = 0.2
+    sliders.priced.value = "small"
+    sliders.price.value = 20.0
+    assert "<b>big" in sliders.choice.value and "small at 20 × its price" in sliders.choice.value
+    sliders.priced.value = "big"
+    assert sliders.price.value == 1.0  # each price has its own place on the slider
+    sliders.min_score.value = 0.95
+    assert "infeasible" in sliders.choice.value
+
+
+def test_what_the_browser_draws_is_json_with_no_number_that_is_none(dashboard: Dashboard) -> None:
+    for part in (dashboard.sliders.figure.state, dashboard.where.part.state):
+        json.dumps(part, allow_nan=False)
+
+
+def test_export_writes_what_is_on_the_screen_and_tells_the_difference(dashboard: Dashboard, project: Path) -> None:
+    pane = dashboard.export
+    pane.button.click()
+    assert load_policy(project / "exports" / "routing.yaml").routes[0].status == "decided"
+    assert "nothing was written there before" in pane.told.value
+    dashboard.sliders.margin.value = 0.2
+    pane.button.click()
+    (found,) = load_policy(project / "exports" / "routing.yaml").routes
+    assert (found.margin, found.margin_source, found.status) == (0.2, "interactive", "provisional")
+    assert found.chain[0].model == "small" and (project / "exports" / "litellm.yaml").exists()
+    assert "big → small → tiny ⇒ small → big → tiny" in pane.told.value
+    assert "what the gateway cannot express" in pane.told.value and "prompt" in pane.told.value
+    assert not pane.button.disabled
+
+
+def test_what_cannot_be_exported_is_told_and_nothing_is_written(dashboard: Dashboard, project: Path) -> None:
+    dashboard.export.folder.value = "models.yaml"
+    dashboard.export.button.click()
+    assert "not exported:" in dashboard.export.told.value and "models.yaml" in dashboard.export.told.value
+    assert not (project / "exports").exists() and not dashboard.export.button.disabled
+
+
+def test_paging_filters_and_columns(dashboard: Dashboard) -> None:
+    told = heard(dashboard.pager)
+    ask(dashboard.pager, kind="ready")
+    assert (told[-1]["at"], told[-1]["total"], told[-1]["columns"]) == (0, 300, ["big", "small", "tiny"])
+    ask(dashboard.pager, kind="go", at=1)
+    ask(dashboard.pager, kind="go", at=10_000)
+    assert [state["at"] for state in told[-2:]] == [1, 299]
+    ask(dashboard.pager, kind="select", show="a right, b wrong", slice="difficulty=hard")
+    state = told[-1]
+    assert state["at"] == 0 and 0 < state["total"] < 60
+    points = {answer["name"]: answer["verdict"] for answer in state["look"]["answers"]}
+    assert points["big"].startswith("score 1.00") and points["small"].startswith("score 0.00")
+    ask(dashboard.pager, kind="column", name="tiny", on=False)
+    assert told[-1]["columns"] == ["big", "small"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"kind": "go", "at": "x"},
+        {"kind": "select", "task": "nothing"},
+        {"kind": "select", "show": "everything", "__class__": "x"},
+        {"kind": "column", "name": "nobody", "on": True},
+        {"kind": "keep"},
+        {"kind": "keep", "item": "internal-0", "key": "{"},
+        {"kind": "keep", "item": "internal-0", "key": "[1]"},
+        {"kind": "keep", "item": "internal-0"},
+        {"kind": "select", "a": "nobody"},
+        {"kind": "select", "slice": "x=y"},
+    ],
+)
+def test_whatever_the_browser_sends_the_view_goes_on_and_keeps_nothing(
+    dashboard: Dashboard, message: dict[str, Any]
+) -> None:
+    told = heard(dashboard.pager)
+    ask(dashboard.pager, **message)
+    ask(dashboard.pager, kind="go", at=2)
+    assert told[-1]["at"] == 2 and told[-1]["a"] == "big" and told[-1]["slice"] == ""
+    assert not (dashboard.pager.items.shown.tasks["planted"].path / "corrections.jsonl").exists()
+
+
+def test_a_corrected_label_is_kept_and_names_are_hidden_meanwhile(dashboard: Dashboard) -> None:
+    told, evalset = heard(dashboard.pager), dashboard.pager.items.shown.tasks["planted"]
+    ask(dashboard.pager, kind="blind", on=True)
+    assert sorted(answer["name"] for answer in told[-1]["look"]["answers"]) == ["answer 1", "answer 2", "answer 3"]
+    shown_item = told[-1]["look"]["item"]
+    ask(dashboard.pager, kind="keep", item=shown_item, note="odd", key='{"label": "green"}')
+    assert "corrected key kept" in told[-1]["said"] and not told[-1]["blind"]
+    again = load_evalset(evalset.path)
+    assert next(each for each in again.items if each.id == shown_item).expectations == {"label": "green"}
+    assert again.digest != evalset.digest
+
+
+def test_a_table_without_an_eval_set_has_nothing_to_correct(project: Path) -> None:
+    pager = Pager(Items(Shown(table(), catalog(project), {})))
+    told = heard(pager)
+    ask(pager, kind="ready")
+    assert told[-1]["correctable"] is False
+    ask(pager, kind="keep", item=told[-1]["look"]["item"], note="x")
+    assert told[-1]["said"]
+
+
+def test_a_press_in_the_map_opens_the_items(dashboard: Dashboard) -> None:
+    told = heard(dashboard.pager)
+    hear = dashboard.where._hear
+    hear(None, {"kind": "cell", "task": "planted", "slice": "difficulty=hard", "candidate": "tiny"}, [])
+    assert dashboard.widget.selected_index == 2
+    assert (told[-1]["a"], told[-1]["slice"], told[-1]["total"]) == ("tiny", "difficulty=hard", 60)
+    broke = dashboard.where.part.state["broke"]
+    hear(None, {"kind": "open", "item": broke[3]}, [])
+    assert told[-1]["look"]["item"] == broke[3]
+    hear(None, {"kind": "pair", "a": "tiny", "b": "big"}, [])
+    assert dashboard.where.part.state["said"].startswith("tiny against big: fixed ")
+
+
+def test_no_widget_state_holds_the_text_of_an_item(project: Path) -> None:
+    own = Dashboard(shown(project, table(CANARY), reveal=True))
+    told = heard(own.pager)
+    ask(own.pager, kind="ready")
+    assert CANARY in json.dumps(told)  # it is on the screen
+    stack, states = [own.widget], []
+    while stack:
+        widget = stack.pop()
+        states.append(repr({name: value for name, value in widget.get_state().items() if name not in ("_esm", "_css")}))
+        stack += list(getattr(widget, "children", ()))
+    assert len(states) > 10 and not any(CANARY in state for state in states)
+
+
+def test_the_page_without_a_kernel_says_the_same_and_is_escaped(project: Path) -> None:
+    found = list(static(shown(project)))
+    assert [kind for kind, _ in found] == ["html", "png", "html", "png", "html"]
+    page = "".join(content for kind, content in found if kind == "html")
+    assert SCRIPT not in page and "&lt;script&gt;" in page
+    for said in ("open (decided)", "big → small → tiny", "fixed (", "broke ("):
+        assert said in page
+
+
+def test_a_page_never_reveals(project: Path) -> None:
+    secret = shown(project, table(CANARY, sensitivity="restricted"), reveal=True)
+    assert CANARY not in "".join(str(content) for _, content in static(secret))
+    assert "[restricted]" in changed_html(Shown(secret.outcomes, secret.models, secret.tasks))
+
+
+def test_show_displays_pages_and_pictures_and_a_dashboard_where_somebody_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: seen.extend(things))
+    own = shown(project)
+    show(table(), own.given, models=own.models, tasks=own.tasks)
+    assert {type(thing) for thing in seen} == {HTML, Image}  # nobody is there
+    show(table(), own.given, models=own.models, tasks=own.tasks, live=True)
+    assert sum(type(thing).__name__ == "Tab" for thing in seen) == 1
+
+
+def test_a_changed_eval_set_is_told_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: seen.extend(things))
+    own = shown(project, table().assign(evalset_digest="older"))
+    show(own.outcomes, own.given, models=own.models, tasks=own.tasks)
+    assert "planted: the eval set has changed since these outcomes" in seen[0].data

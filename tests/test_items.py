@@ -1,0 +1,156 @@
+"""Side by side: which items a filter lets through, what there is to see of one, and what is hidden."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import planted
+import pytest
+from conftest import item, write_evalset
+
+from workbench.errors import InputError
+from workbench.evalset import load_evalset
+from workbench.views import side_by_side
+from workbench.views.differences import fields, parsed, words
+from workbench.views.items import SHOWS, SORTS, Items
+from workbench.views.shown import Shown
+
+SCRIPT = "<script>alert(1)</script>"
+SCORES = {"a": [1.0, 1.0, 0.0, 0.0, 1.0], "b": [1.0, 0.0, 1.0, 0.0, 1.0]}
+
+
+def table(**more: Any) -> pd.DataFrame:
+    found = planted.outcomes(SCORES, **more)
+    found["slice"] = [json.dumps({"difficulty": "hard" if name[-1] in "34" else "easy"}) for name in found["item_id"]]
+    found["format_ok"] = ~((found["model"] == "b") & (found["item_id"].str[-1] == "3"))
+    found["cost_usd"] = found["item_id"].str[-1].astype(int) * 0.001
+    found["output"] = [f"{SCRIPT} {name}" for name in found["model"]]
+    found["prompt"] = "what is it?"
+    return found
+
+
+def items(**more: Any) -> Items:
+    return Items(Shown.of(table(**more), models=planted.models(a="local", b="local")))
+
+
+@pytest.mark.parametrize(
+    ("show", "expected"),
+    [
+        ("all", [0, 1, 2, 3, 4]),
+        ("a right, b wrong", [1]),
+        ("b right, a wrong", [2]),
+        ("disagreement", [1, 2]),
+        ("format failure", [3]),
+        ("no answer", []),
+    ],
+)
+def test_a_filter_lets_through_what_it_says(show: Any, expected: list[int]) -> None:
+    assert items().select("planted", "a", "b", show) == [f"internal-{index}" for index in expected]
+
+
+def test_every_filter_and_order_is_one_that_works() -> None:
+    found = items()
+    for show in SHOWS:
+        for sort in SORTS:
+            anything: Any = (show, sort)
+            assert set(found.select("planted", "a", "b", anything[0], sort=anything[1])) <= set(
+                found.select("planted", "a", "b")
+            )
+
+
+def test_slices_and_orders() -> None:
+    found = items()
+    assert found.slices("planted") == ["difficulty=easy", "difficulty=hard"]
+    assert found.select("planted", "a", "b", slice_="difficulty=hard") == ["internal-3", "internal-4"]
+    assert found.select("planted", "a", "b", sort="costliest")[0] == "internal-4"
+    assert found.select("planted", "a", "b", sort="largest difference")[:2] == ["internal-1", "internal-2"]
+    assert found.changed("planted", "a", "b") == (["internal-1"], ["internal-2"])
+
+
+def test_what_is_not_there_is_one_clear_error() -> None:
+    found = items()
+    with pytest.raises(InputError, match="no task 'other'"):
+        found.select("other", "a", "b")
+    with pytest.raises(InputError, match="no outcomes of 'c'"):
+        found.select("planted", "a", "c")
+    with pytest.raises(InputError, match="no slice 'x=y'"):
+        found.select("planted", "a", "b", slice_="x=y")
+    with pytest.raises(InputError, match="no item 'zz'"):
+        found.look("planted", "zz", ["a"])
+    with pytest.raises(InputError, match="a run or an outcome table, not int"):
+        Shown.of(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no outcomes to show"):
+        Shown.of(table().assign(split="train"))
+
+
+def test_an_item_is_shown_with_prompt_answers_verdicts_and_figures() -> None:
+    look = items().look("planted", "internal-1", ["b", "a"])
+    assert look["prompt"] == "what is it?" and look["inputs"] == [] and not look["hidden"]
+    assert [answer["name"] for answer in look["answers"]] == ["b", "a"]
+    assert [answer["verdict"] for answer in look["answers"]] == ["score 0.00, not accepted", "score 1.00, accepted"]
+    assert "$0.001" in look["answers"][0]["figures"]
+
+
+def test_blind_answers_have_no_names_scores_or_figures() -> None:
+    look = items().look("planted", "internal-1", ["b", "a"], blind=True)
+    told = json.dumps([{**answer, "parts": ""} for answer in look["answers"]])
+    assert json.loads(told) == [{"name": f"answer {n}", "verdict": "", "figures": "", "parts": ""} for n in (1, 2)]
+
+
+def test_restricted_text_is_hidden_unless_it_is_revealed() -> None:
+    outcomes = table(sensitivity="restricted").assign(output="SECRET", prompt="SECRET", error="SECRET")
+    hidden = Items(Shown.of(outcomes)).look("planted", "restricted-1", ["a", "b"])
+    assert hidden["hidden"] and "SECRET" not in json.dumps(hidden) and "[restricted] 6" in json.dumps(hidden)
+    assert "SECRET" in json.dumps(Items(Shown.of(outcomes, reveal=True)).look("planted", "restricted-1", ["a"]))
+    unlabeled = outcomes.drop(columns="sensitivity")
+    assert "SECRET" not in json.dumps(Items(Shown.of(unlabeled)).look("planted", "restricted-1", ["a"]))
+
+
+def test_the_key_and_inputs_come_from_the_eval_set_and_the_answer_is_compared_with_it(project: Path) -> None:
+    folder = write_evalset(project, "planted", items=[item(f"internal-{n}", label="red") for n in range(5)])
+    shown = Shown.of(table().assign(output="bright red"), tasks={"planted": load_evalset(folder)})
+    look = Items(shown).look("planted", "internal-0", ["a"])
+    assert json.loads(look["key"]) == {"label": "red"} and look["inputs"]
+    assert look["answers"][0]["parts"] == [["bright ", True], ["red", False]]
+
+
+def test_json_answers_are_shown_by_field_with_the_key_first() -> None:
+    outcomes = table().assign(output='{"queue": "bug", "lines": [{"n": 1}], "extra": null}')
+    look = Items(Shown.of(outcomes)).look("planted", "internal-0", ["a", "b"])
+    assert [row["path"] for row in look["fields"]] == ["queue", "lines[0].n", "extra"]
+    assert look["fields"][0]["differs"] == [False, False, False]
+
+
+def test_the_page_of_an_item_is_escaped_and_marks_what_differs() -> None:
+    page = str(side_by_side(table(), "planted", "internal-1").data)
+    assert SCRIPT not in page and "&lt;script&gt;" in page
+    assert "<mark>" in page  # the second answer differs from the first
+
+
+def test_words_mark_what_is_not_in_the_reference() -> None:
+    assert words("due in May", "due in June") == [("due in ", False), ("June", True)]
+    assert words("same", "same") == [("same", False)]
+    assert words("a " * 2000, "b " * 2000) == [("b " * 2000, False)]
+    assert "".join(part.text for part in words("one, two", "two;  one")) == "two;  one"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [('```json\n{"a": 1}\n```', {"a": 1}), ("[1, 2]", [1, 2]), ("bug", None), ("{broken", None), ("[" * 100_000, None)],
+)
+def test_only_objects_and_lists_are_json_answers(text: str, expected: Any) -> None:
+    assert parsed(text) == expected
+
+
+def test_fields_mark_what_differs_from_the_first_and_what_is_missing() -> None:
+    rows = {row.path: row for row in fields([{"a": 1, "b": {"c": "x"}}, {"a": 2}, None])}
+    assert rows["a"].values == ["1", "2", "—"] and rows["a"].differs == [False, True, True]
+    assert rows["b.c"].differs == [False, True, True]
+    assert len(fields([{str(n): n for n in range(300)}])) == 201
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    assert len(fields([deep])) == 1

@@ -1,0 +1,152 @@
+"""Limits and prices moved by hand: the choice follows, and what follows is provisional and says so."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import planted
+import pytest
+
+from workbench.catalog import Machine, Models
+from workbench.errors import InputError
+from workbench.evalset import Limits
+from workbench.routing import Policy, route
+from workbench.routing.changes import changes
+from workbench.routing.moved import THIS_MACHINE, Moved
+
+SCORES = {"big": planted.right(0.93, 300), "small": planted.right(0.86, 300, seed=1), "tiny": planted.right(0.5, 300)}
+COSTS = {"big": 0.002, "small": 0.0002, "tiny": 0.0}
+LATENCY = {"big": 0.8, "small": 0.2, "tiny": 0.001}
+
+
+def table(**more: Any) -> pd.DataFrame:
+    return planted.outcomes(SCORES, COSTS, LATENCY, **more)
+
+
+def made(limits: Limits | None = None, outcomes: pd.DataFrame | None = None, **zones: str) -> tuple[Moved, Policy]:
+    outcomes = table() if outcomes is None else outcomes
+    catalog = planted.models(**(zones or {"big": "hosted", "small": "hosted", "tiny": "local"}))
+    own = {"planted": limits or Limits(margin=0.05)}
+    policy = route(outcomes, catalog, own, policies=("per_task",))
+    return Moved(outcomes, catalog, own, policy), policy
+
+
+def first(moved: Moved) -> str:
+    return moved.route("planted", "open").chain[0].candidate
+
+
+def test_nothing_moved_is_the_policy_itself() -> None:
+    moved, policy = made()
+    assert moved.route("planted", "open") is policy.route("planted", "open")
+    assert moved.policy() == policy and changes(policy, moved.policy()) == []
+
+
+def test_a_wider_margin_lets_the_cheaper_one_in_provisionally_and_says_so() -> None:
+    moved, policy = made()
+    assert first(moved) == "big"
+    moved.move("planted", margin=0.2)
+    found = moved.route("planted", "open")
+    assert found.chain[0].candidate == "small"
+    assert (found.status, found.margin, found.margin_source) == ("provisional", 0.2, "interactive")
+    assert "margin 0.2 (the eval set's is 0.05)" in found.reason
+    (line,) = changes(policy, moved.policy())
+    assert line.startswith(
+        "planted (open): big → small → tiny ⇒ small → big → tiny; decided ⇒ provisional; margin 0.05"
+    )
+
+
+def test_what_is_chosen_is_what_the_policy_would_choose_at_those_limits() -> None:
+    for margin in (0.01, 0.05, 0.08, 0.1, 0.12, 0.15, 0.3):
+        moved, _ = made()
+        moved.move("planted", margin=margin)
+        _, policy = made(Limits(margin=margin))
+        assert first(moved) == policy.route("planted", "open").chain[0].candidate
+
+
+def test_a_minimum_and_a_time_limit_leave_candidates_out() -> None:
+    moved, _ = made()
+    moved.move("planted", p95_latency_s=0.5)
+    assert first(moved) == "small"
+    assert moved.route("planted", "open").margin_source == "evalset"  # the margin is still the eval set's
+    assert moved.route("planted", "open").status == "provisional"
+    moved.move("planted", min_score=0.9)
+    assert moved.route("planted", "open").status == "infeasible"
+    assert moved.standing("planted", "open").set_index("candidate").loc["small", "outside"].startswith("score 0.86")
+
+
+def test_a_price_turns_the_choice_and_scales_what_is_shown() -> None:
+    moved, _ = made(Limits(margin=0.2))
+    assert first(moved) == "small"
+    before = moved.standing("planted", "open").set_index("candidate").loc["small", "cost"]
+    moved.reprice("small", 20)
+    assert first(moved) == "big"
+    assert moved.standing("planted", "open").set_index("candidate").loc["small", "cost"] == pytest.approx(20 * before)
+    assert "small at 20 × its price" in moved.route("planted", "open").reason
+
+
+def test_engines_of_this_machine_have_one_price() -> None:
+    entries: Any = {"small": {"engine": "llamacpp", "model": "x.gguf"}, "tiny": {"engine": "rules"}}
+    from workbench.catalog import Model
+
+    catalog = Models(
+        {name: Model.model_validate({"id": name, **entry}) for name, entry in entries.items()},
+        Machine(usd_per_hour=0.4),
+    )
+    outcomes = table()
+    outcomes = outcomes[outcomes["model"] != "big"]
+    moved = Moved(outcomes, catalog, {}, route(outcomes, catalog, policies=("per_task",)))
+    assert moved.priced == {THIS_MACHINE: "$0.4 an hour"}
+    moved.reprice(THIS_MACHINE, 3)
+    assert moved.by_hand("planted") == ["this machine at 3 × its price"]
+
+
+def test_back_to_where_it_was_is_nothing_moved() -> None:
+    moved, policy = made()
+    moved.move("planted", margin=0.2, min_score=0.3)
+    moved.move("planted", margin=0.05, min_score=0.0)
+    moved.reprice("small", 2)
+    moved.reprice("small", 1)
+    assert moved.policy() == policy
+    moved.move("planted", margin=0.2)
+    moved.reset()
+    assert moved.policy() == policy
+
+
+def test_the_frontier_holds_whom_nobody_beats_for_less() -> None:
+    moved, _ = made()
+    shown = moved.standing("planted", "open").set_index("candidate")
+    assert shown["frontier"].to_dict() == {"big": True, "small": True, "tiny": True}
+    moved.reprice("small", 20)
+    assert moved.standing("planted", "open").set_index("candidate")["frontier"].to_dict() == {
+        "big": True,
+        "small": False,
+        "tiny": True,
+    }
+
+
+def test_what_has_no_price_cannot_be_moved() -> None:
+    moved, _ = made()
+    for name, factor in (("tiny", 2), ("nobody", 2), ("big", 0), ("big", math.inf)):
+        with pytest.raises(InputError, match="by a factor above 0"):
+            moved.reprice(name, factor)
+    with pytest.raises(InputError, match="no limits"):
+        moved.move("planted", margin=2)
+
+
+def test_a_restricted_route_stays_away_from_hosted_models_whatever_is_moved() -> None:
+    moved, _ = made(outcomes=table(sensitivity="restricted"))
+    moved.move("planted", margin=0.3, min_score=0.1)
+    moved.reprice("big", 0.05)
+    assert {link.model for link in moved.route("planted", "restricted").chain} == {"tiny"}
+
+
+def test_changes_tell_new_and_gone_routes() -> None:
+    _, one = made()
+    other_table = table(task="other")
+    other = route(other_table, planted.models(big="hosted", small="hosted", tiny="local"), policies=("per_task",))
+    assert [line.split("[")[0] for line in changes(one, other)] == [
+        "planted (open): gone: was big → small → tiny ",
+        "other (open): new: big → small → tiny ",
+    ]

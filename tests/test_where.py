@@ -1,0 +1,81 @@
+"""The heat map: what is in a cell, in the figure and in the table."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import planted
+import pytest
+
+from workbench.errors import InputError
+from workbench.views.figures import png
+from workbench.views.where import heat, heat_figure, heat_html, matrix
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def table(slices: bool = True) -> pd.DataFrame:
+    found = planted.outcomes({"a": [1.0, 1.0, 0.0, 1.0], "b": [0.0, 0.0, 0.0, 1.0]})
+    if slices:
+        found["slice"] = [json.dumps({"kind": SCRIPT if name[-1] in "01" else "plain"}) for name in found["item_id"]]
+    return found
+
+
+def test_cells_hold_the_mean_of_their_items() -> None:
+    found = heat(table())
+    cells = {(row.slice, row.candidate): (row.score, row.n) for row in found.itertuples()}
+    assert cells["", "a"] == (0.75, 4) and cells["", "b"] == (0.25, 4)
+    assert cells[f"kind={SCRIPT}", "a"] == (1.0, 2) and cells["kind=plain", "b"] == (0.5, 2)
+    assert list(matrix(found).columns) == ["a", "b"]  # the best first
+    assert next(label for _, label in matrix(found).index) == ""  # the task before its slices
+
+
+def test_a_table_without_slices_has_a_row_a_task() -> None:
+    assert len(matrix(heat(table(slices=False)))) == 1
+
+
+def test_slices_that_are_no_objects_are_none() -> None:
+    found = table()
+    found["slice"] = ["[1]", "text"] * 4
+    assert len(matrix(heat(found))) == 1
+
+
+def test_the_figure_labels_rows_columns_and_colors() -> None:
+    figure = heat_figure(heat(table()))
+    axis, bar = figure.axes
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["a", "b"]
+    assert axis.get_yticklabels()[0].get_text() == "planted (n = 4)"
+    assert "mean score" in bar.get_ylabel()
+    assert {text.get_text() for text in axis.texts} >= {"0.75", "0.25"}
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_large_map_says_what_it_leaves_out() -> None:
+    found = planted.outcomes({f"c{n}": [float(n % 2)] * 80 for n in range(30)})
+    found["slice"] = [json.dumps({"kind": name}) for name in found["item_id"]]
+    figure = heat_figure(heat(found))
+    assert "6 more not shown" in figure.axes[0].get_xlabel()
+    assert "21 more slices" in figure.axes[0].get_title()
+
+
+def test_the_page_is_escaped_and_says_intervals() -> None:
+    page = heat_html(heat(table()))
+    assert SCRIPT not in page and "&lt;script&gt;" in page
+    assert page.count("<td style=") == 6
+
+
+def test_a_candidate_that_was_not_asked_leaves_an_empty_cell() -> None:
+    found = table()
+    found = found[~((found["model"] == "b") & (found["slice"].str.contains("plain")))]
+    wide = matrix(heat(found))
+    assert np.isnan(wide.loc[("planted", "kind=plain"), "b"])
+    assert heat_figure(heat(found)).axes and "<td></td>" in heat_html(heat(found))
+
+
+def test_one_task_alone() -> None:
+    both = pd.concat([table(), planted.outcomes({"a": [1.0]}, task="other")])
+    assert set(heat(both, "other")["task"]) == {"other"}
+    with pytest.raises(InputError, match="no outcomes of task 'nothing'"):
+        heat(both, "nothing")

@@ -19,7 +19,6 @@ from workbench.economics import CostEstimate
 from workbench.errors import InputError
 from workbench.evalset import DEFAULT_MARGIN, Limits
 from workbench.intervals import Estimate
-from workbench.multiplicity import BestBounds, Comparison
 from workbench.outcomes import split_candidate
 from workbench.outcomes.table import digest
 from workbench.power import discordance_of
@@ -38,8 +37,8 @@ from workbench.routing.objective import (
     told_apart,
 )
 from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
-from workbench.routing.standing import Candidate, standings
-from workbench.scores import Grid, Scores, prepare
+from workbench.routing.standing import Candidate, Measured, standings
+from workbench.scores import Scores, prepare
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -84,7 +83,7 @@ def route(
         task = str(name)
         limit, source = limits_of((limits or {}).get(task))
         cls = class_of("internal" if label == "open" else label)
-        routes.append(decide(task, cls, rows, models, limit, source, objective, constraints or Constraints()))
+        routes.append(decide(task, cls, Measured(rows), models, limit, source, objective, constraints or Constraints()))
     digests = table.groupby("task")["evalset_digest"].first() if "evalset_digest" in table else pd.Series(dtype=str)
     evidence = PolicyEvidence(
         mlflow_run=outcomes.attrs.get("mlflow_run"),
@@ -124,16 +123,16 @@ def older(made: Route) -> Route:
 def decide(
     task: str,
     cls: SensitivityClass,
-    rows: pd.DataFrame,
+    measured: Measured,
     models: Models,
     limit: Limits,
     source: MarginSource,
     objective: Objective = "cost",
     constraints: Constraints = _NO_CONSTRAINTS,
 ) -> Route:
-    """Choose one candidate, and its fallbacks, for one task × class, by its prepared outcomes."""
-    grid = Grid(rows)
-    scores, judged = grid.scores, standings(grid, models, cls, limit)
+    """Choose one candidate, and its fallbacks, for one task × class."""
+    rows, scores = measured.rows, measured.grid.scores
+    judged = standings(measured, models, cls, limit)
     judged = constrained(judged, rows, task, models, constraints)
     eligible = [candidate for candidate in judged if candidate.rejected is None]
     common = {"task": task, "class": cls, "margin": limit.margin, "margin_source": source}
@@ -144,7 +143,7 @@ def decide(
         evidence = Evidence(n=len(scores.items), rejected=rejected, method=_METHOD)
         reason = f"No candidate is inside the limits. {reasons}."
         return Route.model_validate({**common, "status": "infeasible", "reason": reason, "evidence": evidence})
-    bounds = _best_bounds(eligible, scores)
+    bounds = measured.best_bounds([candidate.name for candidate in eligible])
     gaps = {candidate.name: bounds.estimate(index, scores.repeats) for index, candidate in enumerate(eligible)}
     held = keeps_margin(objective)
     able = [c for c in eligible if (gaps[c.name].hi <= limit.margin or not held) and c.uncertain is None]
@@ -188,12 +187,6 @@ def decide(
 
 def _order(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
-
-
-def _best_bounds(eligible: list[Candidate], scores: Scores) -> BestBounds:
-    """How much better the best of all inside the limits may be than each of them."""
-    columns = [scores.candidates.index(candidate.name) for candidate in eligible]
-    return Comparison(scores.score[:, columns], scores.clusters, repeats=scores.repeats).best
 
 
 def _items_needed(

@@ -30,8 +30,8 @@ from workbench.routing.choose import decide, is_stale, limits_of, older
 from workbench.routing.objective import Constraints
 from workbench.routing.policy import MarginSource, Policy, Route
 from workbench.routing.repricing import mix_of
-from workbench.routing.standing import standings
-from workbench.scores import Grid, prepare
+from workbench.routing.standing import Measured, standings
+from workbench.scores import prepare
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -59,6 +59,7 @@ class Moved:
         self.prices: dict[str, float] = {}
         self._limits: dict[str, Limits] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self._measured: dict[tuple[Any, ...], Measured] = {}
         self._bases = self._priced_by(table)
 
     def _priced_by(self, table: pd.DataFrame) -> dict[str, list[str]]:
@@ -152,10 +153,10 @@ class Moved:
     def _decided(self, task: str, cls: SensitivityClass, said: list[str]) -> Route:
         limit, own = self.limits(task), self.own_limits(task)
         source: MarginSource = "interactive" if limit.margin != own.margin else limits_of(self._own.get(task))[1]
-        rows, policy = self._rows(task, cls), self._policy
+        measured, policy = self._measure(task, cls), self._policy
         bounds = policy.constraints or Constraints()
-        made = decide(task, cls, rows, self._models, limit, source, policy.objective, bounds)
-        if is_stale(rows, self._own.get(task)):
+        made = decide(task, cls, measured, self._models, limit, source, policy.objective, bounds)
+        if is_stale(measured.rows, self._own.get(task)):
             made = older(made)
         if made.status == "decided":
             made = made.model_copy(update={"status": "provisional"})
@@ -189,9 +190,9 @@ class Moved:
         return found.assign(chosen=found["candidate"] == chosen, why=[why.get(each, "") for each in found["candidate"]])
 
     def _stood(self, task: str, cls: SensitivityClass) -> pd.DataFrame:
-        grid = Grid(self._rows(task, cls))
-        rows = []
-        judged = standings(grid, self._models, cls, self.limits(task))
+        measured = self._measure(task, cls)
+        grid, rows = measured.grid, []
+        judged = standings(measured, self._models, cls, self.limits(task))
         for index, (each, latency) in enumerate(zip(judged, grid.listed("latency_s"), strict=True)):
             asked = int((grid.asked[:, index] > 0).sum())
             p95 = quantile_interval(latency, 0.95, asked)
@@ -203,8 +204,14 @@ class Moved:
         table = pd.DataFrame(rows)
         return table.assign(frontier=_undominated(table["cost"].to_numpy(float), table["score"].to_numpy(float)))
 
+    def _measure(self, task: str, cls: SensitivityClass) -> Measured:
+        """A cell at the prices of now."""
+        key = (task, cls, *sorted(self.prices.items()))
+        if key not in self._measured:
+            self._measured[key] = Measured(self._rows(task, cls))
+        return self._measured[key]
+
     def _rows(self, task: str, cls: SensitivityClass) -> pd.DataFrame:
-        """A cell's outcomes at the prices of now."""
         rows = self.cells[task, cls]
         factors = {
             model: self.prices[name] for name, models in self._bases.items() if name in self.prices for model in models

@@ -1,6 +1,6 @@
 """A candidate's standing in one task × class: its score, cost and latency, and whether it is inside the limits.
 
-    for candidate in standings(Grid(rows), models, "restricted", limits):
+    for candidate in standings(Measured(rows), models, "restricted", limits):
         candidate.rejected, candidate.uncertain
 
 What is missing is never read in the permissive sense, and the reason says what was missing.
@@ -9,15 +9,19 @@ What is missing is never read in the permissive sense, and the reason says what 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 
 from workbench.catalog import Models
 from workbench.economics import CostEstimate, costs_per_accepted, quantile, quantile_upper_bound
 from workbench.evalset import Limits
 from workbench.intervals import CONFIDENCE, Estimate, lower_bound, mean_intervals
+from workbench.multiplicity import BestBounds, Comparison
 from workbench.outcomes import split_candidate
 from workbench.privacy import SensitivityClass, permitted
 from workbench.resampling import Floats
@@ -46,28 +50,94 @@ class Candidate:
     items_for_limits: float
 
 
-def standings(grid: Grid, models: Models, cls: SensitivityClass, limit: Limits) -> list[Candidate]:
-    """Judge every candidate by the outcomes of one task × class."""
-    scores, accepted = grid.scores, grid.share("accepted")
-    found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
-    good = np.where(grid.asked, accepted * grid.asked, 0.0)
-    costs = costs_per_accepted(grid.total("cost_usd"), good, grid.clusters)
-    judged = []
-    for index, (name, answers, latency) in enumerate(
-        zip(grid.candidates, grid.listed("score"), grid.listed("latency_s"), strict=True)
-    ):
-        column = scores.score[:, index]
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of a candidate, whatever the limits: see `Candidate`.
+
+    Attributes:
+        lower: one-sided bound of the score, at 95 %.
+        p95_bound_s: upper bound of the p95.
+        latency_unknown: that of some answer is.
+        unusable: why it cannot be compared at all; None where it can.
+    """
+
+    name: str
+    score: Estimate
+    lower: float
+    cost: CostEstimate
+    p95_s: float
+    p95_bound_s: float
+    latency_unknown: bool
+    unusable: str | None
+
+
+class Measured:
+    """One task × class, measured once: its candidates' figures, and how they compare.
+
+    Args:
+        rows: its outcomes, as `prepare` makes them.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows, self.grid = rows, Grid(rows)
+        self._bounds: dict[tuple[str, ...], BestBounds] = {}
+
+    @cached_property
+    def figures(self) -> list[Figures]:
+        """A candidate each, in the order of the grid."""
+        grid, scores, accepted = self.grid, self.grid.scores, self.grid.share("accepted")
+        found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
+        good = np.where(grid.asked, accepted * grid.asked, 0.0)
+        costs = costs_per_accepted(grid.total("cost_usd"), good, grid.clusters)
+        listed = zip(grid.candidates, grid.listed("score"), grid.listed("latency_s"), strict=True)
+        return [
+            self._figures(name, found[index], costs[index], scores.score[:, index], latency, answers, good[:, index])
+            for index, (name, answers, latency) in enumerate(listed)
+        ]
+
+    def _figures(
+        self,
+        name: str,
+        score: Estimate,
+        cost: CostEstimate,
+        column: Floats,
+        latency: Floats,
+        answers: Floats,
+        good: Floats,
+    ) -> Figures:
         asked = ~np.isnan(column)
-        clusters = None if scores.clusters is None else scores.clusters[asked]
-        p95_s, score = quantile(latency, 0.95), found[index]
-        bound_s = quantile_upper_bound(latency, 0.95, items=score.n)
-        uncertain, needed = _certainty(score, lower_bound(column[asked], clusters), bound_s, limit)
-        rejected = (
-            _not_permitted(name, models, cls)
-            or _not_asked(float(asked.mean()), answers, good[:, index])
-            or _outside(score.value, p95_s, bool(np.isnan(latency).any()), limit)
+        clusters = self.grid.scores.clusters
+        return Figures(
+            name=name,
+            score=score,
+            lower=lower_bound(column[asked], None if clusters is None else clusters[asked]),
+            cost=cost,
+            p95_s=quantile(latency, 0.95),
+            p95_bound_s=quantile_upper_bound(latency, 0.95, items=score.n),
+            latency_unknown=bool(np.isnan(latency).any()),
+            unusable=_not_asked(float(asked.mean()), answers, good),
         )
-        judged.append(Candidate(name, score, costs[index], p95_s, rejected, uncertain, needed))
+
+    def best_bounds(self, names: Sequence[str]) -> BestBounds:
+        """How much better the best of some candidates may be than each of them."""
+        key, scores = tuple(names), self.grid.scores
+        if key not in self._bounds:
+            columns = [scores.candidates.index(name) for name in names]
+            self._bounds[key] = Comparison(scores.score[:, columns], scores.clusters, repeats=scores.repeats).best
+        return self._bounds[key]
+
+
+def standings(measured: Measured, models: Models, cls: SensitivityClass, limit: Limits) -> list[Candidate]:
+    """Judge every candidate of one task × class by limits."""
+    judged = []
+    for own in measured.figures:
+        uncertain, needed = _certainty(own.score, own.lower, own.p95_bound_s, limit)
+        rejected = (
+            _not_permitted(own.name, models, cls)
+            or own.unusable
+            or _outside(own.score.value, own.p95_s, own.latency_unknown, limit)
+        )
+        judged.append(Candidate(own.name, own.score, own.cost, own.p95_s, rejected, uncertain, needed))
     return judged
 
 

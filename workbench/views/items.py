@@ -100,7 +100,7 @@ class Items:
     def changed(self, task: str, a: str, b: str) -> tuple[list[str], list[str]]:
         """The items that `a` answers better than `b`, and those that it answers worse, most changed first."""
         ids, own = self.select(task, a, b, sort="largest difference"), self._of(task)
-        gaps = {name: own.gap(own.columns[a], own.columns[b])[own.rows[name]] for name in ids}
+        gaps = dict(zip(own.items, own.gap(own.columns[a], own.columns[b]).tolist(), strict=True))
         return [name for name in ids if gaps[name] > 0], [name for name in ids if gaps[name] < 0]
 
     def look(self, task: str, item_id: str, candidates: Sequence[str], blind: bool = False) -> dict[str, Any]:

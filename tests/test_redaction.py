@@ -20,6 +20,8 @@ from workbench.catalog import load_models
 from workbench.errors import InputError
 from workbench.runner import Run
 from workbench.views import disagreements, leaderboard_html, routes_html, show, side_by_side
+from workbench.views.items import Items
+from workbench.views.shown import Shown
 
 CANARY = "CANARY-9d41-Jane-Doe"
 KEY = "sk-canary-key-77aa01"
@@ -137,7 +139,8 @@ def test_restricted_text_is_told_by_its_length(shown: tuple[Path, Run]) -> None:
 def test_what_is_restricted_is_shown_when_asked_for_and_not_otherwise(shown: tuple[Path, Run]) -> None:
     _, run = shown
     assert CANARY not in side_by_side(run, "colors", "closed").data
-    assert CANARY in side_by_side(run, "colors", "closed", reveal=True).data
+    assert CANARY in str(Items(Shown.of(run, reveal=True)).look("colors", "closed", ["rules", "echo"]))
+    assert CANARY not in str(Items(Shown.of(run)).look("colors", "closed", ["rules", "echo"]))
 
 
 def test_markup_in_an_answer_stays_text(project: Path, server: RecordingServer) -> None:

@@ -96,7 +96,8 @@ def _point(
     if not np.isfinite(value):
         return  # unknown, or nothing accepted: the title says how many
     x = max(value, floor)
-    reach = [[max(x - lo, 0)], [max(min(hi, x * 100) - x, 0)]] if value > 0 and np.isfinite(lo) else None
+    # Where so few items leave an interval without an end, no end is drawn.
+    reach = [[max(x - lo, 0)], [max(hi - x, 0) if np.isfinite(hi) else 0]] if value > 0 and np.isfinite(lo) else None
     axis.errorbar(
         x,
         row["score"],
@@ -117,7 +118,7 @@ def _finish_latency(axis: Axes, title: str) -> None:
 
     axis.set_xscale("log")
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel("latency, p95 (s)")
+    axis.set_xlabel("latency, p95 (s; no end where too few items bound it)")
     axis.set_ylim(-0.03, 1.03)
     axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)

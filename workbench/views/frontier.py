@@ -31,6 +31,7 @@ _KINDS = {
     "per_request": ("per request", "#009E73", "D"),
 }
 _LABEL = 34  # characters of a name
+_FONT = 7
 
 
 def frontier_figure(report: Frontier) -> Figure:
@@ -53,12 +54,15 @@ def frontier_figure(report: Frontier) -> Figure:
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(text, handle)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=5, frameon=False)
+    figure.draw_without_rendering()  # from here on the points are where they will be
+    for (left, right), (_, rows) in zip(panels, cells, strict=False):
+        for axis, x in ((left, "cost_per_accepted_usd"), (right, "latency_p95_s")):
+            _name(axis, rows[np.isfinite(rows[x]) & np.isfinite(rows["score"])], x)
     return figure
 
 
 def _panel(axis: Axes, rows: pd.DataFrame, x: str, reach: tuple[str, str]) -> None:
     shown = rows[np.isfinite(rows[x]) & np.isfinite(rows["score"])]
-    middle = (shown[x].min() + shown[x].max()) / 2
     for _, row in shown.iterrows():
         name, color, marker = _KINDS[row["policy"]]
         lo, hi = (row[each] if math.isfinite(row[each]) else row[x] for each in reach)
@@ -75,10 +79,6 @@ def _panel(axis: Axes, rows: pd.DataFrame, x: str, reach: tuple[str, str]) -> No
             elinewidth=1,
             label=name,
         )
-        text = row["name"] if len(row["name"]) <= _LABEL else f"{row['name'][: _LABEL - 1]}…"
-        right = row[x] > middle  # its name goes to the left, or it would leave the picture
-        at, side = ((-6, 6), "right") if right else ((6, 6), "left")
-        axis.annotate(text, (row[x], row["score"]), xytext=at, textcoords="offset points", fontsize=7, ha=side)
         if row["chosen"]:
             axis.plot(row[x], row["score"], "o", markersize=16, fillstyle="none", color="black", label="chosen")
     if x == "cost_per_accepted_usd":
@@ -89,6 +89,31 @@ def _panel(axis: Axes, rows: pd.DataFrame, x: str, reach: tuple[str, str]) -> No
     axis.grid(True, color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.margins(x=0.12, y=0.12)
+
+
+def _name(axis: Axes, shown: pd.DataFrame, x: str) -> None:
+    """Write the candidates' names beside their points, each line of them where no other one stands."""
+    middle = (shown[x].min() + shown[x].max()) / 2
+    placed: list[tuple[float, float, float]] = []  # left, right and height, in points of the page
+    to_points = 72 / axis.figure.dpi
+    for _, row in shown.sort_values("score").iterrows():
+        text = row["name"] if len(row["name"]) <= _LABEL else f"{row['name'][: _LABEL - 1]}…"
+        across, up = axis.transData.transform((row[x], row["score"])) * to_points
+        right = row[x] > middle  # its name goes to the left, or it would leave the picture
+        width = _FONT * 0.6 * len(text)
+        left = across - 6 - width if right else across + 6
+        rise = 5.0
+        while any(left < end and start < left + width and abs(up + rise - y) < _FONT for start, end, y in placed):
+            rise += _FONT / 2
+        placed.append((left, left + width, up + rise))
+        axis.annotate(
+            text,
+            (row[x], row["score"]),
+            xytext=(-6 if right else 6, rise),
+            textcoords="offset points",
+            fontsize=_FONT,
+            ha="right" if right else "left",
+        )
 
 
 def _mixes(hull: pd.DataFrame) -> tuple[list[float], list[float]]:

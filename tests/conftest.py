@@ -47,6 +47,16 @@ def smollm2() -> Path:
     return path
 
 
+@pytest.fixture
+def gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real LiteLLM; 'make test' installs it."""
+    from workbench.export.proof import gateway_program
+
+    monkeypatch.setenv("WORKBENCH_GATEWAYS", str(REPOSITORY / ".venv-gateways"))
+    if gateway_program("litellm") is None:
+        pytest.fail("LiteLLM is not installed: run 'make gateways'")
+
+
 def environment(root: Path) -> dict[str, str]:
     """The environment of a workbench process in a project of its own."""
     return {**os.environ, "WORKBENCH_ROOT": str(root), "WORKBENCH_WEIGHTS": str(WEIGHTS)}

@@ -78,6 +78,10 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
         "transformers' server: it listens on 127.0.0.1 behind a key, with the hub switched off",
         {"socket", "uvicorn"},
     ),
+    "servers/_llamacpp_child.py": (
+        "the door of 'workbench serve' on 127.0.0.1: it passes requests on to llama.cpp's port of the same process",
+        {"aiohttp", "socket", "create_server"},
+    ),
     "servers/doctor.py": (
         "knocks at local ports: of zone local, and of 'workbench serve'",
         {"socket", "create_connection"},

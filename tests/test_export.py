@@ -26,7 +26,6 @@ from workbench.export import GATEWAYS, Rendered, export_policy, litellm, verify_
 from workbench.export.litellm_check import own_problems, problems
 from workbench.export.litellm_proof import NO_GROUPS
 from workbench.export.litellm_run import ask_router
-from workbench.export.proof import gateway_program
 from workbench.export.stand_ins import KINDS
 from workbench.routing import Policy
 from workbench.servers.rules_server import application
@@ -34,14 +33,6 @@ from workbench.servers.rules_server import application
 
 def written(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name != "project"]  # the tests' own
-
-
-@pytest.fixture
-def gateways(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real LiteLLM; 'make test' installs it."""
-    monkeypatch.setenv("WORKBENCH_GATEWAYS", str(REPOSITORY / ".venv-gateways"))
-    if gateway_program("litellm") is None:
-        pytest.fail("LiteLLM is not installed: run 'make gateways'")
 
 
 def test_the_config_has_a_group_a_route_and_a_group_a_fallback(tmp_path: Path) -> None:

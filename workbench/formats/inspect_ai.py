@@ -19,7 +19,7 @@ from workbench.evalset import Variant
 from workbench.files import write_lines
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.choices import choice_texts, labels_for, letter_of, lettered
+from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, position_of
 from workbench.formats.shared.export import chosen_variant, one_or_all, target_of
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
@@ -174,10 +174,10 @@ def _letters(targets: list[Any], choices: list[str], guesses: Counter[str]) -> l
     found: list[str] = []
     for target in targets:
         parts = [target]
-        if isinstance(target, str) and letter_of(target, choices) is None:
+        if isinstance(target, str) and _letter_of(target, choices) is None:
             parts = target.replace(",", " ").split() or [target]
             parts = list(target) if len(parts) == 1 and target.isalpha() and target.isupper() else parts
-        letters = [letter for part in parts if (letter := letter_of(part, choices)) is not None]
+        letters = [letter for part in parts if (letter := _letter_of(part, choices)) is not None]
         if len(letters) < len(parts):
             raise Unusable("its target is no letter of its choices")
         if [str(part) for part in parts] != letters:
@@ -186,6 +186,15 @@ def _letters(targets: list[Any], choices: list[str], guesses: Counter[str]) -> l
     if len(set(found)) > 1:
         guesses["samples with several right letters: any one of them is accepted (inspect wants all of them)"] += 1
     return list(dict.fromkeys(found))
+
+
+def _letter_of(target: Any, choices: list[str]) -> str | None:
+    """The letter of the right choice: given as one, as the choice itself, or as a position from 0; None if neither."""
+    text = target.strip().upper() if isinstance(target, str) else ""
+    if len(text) == 1 and text in LETTERS[: len(choices)]:
+        return text
+    position = position_of(target, choices)
+    return None if position is None else LETTERS[position]
 
 
 def _item(sample: _Sample, plan: _Plan, options: Options, ledger: Ledger) -> dict[str, Any]:

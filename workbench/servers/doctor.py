@@ -78,8 +78,6 @@ def _managed(found: Diagnosis, gpus: list[Gpu], port: int | None) -> None:
         python = environments.interpreter(model)
         version = environments.package_version(python, model.engine)
         found.details.append(f"{model.engine} {version} in {project.shown(python.parent.parent)}")
-        if model.engine == "vllm":
-            found.details.append("its /metrics and /health are open to everybody on this machine; /v1 has a key")
     if model.engine != "llamacpp" and weights.missing_folder(model) is None:
         folder = weights.folder_of(model)
         scheme = quantization.scheme(folder)

@@ -8,7 +8,7 @@ The last user message is matched. Where the rules abstain the answer is a 422, o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -24,10 +24,15 @@ def application(tables: Mapping[str, Rules], api_key: str) -> web.Application:
         api_key: what every request has to show.
     """
 
-    async def completions(request: web.Request) -> web.Response:
+    @web.middleware
+    async def keyed(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """Every path asks for the key, also one that there is not."""
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(shown.encode(), api_key.encode()):
-            return _error(401, "wrong key")
+            return _error(401, "the key is missing or wrong")
+        return await handler(request)
+
+    async def completions(request: web.Request) -> web.Response:
         try:
             body = await request.json()
             text, task = _last_user_text(body["messages"]), str(body["model"]).removeprefix("rules/")
@@ -53,7 +58,7 @@ def application(tables: Mapping[str, Rules], api_key: str) -> web.Application:
             }
         )
 
-    app = web.Application()
+    app = web.Application(middlewares=[keyed])
     app.router.add_post("/v1/chat/completions", completions)
     return app
 

@@ -2,7 +2,7 @@
 
 qwen3-awq: {engine: vllm, model: Qwen/Qwen3-4B-AWQ, quantization: AWQ, max_model_len: 4096, concurrency: 32}
 
-`/metrics`, `/health`, `/version` and the like are open to everybody on this machine: its key guards /v1 only.
+Its own key guards /v1 only, and `/invocations` answers chats as well: a middleware of ours asks for it on every path.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from workbench.servers.process import Launch
 
 CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"})
 WHILE_LOADING = {"fp8": "fp8", "bitsandbytes": "bitsandbytes"}
+_INSIDE = Path(__file__).with_name("_inside_vllm")
 _READY_S = 900.0  # a large model is read, compiled and captured
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -71,8 +72,9 @@ def served_name(model: Model) -> str:
 def launch(model: Model) -> Launch:
     python = _python(model)
     argv = [str(python), str(python.with_name("vllm")), "serve", str(weights.locate_folder(model)[0])]
-    argv += ["--host=127.0.0.1", "--port={port}", "--uvicorn-log-level=warning", *_arguments(model)]
-    env = _environment(model, python)
+    argv += ["--host=127.0.0.1", "--port={port}", "--middleware=workbench_door.Locked"]
+    argv += ["--uvicorn-log-level=warning", *_arguments(model)]
+    env = {**_environment(model, python), "PYTHONPATH": str(_INSIDE)}
     return Launch(argv, served_name(model), env, key_variable="VLLM_API_KEY", ready_timeout_s=_READY_S)
 
 

@@ -1,5 +1,5 @@
-"""What formats are made of: rows and tables, files and YAML, templates and prompts, scoring, and the ledger of losses.
+"""What formats are made of: rows and tables, files and YAML, templates and chats, and the ledger of losses.
 
-Most of it serves several formats; `suites` and `assertions` are promptfoo's notation, `tasks` and `metrics` that of the
-lm-evaluation-harness, each read and written in one place.
+Here is only what two formats use. What one tool alone knows is in its format: a module, or a folder of small ones where
+the tool's files are several notations.
 """

@@ -1,16 +1,14 @@
 """Multiple choice: choices shown with letters after a question, and the letter asked for.
 
 template = "{{ inputs.input }}" + lettered("choices")       # … A) Paris B) Rome … Answer with the letter only.
-letter_of("Paris", ["Rome", "Paris"])                       # 'B'
+position_of("Paris", ["Rome", "Paris"])                     # 1
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
 from typing import Any
 
-from workbench.evalset import Item, Message, Variant
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.templates import reference
 
@@ -26,19 +24,6 @@ def lettered(name: str) -> str:
     return f"\n\n{lines}\n{_ASK}"
 
 
-def without_choices(variant: Variant, items: Sequence[Item]) -> tuple[Variant, str]:
-    """A variant without how it lists the choices of an input, and that input; itself and "" where it lists none."""
-    *before, last = variant.messages
-    if not isinstance(last, Message):
-        return variant, ""
-    listed = (name for name in (items[0].inputs if items else ()) if last.content.endswith(lettered(name)))
-    found = next((name for name in listed if all(choice_texts(item.inputs.get(name)) for item in items)), "")
-    if not found:
-        return variant, ""
-    rest = last.model_copy(update={"content": last.content.removesuffix(lettered(found))})
-    return variant.model_copy(update={"messages": [*before, rest]}), found
-
-
 def labels_for(longest: int) -> list[str]:
     """The letters of so many choices; two at least."""
     return list(LETTERS[: max(2, longest)])
@@ -50,15 +35,6 @@ def choice_texts(value: Any) -> list[str] | None:
         return None
     texts = [scalar_text(each) for each in value]
     return None if any(text is None for text in texts) else [str(text) for text in texts]
-
-
-def letter_of(target: Any, choices: list[str]) -> str | None:
-    """The letter of the right choice: given as one, as the choice itself, or as a position from 0; None if neither."""
-    text = target.strip().upper() if isinstance(target, str) else ""
-    if len(text) == 1 and text in LETTERS[: len(choices)]:
-        return text
-    position = position_of(target, choices)
-    return None if position is None else LETTERS[position]
 
 
 def position_of(target: Any, choices: list[str], digits_first: bool = False) -> int | None:

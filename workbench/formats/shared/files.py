@@ -41,12 +41,6 @@ def inside(root: Path, name: str, base: Path | None = None) -> list[Path]:
     return []
 
 
-def folder_inside(root: Path, name: str) -> Path | None:
-    """The folder that a name means, if it is one inside root."""
-    folder = root / name
-    return folder if name and "\0" not in name and is_inside(folder, root) and folder.is_dir() else None
-
-
 def is_inside(path: Path, root: Path) -> bool:
     """Whether there is such a file or folder, and it does not lie outside of root, links followed.
 

@@ -63,11 +63,6 @@ def by_split(folder: Path, files: Iterable[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def data_below(folder: Path) -> list[Path]:
-    """The data files of a folder and those in it; hidden ones and links out of it are passed over."""
-    return [path for path in visible(folder) if path.suffix.lower() in DATA]
-
-
 def visible(folder: Path) -> list[Path]:
     """All files of a folder and those in it, but for hidden ones and links out of it."""
     paths = sorted(folder.rglob("*"))[:FILES_AT_MOST]

@@ -2,7 +2,6 @@
 
 document = read_structured(path)             # as JavaScript's tools read it: `yes` is a text
 document = read_structured(path, python=True)       # as Python's do, with `!function`
-settings, places = read_including(path, "include")  # with those of the files that it includes, and where each stands
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ import yaml
 from workbench.errors import InputError
 from workbench.files import Document, read_text
 from workbench.formats.base import FILE_LIMIT, check_readable, where
-from workbench.formats.shared.files import inside
 from workbench.strict import Place, Unusable, parse_json
 
 _VALUES_AT_MOST = 5_000_000  # aliases of aliases can stand for more than any memory holds
-_INCLUDED_AT_MOST = 20
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"^[-+]?(?:[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
@@ -93,34 +90,6 @@ def read_structured(path: Path, python: bool = False) -> Document:
     if not isinstance(data, dict | list):
         raise InputError(f"{where(path, 1)}: must be a mapping or a list.")
     return Document(path, data, lines, private=True)
-
-
-def read_including(path: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """A mapping of settings with those of the files that it includes, all inside its folder; and where each stands.
-
-    Raises:
-        InputError: a file is no mapping, or includes what is not there, or itself.
-    """
-
-    def load(file: Path, depth: int) -> dict[str, Any]:
-        document = read_structured(file, python=True)
-        if not isinstance(document.data, dict):
-            raise InputError(f"{where(file, 1)}: must be a mapping of settings.")
-        own = {str(name): value for name, value in document.data.items()}
-        found: dict[str, Any] = {}
-        names, place = own.pop(key, None) or [], where(file, document.line((key,)))
-        for name in names if isinstance(names, list) else [names]:
-            files = inside(path.parent, str(name), file.parent)
-            if not files:
-                raise InputError(f"{place}: includes '{str(name)[:60]}', which is not in the folder. Copy it there.")
-            if depth >= _INCLUDED_AT_MOST:
-                raise InputError(f"{place}: files include each other. Mend them.")
-            found |= load(files[0], depth + 1)
-        places.update({name: where(file, document.line((name,))) for name in own})
-        return found | own
-
-    places: dict[str, str] = {}
-    return load(path, 0), places
 
 
 def _json(path: Path, text: str) -> Any:

@@ -6,11 +6,9 @@ over_bare_names("Hi {{ inputs.name }}")       # 'Hi {{name}}'; None where it can
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +17,6 @@ from jinja2 import TemplateError, meta
 from workbench.formats.shared.ledger import Unusable
 from workbench.templates import ENVIRONMENT, compiled, filled
 
-_LONGEST_LIST = 100_000  # characters
 _NAME = r"[A-Za-z_]\w*"
 _SIMPLE = re.compile(rf"\{{\{{(-?)\s*({_NAME})((?:\.{_NAME})*)\s*(-?)\}}\}}")
 _KEY = rf"(?:\.{_NAME}|\[\"{_NAME}\"\])"
@@ -35,36 +32,6 @@ def is_template(text: str) -> bool:
 def literal(text: str) -> str:
     """Text that a template shows as it is."""
     return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if is_template(text) else text
-
-
-def raw(value: Any) -> Any:
-    """A value whose texts a template over bare names, such as `filled_in` fills in, shows as they are.
-
-    Raises:
-        Unusable: a text cannot be marked so.
-    """
-    if isinstance(value, list):
-        return [raw(each) for each in value]
-    if isinstance(value, dict):
-        return {key: raw(each) for key, each in value.items()}
-    if not isinstance(value, str) or not (is_template(value) or value.startswith("file://")):
-        return value  # tools that fill in templates also read a text that names a file
-    if "endraw" in value:
-        raise Unusable("a text with a template that ends a raw block, which would be filled in")
-    return f"{{% raw %}}{value}{{% endraw %}}"
-
-
-def filled_in(value: Any, values: Mapping[str, Any]) -> Any:
-    """A value with the templates over bare names in its texts filled in.
-
-    Raises:
-        Unusable: one cannot be.
-    """
-    if isinstance(value, str):
-        return rendered(value, values) if is_template(value) else value
-    if isinstance(value, list):
-        return [filled_in(each, values) for each in value]
-    return {key: filled_in(each, values) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def bare_names(template: str) -> set[str]:
@@ -95,17 +62,6 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
         if isinstance(failure, TemplateError) and all(part in ours or part.endswith("object") for part in quoted):
             raise Unusable(said) from None
         raise Unusable(f"it cannot be rendered ({type(failure).__name__})") from None
-
-
-def as_list(text: str) -> Any:
-    """A filled-in template; a list where it reads as one, in JSON's or Python's notation."""
-    if text[:1] != "[" or text[-1:] != "]" or len(text) > _LONGEST_LIST:
-        return text
-    for read in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            found = read(text)
-            return found if isinstance(found, list) else text
-    return text
 
 
 @lru_cache(maxsize=512)

@@ -2,40 +2,37 @@
 
 done = import_evalset("promptfooconfig.yaml", "evalsets/translate")    # each kind of assertion is a scorer
 export_evalset(evalset, "promptfoo", "promptfooconfig.yaml")
+
+Here is the config as a whole; its three notations, each with its way back, are `cases`, `assertions` and `prompts`.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.files import Document, write_atomic
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.assertions import Assertions, Claim, assertions_of, kind_for, read_assertion
+from workbench.formats.promptfoo.assertions import Assertions, Claim, kind_for, read_assertion
+from workbench.formats.promptfoo.cases import Case, cases_of, from_row, written_test
+from workbench.formats.promptfoo.prompts import PROGRAM, Prompt, plain_variant, raw, read_prompts, written_prompts
 from workbench.formats.shared.files import head, inside
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.metadata import item_fields, metadata_of
-from workbench.formats.shared.prompts import PROGRAM, Prompt, plain_variant, read_prompts, written_prompts
+from workbench.formats.shared.metadata import item_fields
 from workbench.formats.shared.rows import first_row, kind_of, open_rows
 from workbench.formats.shared.structured import dump_yaml, read_structured
-from workbench.formats.shared.templates import filled_in, raw
 
 if TYPE_CHECKING:
-    from workbench.evalset import EvalSet, Item
+    from workbench.evalset import EvalSet
 
 _CONFIGS = ("promptfooconfig.yaml", "promptfooconfig.yml", "promptfooconfig.json")
 _CONFIG_KEYS = {"prompts", "tests", "defaultTest", "description", "$schema"}
-_TEST_KEYS = {"vars", "assert", "metadata", "threshold", "options"}
 _NO_MODEL = ["echo"]  # stands where a config must name a model: it repeats the prompt
-_OPTIONS = {"disableVarExpansion", "disableDefaultAsserts"}
-_COMBINATIONS_AT_MOST = 10_000
 
 _NAMES = "prompts|providers|targets|tests|defaultTest|scenarios"
 _TOP = re.compile(rf"^({_NAMES})\s*:|\"({_NAMES})\"\s*:", re.MULTILINE)
@@ -85,85 +82,6 @@ class Promptfoo(Format):
 
 
 FORMATS.add("promptfoo", Promptfoo())
-
-
-class _Case(NamedTuple):
-    """A test with its defaults and one set of variables; `threshold` is None where every assertion must hold."""
-
-    place: str
-    vars: dict[str, Any]
-    asserts: list[tuple[str, Any]]
-    metadata: dict[str, Any]
-    threshold: float | None
-
-
-def _from_row(row: dict[str, str]) -> dict[str, Any]:
-    """A row of a table as a test. What nothing reads stands in it under its column's name."""
-    test: dict[str, Any] = {"vars": {}, "metadata": {}, "assert": []}
-    for column, cell in row.items():
-        if not column.startswith("__"):
-            test["vars"][column] = cell
-        elif cell.strip() and column.startswith("__expected"):
-            test["assert"].append(cell)
-        elif cell.strip() and column.startswith("__metadata:"):
-            name = column.removeprefix("__metadata:")
-            test["metadata"][name.removesuffix("[]")] = [cell] if name.endswith("[]") else cell
-        elif cell.strip():
-            test["threshold" if column == "__threshold" else column] = cell
-    return test
-
-
-def _cases(test: dict[str, Any], place: str, default: dict[str, Any], origin: str, ledger: Ledger) -> Iterator[_Case]:
-    """What a test becomes with what defaultTest (of `origin`) adds: one case, or one for each combination of lists."""
-    for key in {**default, **test}:
-        if key not in _TEST_KEYS:
-            ledger.tally(place, f"a test's key '{str(key)[:60]}'")
-    parts: dict[str, dict[str, Any]] = {}
-    for key, part in itertools.product(("vars", "metadata", "options"), (default, test)):
-        given = part.get(key) or {}
-        if key == "vars" and isinstance(given, str):
-            raise Unusable("its variables are in another file, which is not read")
-        if not isinstance(given, dict):
-            raise InputError(f"{place}: '{key}' must be a mapping. Mend it.")
-        parts[key] = {**parts.get(key, {}), **given}
-    for key in parts["options"]:
-        if key not in _OPTIONS:
-            ledger.tally(place, f"option '{str(key)[:60]}': nothing here does this")
-    asserts: list[tuple[str, Any]] = []
-    alone = (test.get("options") or {}).get("disableDefaultAsserts")
-    for at, given in (("" if alone else origin, default.get("assert") or []), (place, test.get("assert") or [])):
-        if not isinstance(given, list):
-            raise InputError(f"{at}: 'assert' must be a list. Mend it.")
-        asserts += [(f"{at} assert {number}", each) for number, each in enumerate(given, 1) if at]
-    threshold = test.get("threshold", default.get("threshold"))
-    try:
-        threshold = None if threshold is None else float(threshold)
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError
-    except (TypeError, ValueError):
-        ledger.tally(place, "a threshold that is no number from 0 to 1")
-        threshold = None
-    for each in _combinations(parts["vars"], parts["options"].get("disableVarExpansion") is True, place):
-        for name, value in each.items():  # variables may name each other
-            try:
-                each[name] = filled_in(value, {other: each[other] for other in each if other != name})
-            except Unusable:
-                what = f"variable '{name[:60]}' holds a template that cannot be filled in; it stands as it is"
-                ledger.tally(place, what)
-        yield _Case(place, each, asserts, parts["metadata"], threshold)
-
-
-def _combinations(given: dict[str, Any], whole_lists: bool, place: str) -> Iterator[dict[str, Any]]:
-    choices: list[list[Any]] = []
-    for name, value in given.items():
-        if isinstance(value, str) and value.startswith("file://"):
-            raise Unusable(f"variable '{str(name)[:60]}' is a file, which is not read")
-        several = isinstance(value, list) and bool(value) and isinstance(value[0], str) and not whole_lists
-        choices.append(["" if each is None else each for each in (value if several else [value])])
-    if math.prod(map(len, choices)) > _COMBINATIONS_AT_MOST:
-        what = f"its variables have more than {_COMBINATIONS_AT_MOST} combinations. Split the test."
-        raise InputError(f"{place}: {what}")
-    return (dict(zip(map(str, given), combination, strict=True)) for combination in itertools.product(*choices))
 
 
 class _Reader:
@@ -236,7 +154,7 @@ class _Reader:
         for index, entry in enumerate(given if isinstance(given, list) else [given]):
             yield self._place(key, index), entry
 
-    def _claims(self, case: _Case) -> list[Claim]:
+    def _claims(self, case: Case) -> list[Claim]:
         return [read_assertion(given, case.vars, place, self._load) for place, given in case.asserts]
 
     def _load(self, name: str) -> Any:
@@ -246,7 +164,7 @@ class _Reader:
             raise Unusable(f"its value is the file '{name[7:67]}', which is not there or not read")
         return read_structured(files[0]).data
 
-    def _cases(self, ledger: Ledger) -> Iterator[_Case]:
+    def _cases(self, ledger: Ledger) -> Iterator[Case]:
         """Every test, filled in; one that cannot be is a loss."""
         default, origin = self._config.data.get("defaultTest") or {}, self._place("defaultTest")
         if not isinstance(default, dict):
@@ -254,14 +172,14 @@ class _Reader:
             default = {}
         for place, test in self._listed(ledger) if self._config.data else self._file(self._source):
             try:
-                yield from _cases(test, place, default, origin, ledger)
+                yield from cases_of(test, place, default, origin, ledger)
             except Unusable as failure:
                 ledger.tally(place, f"a test is left out: {failure}")
 
     def _file(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = self._rows(path)
         for line, row in rows:
-            yield rows.place(line), _from_row(row) if rows.text_only else row
+            yield rows.place(line), from_row(row) if rows.text_only else row
 
     def _listed(self, ledger: Ledger) -> Iterator[tuple[str, dict[str, Any]]]:
         """The tests that a config lists, or files of them that it names."""
@@ -322,25 +240,7 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         "prompts": written_prompts(evalset, partial(ledger.add, place)),
         "providers": _NO_MODEL,
         "defaultTest": shared,
-        "tests": [_written_test(item, kept, where(evalset.path / "items.jsonl"), ledger) for item in evalset.items],
+        "tests": [written_test(item, kept, where(evalset.path / "items.jsonl"), ledger) for item in evalset.items],
     }
     header = "# For promptfoo: put your models for `echo`, or name one: promptfoo eval -c FILE -r PROVIDER\n"
     write_atomic(target, header + dump_yaml({key: value for key, value in document.items() if value}))
-
-
-def _written_test(item: Item, scorers: list[tuple[Any, str]], items: str, ledger: Ledger) -> dict[str, Any]:
-    lose, asserts, whole = partial(ledger.tally, f"{items} {item.id}"), list[dict[str, Any]](), set[str]()
-    for name, value in item.inputs.items():
-        if value is None:
-            lose(f"input '{name[:60]}' is null: there it is empty")
-    for scorer, kind in scorers:
-        if scorer.applies(item.expectations):
-            made, lost = assertions_of(scorer, kind, item.expectations)
-            asserts += made
-            if lost:
-                lose(f"scorer '{scorer.name or scorer.type}': {lost}")
-            elif made and scorer.expected_key == kind:
-                whole.add(kind)  # the assertions say this expectation whole
-    found = {"vars": raw(item.inputs), "assert": asserts}
-    found["metadata"] = metadata_of(item, items, ledger, expectations=whole)
-    return {key: value for key, value in found.items() if value}

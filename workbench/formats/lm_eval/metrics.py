@@ -1,4 +1,4 @@
-"""Metrics, filters and generation settings as the lm-evaluation-harness writes them, as ours; and back.
+"""Metrics and filters as the lm-evaluation-harness writes them, as scorers of ours; and back.
 
 scorers = read_scorers({"metric_list": [{"metric": "exact_match", "ignore_case": True}]}, lose)
 written_scorers(evalset.scorers, lose)        # {'metric_list': [{'metric': 'exact_match', 'ignore_case': True}]}
@@ -10,9 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from workbench.evalset.spec import Generation
+from workbench.formats.lm_eval.settings import listed, named
 from workbench.formats.shared.kinds import unscored, usable_pattern
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.structured import Function
@@ -28,19 +26,6 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 _IGNORED = {"ignore_case": "case", "ignore_punctuation": "punctuation"}
 _ASIDE = {"metric", "aggregation", "higher_is_better", "hf_evaluate"}
-_MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens")
-
-
-def named(value: Any) -> str:
-    """What a setting says, for a message."""
-    if isinstance(value, Function):
-        return f"of a Python function ({str(value)[:60]}), which is never imported,"
-    return f"'{str(value)[:60]}'"
-
-
-def listed(given: Any) -> list[Any]:
-    """A setting that is a list, or one entry of it."""
-    return given if isinstance(given, list) else [given] if given else []
 
 
 def read_scorers(config: Mapping[str, Any], lose: Lose, chooses: bool = False) -> list[dict[str, Any]]:
@@ -185,37 +170,3 @@ def _written(scorer: Scorer, lose: Callable[[str], None]) -> dict[str, Any] | No
     if scorer.type == "rouge":
         return {"metric": getattr(scorer, "metric", "rougeL")}
     return {"metric": "exact_match", **{key: True for key, word in _IGNORED.items() if word in ignore}}
-
-
-def read_generation(config: Mapping[str, Any], lose: Lose) -> dict[str, Any]:
-    """How an answer is generated, as far as a task says."""
-    given = config.get("generation_kwargs")
-    given = given if isinstance(given, dict) else {}
-    stops = [str(each) for each in listed(given.get("until")) if each not in (None, "")]
-    found: dict[str, Any] = {"stop": stops} if stops else {}
-    for key, value in given.items():
-        if key not in ("until", "do_sample"):
-            setting = {"max_tokens" if key in _MAX_TOKENS else str(key): value}
-            try:
-                Generation.model_validate(setting)
-                found |= setting
-            except ValidationError:
-                lose("generation_kwargs", f"'{str(key)[:60]}' of generation_kwargs")
-    if given.get("do_sample") is False:
-        found["temperature"] = 0.0
-    elif given.get("do_sample") is True:
-        found.setdefault("temperature", 1.0)
-    return found
-
-
-def written_generation(settings: Generation, lose: Callable[[str], None]) -> dict[str, Any]:
-    """generation_kwargs that say the same."""
-    if settings.seed is not None:
-        lose("generation.seed")
-    return {
-        "until": settings.stop,
-        "max_gen_toks": settings.max_tokens,
-        "do_sample": settings.temperature > 0,
-        "temperature": settings.temperature,
-        **({"top_p": settings.top_p} if settings.top_p is not None else {}),
-    }

@@ -19,10 +19,10 @@ import yaml
 
 from workbench.errors import InputError
 from workbench.evalset.schema import schema_problem
+from workbench.formats.promptfoo.prompts import filled_in, raw
 from workbench.formats.shared.kinds import nearest, unscored, usable_pattern
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import scalar_text
-from workbench.formats.shared.templates import filled_in, raw
 from workbench.scorers import FieldScorer, Scorer
 
 # By kind the scorer that stands for it, and the types of assertion that it is written as: of one value, of several.

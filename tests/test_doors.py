@@ -94,7 +94,6 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "judge/__init__.py": ("the package's own modules, on first use", {"import of a name that is not written out"}),
     "scorers/__init__.py": ("the package's own modules", {"import of a name that is not written out"}),
     "formats/__init__.py": ("the package's own modules", {"import of a name that is not written out"}),
-    "runner/progress.py": ("tqdm, in one of two forms", {"import of a name that is not written out"}),
 }
 
 

@@ -447,11 +447,11 @@ def test_the_tail_is_shown_in_a_notebook_and_goes_when_the_engine_is_ready(monke
     seen: list[str] = []
 
     class Handle:
-        def update(self, what: Any) -> None:
-            seen.append(what.data)
+        def update(self, what: Any, raw: bool) -> None:
+            seen.append(what["text/html"])
 
-    def display(what: Any, display_id: bool) -> Handle:
-        seen.append(what.data)
+    def display(what: Any, raw: bool, display_id: bool) -> Handle:
+        seen.append(what["text/html"])
         return Handle()
 
     monkeypatch.setattr(shown, "display", display)
@@ -459,5 +459,9 @@ def test_the_tail_is_shown_in_a_notebook_and_goes_when_the_engine_is_ready(monke
     monkeypatch.delenv("WORKBENCH_PROGRESS", raising=False)
     with Progress({"m": [1, 2]}, shown=True) as progress:
         progress.say("m", LoadingLine.of("loading m (1 s)", ("<script>", "b")))
+        progress.show()
         progress.say("m", "")
-    assert "&lt;script&gt;\nb" in seen[0] and "<script>" not in seen[0] and seen[1:] == [""]
+        progress.show()
+    loading = [page for page in seen if "loading m (1 s)" in page]
+    assert loading and all("&lt;script&gt;\nb" in page and "<script>" not in page for page in loading)
+    assert "loading" not in seen[-1] and "&lt;script" not in seen[-1] and seen.index(loading[-1]) < len(seen) - 1

@@ -172,18 +172,25 @@ import sys, threading
 from jupyter_client.manager import start_new_kernel
 manager, client = start_new_kernel()
 threading.Thread(target=lambda: sys.stdin.readline() and manager.interrupt_kernel(), daemon=True).start()
-code = "import workbench as wb; run = wb.run(wb.load_evalsets(), wb.load_models(), track=False); print(run.summary())"
 def hook(message):
-    sys.stdout.write(message["content"].get("text", ""))
-reply = client.execute_interactive(code, timeout=60, output_hook=hook)
-print("reply", reply["content"]["status"], flush=True)
+    content = message["content"]
+    sys.stdout.write(content.get("text", "") or content.get("data", {}).get("text/plain", "") + "\\n")
+def cell(code):
+    reply = client.execute_interactive(code, timeout=60, output_hook=hook)
+    print("reply", reply["content"]["status"], flush=True)
+cell("import workbench as wb; run = wb.run(wb.load_evalsets(), wb.load_models(), track=False)")
+cell("print(run.summary(), len(run.outcomes), len(run.leaderboard))")
+sys.stdin.readline()
+cell("run = wb.run(wb.load_evalsets(), wb.load_models(), track=False); print(run.summary())")
 client.stop_channels()
 manager.shutdown_kernel(now=True)
 """
 
 
 @pytest.mark.slow
-def test_a_kernels_interrupt_returns_the_partial_run(project: Path, server: RecordingServer) -> None:
+def test_a_kernels_interrupt_leaves_a_partial_run_that_the_next_cells_use_and_resume(
+    project: Path, server: RecordingServer
+) -> None:
     project_of(project, server, 300)
     server.delay_s = 0.1
     process = subprocess.Popen(
@@ -194,13 +201,37 @@ def test_a_kernels_interrupt_returns_the_partial_run(project: Path, server: Reco
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None and process.stdout is not None
     try:
         assert eventually(lambda: len(server.requests) > 12 or process.poll() is not None)
-        out, _ = process.communicate("interrupt\n", timeout=60)
+        process.stdin.write("interrupt\n")
+        process.stdin.flush()
+        shown = []
+        while len(shown) < 2 or "reply" not in shown[-1] or not any("interrupted" in line for line in shown):
+            shown.append(process.stdout.readline())
+            assert shown[-1], shown
+        sent, server.delay_s = len(server.requests), 0
+        rest, _ = process.communicate("go on\n", timeout=60)
     finally:
         process.kill()
-    found = re.search(r": interrupted, (\d+) outcomes", out)
-    assert found and int(found[1]) == len(server.requests) < 300 and "reply ok" in out, out
+    out = "".join(shown)
+    found = re.search(r": interrupted, (\d+) outcomes.* (\d+) (\d+)\n", out)
+    assert found and int(found[1]) == int(found[2]) == sent < 300 and int(found[3]) == 1, out
+    assert out.count("reply ok") == 2 and "stopped" in out and "Traceback" not in out
+    assert ": complete, 300 outcomes" in rest and len(server.requests) == 300 and "reply ok" in rest
+
+
+def test_an_interrupt_while_the_run_is_logged_leaves_the_run(
+    project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.tracking.track_run", interrupted)
+    project_of(project, server, 3)
+    run = wb.run(wb.load_evalsets(), wb.load_models(), progress=False)
+    assert run.status == "complete" and run.rows == 3 and "MLflow was interrupted" in run.notes[-1]
+    assert "MLflow was interrupted" in (run.path / "run.json").read_text()
 
 
 def judged(project: Path, server: RecordingServer, items: int) -> None:

@@ -57,6 +57,13 @@ if TYPE_CHECKING:
     from workbench.views import show
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Make `%%ask` known to a notebook: `%load_ext workbench`."""
+    from workbench.magic import load_ipython_extension as load
+
+    load(shell)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'workbench' has no attribute '{name}'")

@@ -65,6 +65,7 @@ async def ask_judge(
     machine: Machine,
     progress: Callable[[int], None] = lambda done: None,
     sending: Sending | None = None,
+    made: Callable[[list[Attempt]], None] = lambda attempts: None,
 ) -> list[Verdict]:
     """A judge's verdict on each answer, or pair of answers.
 
@@ -77,6 +78,7 @@ async def ask_judge(
         machine: what a local judge's time costs.
         progress: is told how many are done.
         sending: what it shares with the run that it judges for; None where it asks for itself.
+        made: is given the attempts that were made for a verdict just now.
 
     Raises:
         InputError: the judge is the rules, or outside its zone.
@@ -101,7 +103,7 @@ async def ask_judge(
 
     sending = sending or Sending(machine)
     with Journal.open() as journal, Desk(journal, sending.intents, sending.retry_errors) as desk:
-        lane = Lane(model.id, iter(questions), take, depth=depth_of(model), asks_new=True)
+        lane = Lane(model.id, iter(questions), take, made=made, depth=depth_of(model), asks_new=True)
         use = Use()
         try:
             await serve_lane(desk.open(lane), model, sending, use)

@@ -245,6 +245,8 @@ class Desk:
                     self._intents.answered(ask.question.key)
                 lane.out -= 1
                 with self._guarded(lane):
+                    if attempts:
+                        lane.made(attempts)
                     self._hand_on(lane, ask, attempts)
 
     def _hand_on(self, lane: Lane, ask: Ask, attempts: list[Attempt]) -> None:

@@ -34,7 +34,7 @@ from workbench.runner.desk import Desk
 from workbench.runner.endpoints import serve_lane
 from workbench.runner.judging import Answered, check_judges, judge_rows, judges_of
 from workbench.runner.lane import Lane
-from workbench.runner.outcome import ask_rules, outcome
+from workbench.runner.outcome import ask_rules, attempt_cost, outcome
 from workbench.runner.overhead import Overhead
 from workbench.runner.plan import Plan, make_plan
 from workbench.runner.problems import Tally
@@ -90,7 +90,10 @@ def run(
         from workbench.tracking import track_run
 
         done.note()
-        track_run(done)
+        try:
+            track_run(done)
+        except KeyboardInterrupt:  # all is answered and written: whoever is tired of waiting gets that
+            done.notes.append("logging to MLflow was interrupted, so what is there is partial; the outcomes are whole")
     done.note()
     return done
 
@@ -164,6 +167,7 @@ class _Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._sending: Sending | None = None
+        self._progress: Progress | None = None
         self._interrupts = 0
 
     def go(self) -> Run:
@@ -194,6 +198,8 @@ class _Execution:
     def _interrupt(self, times: int) -> None:
         """The first lets what is in flight come in; the second does not wait for it."""
         self._interrupts = times
+        if self._progress is not None:
+            self._progress.stopping()
         loop, main, sending = self._loop, self._main, self._sending
         if loop is not None and main is not None:
             with contextlib.suppress(RuntimeError):  # it is just done
@@ -213,6 +219,7 @@ class _Execution:
                     retry_errors=self._retry_errors,
                 )
                 with Progress(self.plan.questions, self._shown) as progress:
+                    self._progress = progress
                     await self._all(journal, intents, spool, progress)
             self._says = spool.digest
             spool.close()
@@ -245,7 +252,7 @@ class _Execution:
                 self._cut_short = True
         if self.answered:
             try:
-                self.problems += await judge_rows(plan, self.answered, progress.count, self._sending)
+                self.problems += await judge_rows(plan, self.answered, progress.count, self._sending, progress.made)
             except asyncio.CancelledError:  # the rows are complete, without the verdicts that were not waited for
                 self._cut_short = True
             for each in self.answered:
@@ -263,6 +270,8 @@ class _Execution:
             self._take(question, model, attempts, spool, progress)
 
         lane = Lane(model.id, iter(self.plan.questions[model.id]), take, depth=depth_of(model))
+        cost = partial(attempt_cost, model=model, machine=self.plan.models.machine)
+        lane.made = partial(progress.made, model.id, cost)
         if model.engine == "rules":
             lane.answer = lambda question: ask_rules(question, model)
         try:
@@ -284,6 +293,7 @@ class _Execution:
             self._fail(model, f"{model.id}: stopped by {_kind(failure)}.{self._missing(model, lane)}", progress)
         finally:
             self._of_lane(model, lane, use, progress)
+            progress.over(model.id)
 
     async def _in_batches(self, model: Model, lane: Lane, journal: Journal, use: Use, progress: Progress) -> None:
         """The phase before a lane. Where it fails, the outcomes that there are are made all the same."""

@@ -17,10 +17,12 @@ from workbench.catalog import Model
 from workbench.client import preflight
 from workbench.errors import EngineError, InputError, WorkbenchError
 from workbench.evalset import EvalSet
+from workbench.journal import Attempt
 from workbench.judge.request import Shown, judge_digest
 from workbench.privacy import sensitivity_of
 from workbench.runner.ask import Sending
-from workbench.runner.outcome import scored
+from workbench.runner.outcome import attempt_cost, scored
+from workbench.runner.pace import Cost
 from workbench.runner.plan import Plan
 from workbench.runner.question import Question
 from workbench.scorers.judge import JudgeScorer
@@ -111,7 +113,11 @@ def _gate_problem(task: EvalSet, judge: JudgeScorer, model: Model) -> str | None
 
 
 async def judge_rows(
-    plan: Plan, answered: list[Answered], say: Callable[[str, int, int], None], sending: Sending | None = None
+    plan: Plan,
+    answered: list[Answered],
+    say: Callable[[str, int, int], None],
+    sending: Sending | None = None,
+    made: Callable[[str, Cost, list[Attempt]], None] = lambda name, cost, attempts: None,
 ) -> list[str]:
     """Ask the judges about all answers, and complete the rows.
 
@@ -119,6 +125,7 @@ async def judge_rows(
         answered: of tasks that have judges.
         say: is told a judge's name, how many it did, and of how many.
         sending: what judges share with the run: its spend ceiling and its intents.
+        made: is told a judge's name, what an attempt of it costs, and those that were made for a verdict just now.
 
     Returns:
         What went wrong, in lines.
@@ -137,7 +144,7 @@ async def judge_rows(
     try:
         for name, own in by_task.items():
             for judge in judges_of(plan.tasks[name]):
-                verdicts[name][judge.figure] = await _verdicts(plan, judge, own, say, problems, sending)
+                verdicts[name][judge.figure] = await _verdicts(plan, judge, own, say, problems, sending, made)
     finally:  # also where it is interrupted
         for name, own in by_task.items():
             for index, each in enumerate(own):
@@ -152,14 +159,18 @@ async def _verdicts(
     say: Callable[[str, int, int], None],
     problems: list[str],
     sending: Sending | None,
+    made: Callable[[str, Cost, list[Attempt]], None],
 ) -> list[Verdict]:
     """A judge's verdicts on a task's answers. Its failure loses nothing of the contestants."""
     from workbench.judge.verdict import Verdict, ask_judge
 
     model, task = plan.models.known[judge.model], own[0].question.evalset.name
-    told = partial(_tell, say, f"{judge.model} judges {task}", len(own))
+    name, machine = f"{judge.model} judges {task}", plan.models.machine
+    told = partial(_tell, say, name, len(own))
+    told(0)
+    counted = partial(made, name, partial(attempt_cost, model=model, machine=machine))
     try:
-        found = await ask_judge(model, judge, [_shown(each) for each in own], plan.models.machine, told, sending)
+        found = await ask_judge(model, judge, [_shown(each) for each in own], machine, told, sending, counted)
     except Exception as failure:  # noqa: BLE001  (of an unforeseen one only its kind: the message may hold an item's text)
         said = str(failure) if isinstance(failure, WorkbenchError) else f"an unforeseen {type(failure).__name__}."
         problems.append(f"{task}: judge {judge.model} could not be asked: {said}")

@@ -84,6 +84,7 @@ class Lane:
     Attributes:
         take: is given each question with all its attempts once they are in the journal; in the desk's thread.
         answer: answers a question in this process, for rules; None where it is sent.
+        made: is given the attempts that were made for a question just now; in the desk's thread.
         depth: how many questions are kept ready.
         sends: whether what is not in the journal is asked; where not (it was asked in a batch), a failure that is there
             is the outcome.
@@ -99,6 +100,7 @@ class Lane:
     questions: Iterator[Askable]
     take: Take
     answer: Callable[[Any], list[Attempt]] | None = None
+    made: Callable[[list[Attempt]], None] = lambda attempts: None
     depth: int = 64
     sends: bool = True
     asks_new: bool = False

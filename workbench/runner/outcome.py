@@ -98,6 +98,17 @@ def _tokens(attempts: list[Attempt], name: str) -> int | None:
     return sum(count or 0 for count in counts)
 
 
+def spent(attempts: list[Attempt], model: Model, machine: Machine) -> dict[str, Any]:
+    """The columns of the outcome table for tokens, cost and times, over all attempts."""
+    return {
+        "input_tokens": _tokens(attempts, "input_tokens"),
+        "output_tokens": _tokens(attempts, "output_tokens"),
+        "cost_usd": total_cost([attempt_cost(attempt, model, machine) for attempt in attempts]),
+        "latency_s": _latency_s(attempts),
+        "ttft_s": attempts[-1].ttft_s,
+    }
+
+
 def outcome(question: Question, model: Model, attempts: list[Attempt], machine: Machine) -> dict[str, Any]:
     """The row of the outcome table for a question and its attempts."""
     last = attempts[-1]
@@ -123,11 +134,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "error": kept(last.error),
         "error_class": last.error_class,
         "attempts": len(attempts),
-        "input_tokens": _tokens(attempts, "input_tokens"),
-        "output_tokens": _tokens(attempts, "output_tokens"),
-        "cost_usd": total_cost([attempt_cost(attempt, model, machine) for attempt in attempts]),
-        "latency_s": _latency_s(attempts),
-        "ttft_s": last.ttft_s,
+        **spent(attempts, model, machine),
         "wait_s": math.fsum(attempt.wait_s for attempt in attempts),
         "concurrency": last.concurrency,
         "served_model": last.served_model,

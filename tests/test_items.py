@@ -45,6 +45,7 @@ def items(**more: Any) -> Items:
         ("disagreement", [1, 2]),
         ("format failure", [3]),
         ("no answer", []),
+        ("costliest tenth", [4]),
     ],
 )
 def test_a_filter_lets_through_what_it_says(show: Any, expected: list[int]) -> None:

@@ -57,6 +57,7 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
             }
             _point(panels[0, at], row, _COST, floor, look, row["candidate"] in chosen)
             _point(panels[1, at], row, _LATENCY, 0.0, look, row["candidate"] in chosen)
+        _frontier(panels[0, at], rows, floor)
         _finish(panels[0, at], _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floor)
         _finish_latency(panels[1, at], _title("", rows, "latency_p95_s", "latency unknown"))
     for row in panels:
@@ -69,6 +70,15 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
         list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
     )
     return figure
+
+
+def _frontier(axis: Axes, rows: pd.DataFrame, floor: float) -> None:
+    """A line through the candidates that no other beats for less."""
+    known = rows[np.isfinite(rows["cost_per_accepted_usd"])].sort_values(["cost_per_accepted_usd", "score"])
+    best = known["score"].cummax()
+    line = known[(known["score"] >= best) & (known["score"] > best.shift(fill_value=-1.0))]
+    cost = line["cost_per_accepted_usd"].clip(lower=floor)
+    axis.plot(cost, line["score"], color="#888888", linewidth=1, zorder=0, label="no other is better for less")
 
 
 def _title(task: str, rows: pd.DataFrame, column: str, missing: str) -> str:
@@ -114,7 +124,7 @@ def _point(
 
 
 def _finish_latency(axis: Axes, title: str) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     axis.set_xscale("log")
     axis.set_title(title, fontsize=10)
@@ -122,6 +132,9 @@ def _finish_latency(axis: Axes, title: str) -> None:
     axis.set_ylim(-0.03, 1.03)
     axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
+    low, high = axis.get_xlim()
+    if high < 100 * low:  # powers of ten alone would leave hardly a number on the axis
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.minorticks_off()
 

@@ -26,7 +26,9 @@ from workbench.scores import Grid
 from workbench.views.differences import fields, parsed, words
 from workbench.views.shown import Shown
 
-Show = Literal["all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer"]
+Show = Literal[
+    "all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer", "costliest tenth"
+]
 Sort = Literal["as in the set", "largest difference", "costliest", "slowest"]
 SHOWS: tuple[str, ...] = get_args(Show)
 SORTS: tuple[str, ...] = get_args(Sort)
@@ -160,7 +162,8 @@ class _Answers:
         failed = grid.total("format_ok") < grid.asked if "format_ok" in rows else np.zeros_like(self._asked)
         self._unformatted = failed & self._asked
         self._unanswered = np.isnan(grid.mean("score")) & self._asked
-        self._cost, self._latency = grid.total("cost_usd"), grid.mean("latency_s")
+        self._paid = np.nan_to_num(grid.total("cost_usd")).sum(axis=1)  # over all candidates
+        self._latency = grid.mean("latency_s")
         self._places = self._rows.groupby("item_id").indices
 
     @cached_property
@@ -191,6 +194,7 @@ class _Answers:
             "disagreement": lambda: right.any(axis=1) & wrong.any(axis=1),
             "format failure": lambda: self._unformatted.any(axis=1),
             "no answer": lambda: self._unanswered.any(axis=1),
+            "costliest tenth": lambda: self._paid >= np.quantile(self._paid, 0.9),
         }
         found: NDArray[np.bool_] = filters[show]() if show in filters else np.ones(len(self.items), dtype=bool)
         return found
@@ -199,7 +203,7 @@ class _Answers:
         if sort == "largest difference":
             weight = np.abs(self.gap(a, b))
         elif sort == "costliest":
-            weight = np.nan_to_num(self._cost).sum(axis=1)
+            weight = self._paid
         elif sort == "slowest":
             weight = np.nan_to_num(self._latency).max(axis=1)
         else:

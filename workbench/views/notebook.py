@@ -77,7 +77,7 @@ def static(shown: Shown) -> Iterator[tuple[str, Any]]:
     from workbench.views.where import heat, heat_figure
 
     hidden = Shown(shown.outcomes, shown.models, shown.tasks, shown.given, False, shown.run)  # pages are stored
-    yield "html", leaderboard_html(shown.board, shown.policy)
+    yield "html", leaderboard_html(shown.board, shown.policy, shown.models)
     yield "png", png(tradeoff(shown.board, shown.policy))
     yield "html", routes_html(shown.policy)
     yield "png", png(heat_figure(heat(shown.outcomes)))

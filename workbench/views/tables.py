@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from workbench.intervals import FEW_CLUSTERS
+from workbench.outcomes import split_candidate
 from workbench.scores import MIN_COVERAGE
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+    from workbench.catalog import Models
     from workbench.routing import Policy
 
 RANKS = (
@@ -68,19 +70,24 @@ def page(content: str) -> str:
     return f'{_STYLE}<div class="wb">{content}</div>'
 
 
-def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None) -> str:
-    """The leaderboard, a table a task; chosen candidates are marked with the classes they are chosen for."""
+def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: Models | None = None) -> str:
+    """The leaderboard, a table a task.
+
+    Args:
+        policy: chosen candidates are marked with the classes that they are chosen for.
+        models: for a column of zones.
+    """
     tables = []
     for task, rows in board.groupby("task", sort=True):
         n, of = int(rows["n"].max()), int(rows["of"].max())
         sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
-        body = "".join(_row(row, marks(policy, str(task), row["candidate"])) for _, row in rows.iterrows())
+        body = "".join(_row(row, marks(policy, str(task), row["candidate"]), models) for _, row in rows.iterrows())
         tables.append(
             f"<table><caption>{escape(str(task))}: {sample}{_few_clusters(rows)}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
             "<th>95 % interval</th><th></th><th>rank</th><th>behind the best</th>"
             "<th>accepted</th><th>format</th><th>cost per accepted</th>"
-            f"<th>p50</th><th>p95</th></tr>{body}</table>"
+            f"<th>p50</th><th>p95</th>{'' if models is None else '<th class=t>zone</th>'}</tr>{body}</table>"
         )
     return page("".join(tables) + f"<p>{RANKS}</p>")
 
@@ -123,7 +130,7 @@ def _title(row: pd.Series[Any], name: str) -> str:
     return f' title="95 %: {seconds(lo)} to {"no bound" if math.isinf(hi) else seconds(hi)}"'
 
 
-def _row(row: pd.Series[Any], mark: str) -> str:
+def _row(row: pd.Series[Any], mark: str, models: Models | None) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
         f"<td class=t>{escape(mark)}</td>",
@@ -139,6 +146,8 @@ def _row(row: pd.Series[Any], mark: str) -> str:
         f"<td{_title(row, 'latency_p50_s')}>{seconds(row['latency_p50_s'])}</td>",
         f"<td{_title(row, 'latency_p95_s')}>{seconds(row['latency_p95_s'])}</td>",
     ]
+    if models is not None:
+        cells.append(f"<td class=t>{models.zone_of(split_candidate(row['candidate'])[0])}</td>")
     return f"<tr{' class=on' if mark else ''}>{''.join(cells)}</tr>"
 
 

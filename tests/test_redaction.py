@@ -109,6 +109,9 @@ def test_the_canary_is_in_no_file_but_the_two_private_ones(shown: tuple[Path, Ru
     searched = [path for path in files(root) if path.relative_to(root).parts[0] != "evalsets"]
     leaks = [path for path in searched if not is_private(path, root) and CANARY.encode() in text_of(path)]
     assert leaks == []
+    with contextlib.closing(sqlite3.connect(root / "mlruns" / "mlflow.db")) as database:
+        traced = database.execute("SELECT content FROM spans").fetchall()
+    assert any("brick" in text for (text,) in traced) and any("[restricted]" in text for (text,) in traced)
     kinds = {path.name for path in searched}
     assert {"mlflow.db", "outcomes_redacted.parquet", "leaderboard.json", "views.html", "routing.yaml"} <= kinds
     assert any(path.suffix == ".log" for path in searched)

@@ -14,19 +14,19 @@ from conftest import item, write_evalset, write_models
 from test_runner import RULES
 
 import workbench as wb
-from workbench._mlflow_views import view_tag
 from workbench.tracking import store_uri, track_run
+from workbench.tracking.views import view_tag
 
 
 def state(scores: pd.DataFrame) -> Any:
-    tag = json.loads(view_tag("name", "parent-1", scores, ["score_by_task", "cost"], 5))
+    tag = json.loads(view_tag("name", "parent-1", scores, ["score", "cost"], 5))
     return json.loads(zlib.decompress(base64.b64decode(tag["state"].removeprefix("deflate;"))))
 
 
 def test_a_candidate_that_was_not_asked_everything_has_a_plot_that_shows_it() -> None:
     view = state(pd.DataFrame({"a": [1.0, 0.5], "b": [0.2, None]}, index=["m", "rules"]))
     plots = [chart["selectedMetrics"] for chart in view["compareRunCharts"] if chart["type"] == "PARALLEL"]
-    assert plots == [["score_by_task/a", "score_by_task/b"], ["score_by_task/a"]]
+    assert plots == [["a", "b"], ["a"]]
     titles = [section["name"] for section in view["compareRunSections"]]
     assert titles[:2] == ["Which model for which task, without rules", "Which model, 1 of 2 tasks"]
     assert "parent-1" in view["searchFilter"]
@@ -34,7 +34,7 @@ def test_a_candidate_that_was_not_asked_everything_has_a_plot_that_shows_it() ->
 
 def test_a_large_comparison_still_fits_into_a_tag() -> None:
     scores = pd.DataFrame({f"a_task_{i}": [0.1] * 30 for i in range(40)}, index=[f"model-{i}" for i in range(30)])
-    assert len(view_tag("name", "parent", scores, ["score_by_task"], 1)) < 20_000
+    assert len(view_tag("name", "parent", scores, ["score"], 1)) < 20_000
     assert sum(chart["type"] == "PARALLEL" for chart in state(scores)["compareRunCharts"]) == 1
 
 
@@ -84,7 +84,7 @@ def test_a_repeated_run_points_to_the_one_that_is_there_without_mlflow(
 
     first = links()
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.tracking._client", None)  # would fail if it were used
+        patch.setattr("workbench.tracking.store.Store.open", None)  # would fail if it were used
         assert links() == first and "run_id" in first
     write_evalset(project, "colors", [item("1", "brick"), item("2", "sky")], rules=RULES, limits={"min_score": 0.9})
     limited = links()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
+    from workbench.routing import Policy
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -58,3 +60,22 @@ def names(text: str | None) -> list[str] | None:
     if not found:
         raise InputError(f"'{text}' names nothing. Give names with commas between them, or leave the option out.")
     return found
+
+
+CHAMPION = "champion"  # in place of a policy's file: the one that MLflow has under that alias
+
+
+def policy_of(text: str) -> Policy:
+    """An argument that is a policy: its file, or the word `champion`; a file of that name wins."""
+    from workbench import project
+    from workbench.routing import load_policy
+
+    if text != CHAMPION:
+        return load_policy(text)
+    path = project.resolve(text)
+    if path.is_file():
+        print(f"note: {project.shown(path)} is a file, so it is read, and not MLflow's champion")
+        return load_policy(path)
+    from workbench.tracking import champion
+
+    return champion()

@@ -6,13 +6,14 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from workbench import project
-from workbench.cli.common import command, money, names
+from workbench.cli.common import CHAMPION, command, money, names
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from workbench.catalog import Models
     from workbench.cli.common import Commands
     from workbench.evalset import EvalSet
+    from workbench.routing import Policy
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +21,7 @@ def add(commands: Commands) -> None:
     route = command(commands, "route", _route, "choose a model for each task, and write routing.yaml")
     _shared(route)
     route.add_argument("--to", default="exports/routing.yaml", metavar="FILE", help="where to write the policy")
+    route.add_argument("--champion", action="store_true", help="also register it in MLflow, for gates to find")
     route.add_argument("--verifiers", metavar="A,B", help="what a cascade may trust: format,agreement,metric.NAME")
     route.add_argument("--with-slices", action="store_true", help="requests will state their item's slices")
     route.add_argument("--budget", type=money, metavar="USD", help="of each route a month; takes --traffic")
@@ -140,7 +142,18 @@ def _route(arguments: argparse.Namespace) -> int:
     path = policy.save(arguments.to)
     print(policy.describe(rejected=True))
     print(f"written: {project.shown(path)}")
+    if arguments.champion:
+        _register(policy)
     return 0
+
+
+def _register(policy: Policy) -> None:
+    from workbench.tracking import register
+    from workbench.tracking.champion import NAME, link_to
+
+    version = register(policy)
+    print(f"champion: version {version} of {NAME} in MLflow, {link_to(version)}")
+    print(f"'workbench export {CHAMPION} --to GATEWAY' reads it from there")
 
 
 def _what_if(arguments: argparse.Namespace) -> int:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import project
-from workbench.cli.common import command, count, money, names
+from workbench.cli.common import command, count, money, names, policy_of
 
 if TYPE_CHECKING:
     from workbench.cli.common import Commands
     from workbench.runner import Run
 
 
+_ANSWERS = ("which_model", "scores", "pair", "pair_of")  # of a run's links
 _SHOWN_AT_ONCE = 200_000  # outcomes whose leaderboard a run shows; a larger table is read when it is asked for
 
 
@@ -37,7 +38,7 @@ def add(commands: Commands) -> None:
     board.add_argument("file", nargs="?", metavar="FILE", help="an outcome table; the newest run's where left out")
 
     export = command(commands, "export", _export, "write a policy as a gateway's config, and verify it")
-    export.add_argument("policy", metavar="POLICY", help="a routing.yaml")
+    export.add_argument("policy", metavar="POLICY", help="a routing.yaml, or champion: the one in MLflow")
     export.add_argument("--to", required=True, metavar="GATEWAY", help="litellm, vllm-sr, json, or one of yours")
     export.add_argument("--output", metavar="FILE", help="exports/GATEWAY.yaml where left out (.json for json)")
     export.add_argument("--models-file", default="models.yaml", metavar="FILE")
@@ -88,7 +89,8 @@ def print_links(links: dict[str, str]) -> None:
     """Addresses in MLflow that answer with no clicking about; 'workbench ui' serves them."""
     for name, address in links.items():
         if address.startswith("http"):
-            print(f"MLflow, {name.replace('_', ' ')}: {address}")
+            of = f" ({links['pair_of']})" if name == "pair" and "pair_of" in links else ""
+            print(f"MLflow, {name.replace('_', ' ')}{of}: {address}")
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
@@ -109,9 +111,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from workbench.catalog import load_models
     from workbench.export import export_policy, shown, verify_file
     from workbench.export.proof import routes_file
-    from workbench.routing import load_policy
 
-    policy, models = load_policy(arguments.policy), load_models(arguments.models_file)
+    policy, models = policy_of(arguments.policy), load_models(arguments.models_file)
     ending = "json" if arguments.to == "json" else "yaml"
     target = Path(arguments.output or f"exports/{arguments.to}.{ending}")
     full = arguments.verify or arguments.check
@@ -147,6 +148,6 @@ def _demo_report(arguments: argparse.Namespace) -> int:
     for what, path in {"outcomes": table, "policy": arguments.policy, "gateway": "exports/litellm.yaml"}.items():
         print(f"{what:9} {project.shown(path)}")
     print("notebook  exports/01_quickstart.ipynb, as it ran")
-    print_links({name: address for name, address in noted["links"].items() if name in ("which_model", "scores")})
+    print_links({name: address for name, address in noted["links"].items() if name in _ANSWERS})
     print("next      'make ui' serves MLflow, 'make lab' opens JupyterLab, 'make test' runs the tests")
     return 0

@@ -67,6 +67,7 @@ class Run:
         overhead: what the workbench itself added.
         took_s: from its start to its table, tracking left out.
         links: addresses in the MLflow UI, once tracked.
+        tracked: the id of each candidate's run in MLflow, once tracked.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Run:
     overhead: Measured | None = None
     took_s: float = 0.0
     links: dict[str, str] = field(default_factory=dict)
+    tracked: dict[str, str] = field(default_factory=dict)
 
     @property
     def tasks(self) -> Mapping[str, EvalSet]:

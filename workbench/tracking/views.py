@@ -16,17 +16,19 @@ from typing import Any
 import pandas as pd
 
 TAG = "mlflow.sharedViewState."
+COMPARISON = "workbench.comparison"  # tag of a candidate's run: the id of the comparison's own run
 _NAME, _CREATED = "attributes.`Run Name`", "runDateAndNestInfo"  # what the page calls its first two columns
 # Three tasks are seen whole on 1440 pixels beside the assistant, which MLflow opens at a first visit.
 _SCORE_PX, _FIRST_PX = 155, {_NAME: 190, _CREATED: 84}
 
 
 def view_tag(name: str, parent: str, scores: pd.DataFrame, sections: Sequence[str], at_ms: int) -> str:
-    """The tag's text: a view, by name, of the children of a run.
+    """The tag's text: a view, by name, of the candidates of a comparison.
 
     Args:
+        parent: the comparison's own run.
         scores: a row a candidate, a column a task; missing where a candidate was not asked.
-        sections: prefixes of metrics, in the order in which their charts and columns shall come.
+        sections: of charts, in the order in which they shall come: that of the scores, then prefixes of metrics.
     """
     state = json.dumps(_state(parent, scores, sections))
     packed = "deflate;" + base64.b64encode(zlib.compress(state.encode(), 9)).decode()  # a tag holds 20,000 letters
@@ -34,13 +36,12 @@ def view_tag(name: str, parent: str, scores: pd.DataFrame, sections: Sequence[st
 
 
 def _state(parent: str, scores: pd.DataFrame, sections: Sequence[str]) -> dict[str, Any]:
-    tasks = [str(task) for task in scores.columns]
-    columns = [f"metrics.`{prefix}/{task}`" for prefix in sections[:1] for task in tasks]
-    plots = _plots(scores, sections[0])
-    bars = [_bar(f"{sections[0]}/{task}", sections[0]) for task in tasks]
+    tasks = [str(task) for task in scores.columns]  # the score of a task has its bare name
+    columns = [f"metrics.`{task}`" for task in tasks]
+    plots = _plots(scores)
+    bars = [_bar(task, sections[0]) for task in tasks]
     return {
-        "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
-        # In the order of their start, the page would hide the children in their parent again.
+        "searchFilter": f"tags.`{COMPARISON}` = '{parent}'",
         "orderByKey": columns[0],
         "orderByAsc": False,
         "selectedColumns": columns,
@@ -55,7 +56,7 @@ def _state(parent: str, scores: pd.DataFrame, sections: Sequence[str]) -> dict[s
     }
 
 
-def _plots(scores: pd.DataFrame, prefix: str) -> list[tuple[str, dict[str, Any]]]:
+def _plots(scores: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
     """Parallel coordinates, each with its title: the page leaves out whoever misses a value of any axis.
 
     So there is one plot for each set of tasks that a candidate was asked, the widest first: who is missing in one,
@@ -71,7 +72,7 @@ def _plots(scores: pd.DataFrame, prefix: str) -> list[tuple[str, dict[str, Any]]
         if left_out:  # the page cuts a title after some 40 letters
             title += f", without {left_out[0] if len(left_out) == 1 else f'{len(left_out)} candidates'}"
         section = f"workbench-{index}"
-        plot = {"selectedParams": ["candidate"], "selectedMetrics": [f"{prefix}/{task}" for task in tasks]}
+        plot = {"selectedParams": ["candidate"], "selectedMetrics": list(tasks)}
         plots.append((title, _chart("PARALLEL", section, section) | plot | {"showAllRuns": False}))
     return plots
 

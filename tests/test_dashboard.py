@@ -15,6 +15,7 @@ from IPython.display import HTML, Image
 from workbench.catalog import Models, load_models
 from workbench.evalset import load_evalset
 from workbench.routing import load_policy, route
+from workbench.tracking.champion import champion
 from workbench.views.dashboard import Dashboard
 from workbench.views.dashboard.pager import Pager
 from workbench.views.items import Items
@@ -127,7 +128,11 @@ def test_export_writes_what_is_on_the_screen_and_tells_the_difference(dashboard:
     assert found.chain[0].model == "small" and (project / "exports" / "litellm.yaml").exists()
     assert "big → small → tiny ⇒ small → big → tiny" in pane.told.value
     assert "what the gateway cannot express" in pane.told.value and "prompt" in pane.told.value
-    assert not pane.button.disabled
+    assert not pane.button.disabled and "champion" not in pane.told.value
+    pane.champion.value = True
+    pane.button.click()
+    assert champion().routes == load_policy(project / "exports" / "routing.yaml").routes
+    assert "champion in MLflow" in pane.told.value
 
 
 def test_what_cannot_be_exported_is_told_and_nothing_is_written(dashboard: Dashboard, project: Path) -> None:

@@ -16,6 +16,7 @@ from workbench.errors import InputError
 from workbench.export import export_policy
 from workbench.routing.changes import changes
 from workbench.routing.policy import Policy, load_policy
+from workbench.tracking.champion import register
 from workbench.views.tables import page
 
 
@@ -27,6 +28,7 @@ class Written:
         differences: to the policy that was in the file before; None where there was none.
         losses: what the gateway cannot express.
         verified: what running the config showed, in a line.
+        champion: the version under which the policy is the champion in MLflow; None where it was not asked for.
     """
 
     policy: Path
@@ -34,6 +36,7 @@ class Written:
     differences: list[str] | None
     losses: list[str]
     verified: str
+    champion: str | None = None
 
     def html(self) -> str:
         """The same for a page; all text is escaped."""
@@ -44,6 +47,8 @@ class Written:
             ("different from the last one", before or ["nothing: the same routes"]),
             ("what the gateway cannot express", self.losses or ["nothing is lost"]),
         ]
+        if self.champion is not None:
+            parts.append(("champion in MLflow", [f"version {self.champion}"]))
         rows = "".join(
             f"<tr><td class=t>{escape(title)}</td><td class=w>{'<br>'.join(map(escape, lines))}</td></tr>"
             for title, lines in parts
@@ -51,14 +56,16 @@ class Written:
         return page(f"<table><caption>export</caption>{rows}</table>")
 
 
-def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models) -> Written:
+def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models, make_champion: bool = False) -> Written:
     """Write `routing.yaml` and a gateway's config, and verify the config where its gateway is installed.
 
     Args:
         folder: of the project, unless it is absolute.
+        make_champion: also register the policy in MLflow, where a gate finds it.
 
     Raises:
         InputError: the policy cannot be exported to that gateway; then nothing was written.
+        RunError: the gateway does not load the file, or MLflow cannot be reached; both files are written by then.
     """
     target = project.root() / folder
     path = target / "routing.yaml"
@@ -72,6 +79,7 @@ def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models) 
         differences=None if before is None else changes(before, policy),
         losses=export.losses,
         verified=export.verification(policy),
+        champion=register(policy) if make_champion else None,
     )
 
 

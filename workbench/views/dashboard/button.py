@@ -33,10 +33,13 @@ class ExportPane:
             options=GATEWAYS.names(), value="litellm", description="gateway", style=_LABELED
         )
         self.folder = widgets.Text(value=folder, description="folder", style=_LABELED)
+        self.champion = widgets.Checkbox(description="make it the champion in MLflow", indent=False)
         self.button = widgets.Button(description="Export", button_style="primary", icon="download")
         self.told, self.routes = widgets.HTML(), widgets.HTML()
         self.button.on_click(self._export)
-        self.box = widgets.VBox([self.routes, widgets.HBox([self.gateway, self.folder, self.button]), self.told])
+        self.box = widgets.VBox(
+            [self.routes, widgets.HBox([self.gateway, self.folder, self.button, self.champion]), self.told]
+        )
         self.draw()
 
     def draw(self) -> None:
@@ -49,7 +52,11 @@ class ExportPane:
         self.told.value = page("<p>writing, and verifying with the real gateway …</p>")
         try:
             self.told.value = write_out(
-                self._moved.policy(), self.gateway.value, self.folder.value.strip() or "exports", self._models
+                self._moved.policy(),
+                self.gateway.value,
+                self.folder.value.strip() or "exports",
+                self._models,
+                self.champion.value,
             ).html()
         except WorkbenchError as failure:
             self.told.value = page(f"<p><b>not exported:</b> {escape(str(failure))}</p>")

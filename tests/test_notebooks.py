@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import shutil
 import subprocess
 import sys
@@ -11,23 +13,20 @@ from typing import Any
 import nbformat
 import pytest
 from conftest import REPOSITORY, environment
+from test_notebook_site import check_standalone
+
+from workbench.cli import main
+from workbench.errors import InputError
+from workbench.notebooks import load_index
 
 pytestmark = pytest.mark.timeout(1500)  # all notebooks run before the first test that looks at them
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "01_quickstart": {"sample": 4},
-    "02_evalsets": {},
-    "03_compare": {"sample": 4},
-    "04_quantization": {"sample": 4},
-    "05_serving": {"levels": "1,4", "duration_s": 0.5},
-    "06_routing": {},
-}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_is_short_has_parameters_and_is_stored_without_outputs(name: str) -> None:
     notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", 4)
-    assert len(notebook.cells) <= 14
+    assert len(notebook.cells) <= 12
     first = notebook.cells[0]
     assert first.cell_type == "markdown"
     assert all(word in first.source for word in ("Purpose", "Inputs", "Outputs", "Run time"))
@@ -39,33 +38,57 @@ def test_a_notebook_is_short_has_parameters_and_is_stored_without_outputs(name: 
             assert "def " not in cell.source and "class " not in cell.source  # logic lives in the package
 
 
-def test_every_notebook_is_run_here() -> None:
-    assert list(PARAMETERS) == NOTEBOOKS
+def test_the_table_for_people_says_what_the_index_says() -> None:
+    rows = [line.split("|") for line in (REPOSITORY / "notebooks" / "README.md").read_text().splitlines()]
+    shown = {row[1].strip(" `"): row[3].strip() for row in rows if len(row) > 3 and row[1].strip().startswith("`")}
+    index = load_index(REPOSITORY / "notebooks")
+    assert [entry.name for entry in index] == NOTEBOOKS
+    told = {entry.name: ", ".join(f"`{key}={value}`" for key, value in entry.small.items()) for entry in index}
+    assert shown == told
+
+
+@pytest.mark.parametrize(
+    ("small", "said"),
+    [
+        ("{sample: 4}", "02_evalsets.ipynb: there is no parameter 'sample'. Leave it out."),
+        ("{name: 4}", "02_evalsets.ipynb: parameter 'name' is 4, which is of type int; it must be str."),
+    ],
+)
+def test_an_index_with_a_wrong_parameter_names_its_line(project: Path, small: str, said: str) -> None:
+    shutil.copytree(REPOSITORY / "notebooks", project / "notebooks")
+    path = project / "notebooks" / "index.yaml"
+    lines = path.read_text().splitlines()
+    line = lines.index("  02_evalsets:") + 1
+    lines.insert(line, f"    small: {small}")
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError) as failure:
+        load_index()
+    assert str(failure.value).startswith(
+        f"notebooks/index.yaml:{line + 1}: field 'notebooks.02_evalsets.small': {said}"
+    )
+
+
+def test_an_index_names_notebooks_that_are_there_and_need_not_name_all(project: Path) -> None:
+    shutil.copytree(REPOSITORY / "notebooks", project / "notebooks")
+    shutil.copy(project / "notebooks" / "06_routing.ipynb", project / "notebooks" / "Untitled.ipynb")
+    assert [entry.name for entry in load_index()] == NOTEBOOKS
+    (project / "notebooks" / "06_routing.ipynb").unlink()
+    with pytest.raises(InputError, match=r"field 'notebooks\.06_routing': there is no 06_routing\.ipynb"):
+        load_index()
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All notebooks, run in their order in one project, so that later ones answer from the journal."""
+    """All notebooks, run in their order in one project as CI does, so that later ones answer from the journal."""
     root = tmp_path_factory.mktemp("notebooks")
     for name in ("evalsets", "notebooks"):
         shutil.copytree(REPOSITORY / name, root / name)
     for name in ("models.yaml", "models-quantized.yaml"):
         shutil.copy(REPOSITORY / name, root / name)
-    done = {}
-    for name, parameters in PARAMETERS.items():
-        target = root / f"{name}.out.ipynb"
-        options = [part for key, value in parameters.items() for part in ("-p", key, str(value))]
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "--cwd", "notebooks"]
-        run = subprocess.run(
-            [*command, f"notebooks/{name}.ipynb", str(target), *options],
-            cwd=root,
-            env=environment(root),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert run.returncode == 0, run.stderr[-3000:]
-        done[name] = nbformat.read(target, 4)
+    command = [sys.executable, "-m", "workbench.cli", "notebook", "--all", "--small", "--to", "executed"]
+    run = subprocess.run(command, cwd=root, env=environment(root), capture_output=True, text=True, timeout=1400)
+    assert run.returncode == 0, run.stdout + run.stderr[-3000:]
+    done: dict[str, Any] = {name: nbformat.read(root / "executed" / f"{name}.ipynb", 4) for name in NOTEBOOKS}
     done["root"] = root
     return done
 
@@ -88,7 +111,7 @@ def test_a_page_without_a_kernel_shows_the_leaderboard_and_the_figure(executed: 
     tables = "".join(outputs(executed[name], "text/html"))
     assert "a stratified sample of 4 of" in tables
     assert "smollm2-q4#few_shot" in tables and "rules" in tables
-    assert len(outputs(executed[name], "image/png")) == 1
+    assert outputs(executed[name], "image/png")
 
 
 @pytest.mark.slow
@@ -141,18 +164,54 @@ def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> N
 
 
 @pytest.mark.slow
-def test_executed_notebooks_hold_no_restricted_text(executed: dict[str, Any]) -> None:
-    import json
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("01_quickstart", "Of 5 routes: 0 decided"),
+        ("02_evalsets", "handed_over, mend first: 1 item not marked restricted"),
+        ("02_evalsets", "support_triage has 160 items, which show a difference of 0.0"),
+        ("03_compare", "data_extraction: cannot tell at a margin of 0.05"),
+        ("06_routing", "support_triage (open): goes to "),
+    ],
+)
+def test_a_notebook_ends_with_what_its_run_says(executed: dict[str, Any], name: str, said: str) -> None:
+    last = executed[name].cells[-1]
+    assert said in "".join(output.text for output in last.outputs if output.output_type == "stream")
 
+
+@pytest.fixture(scope="module")
+def restricted() -> list[str]:
+    """Pieces of restricted items' text."""
     secrets = []
     for path in (REPOSITORY / "evalsets").glob("*/items.jsonl"):
         items = [json.loads(line) for line in path.read_text().splitlines()]
-        restricted = [item for item in items if item.get("sensitivity") == "restricted"]
-        secrets += [str(value)[:60] for item in restricted for value in item["inputs"].values() if len(str(value)) > 60]
+        marked = [item for item in items if item.get("sensitivity") == "restricted"]
+        secrets += [str(value)[:60] for item in marked for value in item["inputs"].values() if len(str(value)) > 60]
     assert len(secrets) > 50
-    for name in PARAMETERS:
+    return secrets
+
+
+@pytest.mark.slow
+def test_executed_notebooks_hold_no_restricted_text(executed: dict[str, Any], restricted: list[str]) -> None:
+    for name in NOTEBOOKS:
         page = nbformat.writes(executed[name])
-        assert not [secret for secret in secrets if json.dumps(secret, ensure_ascii=False)[1:-1] in page]
+        assert not [secret for secret in restricted if json.dumps(secret, ensure_ascii=False)[1:-1] in page]
+
+
+@pytest.mark.slow
+def test_the_site_is_complete_without_a_network_and_holds_no_restricted_text(
+    executed: dict[str, Any], restricted: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_ROOT", str(executed["root"]))
+    assert main(["site", "--from", str(executed["root"] / "executed"), "--to", str(project / "site")]) == 0
+    pages = {path.stem: path.read_text() for path in (project / "site").glob("*.html")}
+    assert set(pages) == {"index", *NOTEBOOKS}
+    assert check_standalone(pages["index"]).links == [f"{name}.html" for name in NOTEBOOKS]
+    for name in NOTEBOOKS:
+        check_standalone(pages[name])
+        shown = html.unescape(pages[name])
+        assert not [secret for secret in restricted if secret in shown or html.escape(secret) in pages[name]]
+        assert "data:image/png" in pages[name] and "failed" not in pages["index"]
 
 
 def test_the_repository_has_no_executed_notebook(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ class WorkbenchError(Exception):
     exit_status = 1
     fatal = False
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a cell: the message alone, which says what to mend. papermill fails all the same."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(WorkbenchError):
     """What was given is wrong: a file, a name, an option."""

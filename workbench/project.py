@@ -30,10 +30,11 @@ def root() -> Path:
 def resolve(path: str | Path) -> Path:
     """A path as the user means it: from the working directory, else from the project's root.
 
-    A notebook runs in notebooks/, so `evalsets` there means the project's.
+    A notebook runs in notebooks/, so `evalsets` there means the project's. What goes upward is meant from where one is,
+    or what does not exist yet would lie outside the project.
     """
     path = Path(path).expanduser()
-    if path.is_absolute() or path.exists():
+    if path.is_absolute() or path.parts[:1] == ("..",) or path.exists():
         return path.resolve()
     return root() / path
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from workbench import __version__
-from workbench.cli import engines, evalsets, judges, load, models, quantization, routing, runs
+from workbench.cli import engines, evalsets, judges, load, models, notebooks, quantization, routing, runs
 from workbench.errors import WorkbenchError
 
 
@@ -47,6 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="workbench", description="Which model should each of our tasks use?")
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (runs, routing, evalsets, judges, models, engines, load, quantization):
+    for room in (runs, routing, evalsets, judges, models, engines, load, quantization, notebooks):
         room.add(commands)
     return parser

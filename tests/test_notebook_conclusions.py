@@ -1,0 +1,88 @@
+"""How a curated notebook ends is computed from what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import COLORS, item, write_evalset
+
+import workbench as wb
+from workbench.notebooks import chosen, routed, to_mend
+from workbench.routing.policy import Evidence, Link, Policy, PolicyEvidence, Route
+
+
+def route(task: str, status: str = "decided", **evidence: Any) -> Route:
+    chain = [] if status == "infeasible" else [Link(model=f"model-of-{task}")]
+    values: dict[str, Any] = {"n": 40, "score": [0.8, 0.7, 0.9], "providers": ["this machine"], **evidence}
+    return Route.model_validate(
+        {"task": task, "class": "open", "status": status, "chain": chain, "margin": 0.05, "margin_source": "evalset"}
+        | {"reason": "because", "evidence": Evidence(**values)}
+    )
+
+
+def policy(*routes: Route, **sample: dict[str, int]) -> Policy:
+    return Policy(workbench="0", routes=list(routes), evidence=PolicyEvidence(sample=sample))
+
+
+def test_a_choice_says_how_sure_it_is_and_what_is_next() -> None:
+    made = policy(
+        route("a", diff_to_best=[0.0, -0.1, 0.0312]),
+        route("b", "provisional", items_to_decide=90),
+        route("c", "provisional", items_to_decide=900, n=1),
+        route("d", "infeasible"),
+        b={"n": 12, "of": 160},
+        c={"n": 12, "of": 108},
+    )
+    a, b, c, d, end = chosen(made)
+    assert a == (
+        "a (open): model-of-a, decided. It scores 0.80 (0.70 to 0.90) on 40 items. "
+        "Another may be better by 0.03; the margin is 0.05."
+    )
+    assert b.endswith("About 90 items would decide, and its set has 160 in all.")
+    assert "on 1 item." in c and c.endswith("About 900 items would decide, and its set has 108 in all.")
+    assert d.startswith("d (open): no model, infeasible. No candidate keeps the limits")
+    assert end == (
+        "Of 4 routes: 1 decided, 2 provisional, 1 infeasible. Next: ask all items of b (sample=0); "
+        "write more items for c; look for other candidates, or other limits, where none is feasible."
+    )
+    assert chosen(policy(route("a")))[-1].endswith("1 decided, 0 provisional, 0 infeasible. Nothing is left open.")
+
+
+def test_the_dearest_route_is_named_and_an_unknown_cost_is_not_free() -> None:
+    a = route("a", cost_per_accepted_usd=[0.002, 0.001, 0.003], latency_p95_s=1.5)
+    b = route("b", cost_per_accepted_usd=[0.0, 0.0, 0.0])
+    c = route("c", cost_per_accepted_usd=[None, None, None])
+    lines = routed(policy(a, b, c, route("d", "infeasible")))
+    assert lines[0] == (
+        "a (open): goes to model-of-a on this machine; cost per accepted answer: $0.002; p95 1.50 s; decided."
+    )
+    assert "cost per accepted answer: free; p95 unknown" in lines[1]
+    assert "cost per accepted answer: unknown" in lines[2]
+    assert lines[3] == "d (open): goes nowhere, as no candidate keeps the limits."
+    assert lines[4:] == ["The dearest answers are those of a (open): $0.002.", "Cost is not known for c (open)."]
+    assert routed(policy(b))[-1] == "None of them costs anything."
+    assert routed(policy(c))[1:] == ["Cost is not known for c (open)."]
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_what_is_worst_is_mended_first(project: Path, copies: int) -> None:
+    items = [item(str(number), label=COLORS[number % 3]) for number in range(30)]
+    if copies:
+        items += [item("x", "write to jo@example.com"), item("y", "twice"), item("z", "twice")]
+    write_evalset(project, "colors", items)
+    evalset = wb.load_evalsets("evalsets")["colors"]
+    report = wb.audit(evalset)
+    lines = to_mend(report, evalset)
+    if copies:
+        first, then, *_ = lines
+        assert first.startswith("colors, mend first: ") and "e-mail address" in first and "Set sensitivity" in first
+        assert then.startswith("colors, then: ") and all("jo@" not in line for line in lines)
+    else:
+        assert lines[0] == "colors: the audit has nothing to mend."
+    needed = report.power.needed[0.05]
+    assert lines[-1] == (
+        f"colors has {len(items)} items, which show a difference of {report.power.detectable:.3f} or more (if "
+        f"candidates differ on as many items as is usual). For its margin of 0.05 that takes about {needed:,}."
+    )

@@ -1,0 +1,23 @@
+"""Curated notebooks: typed parameters, running them, and a static site of what they said.
+
+from workbench import notebooks
+notebooks.check_parameters()          # in a notebook's first cell: an unknown or mistyped parameter is an error
+"""
+
+from workbench.notebooks.conclusions import chosen, routed, to_mend
+from workbench.notebooks.execute import find_notebook, run_notebook
+from workbench.notebooks.index import load_index, run_all
+from workbench.notebooks.parameters import check_parameters
+from workbench.notebooks.site import build_site
+
+__all__ = [
+    "build_site",
+    "check_parameters",
+    "chosen",
+    "find_notebook",
+    "load_index",
+    "routed",
+    "run_all",
+    "run_notebook",
+    "to_mend",
+]

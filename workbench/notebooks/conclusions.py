@@ -1,0 +1,122 @@
+"""How a curated notebook ends: what its run says, in sentences.
+
+print(*chosen(run.policy), sep="\\n")              # what was chosen for each task, and how sure that is
+print(*to_mend(report, evalset), sep="\\n")        # what to mend first, and what difference the set shows
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from workbench.power import items_needed
+
+if TYPE_CHECKING:
+    from workbench.audit import Audit
+    from workbench.evalset import EvalSet
+    from workbench.routing import Policy
+    from workbench.routing.policy import Route
+
+_LEVELS = ("error", "warning", "note")
+
+
+def chosen(policy: Policy) -> list[str]:
+    """What was chosen for each task, how sure that is, and what would make it surer."""
+    lines = [f"{_name(route)}: {route.way}, {route.status}. {_sureness(policy, route)}" for route in policy.routes]
+    counts = Counter(route.status for route in policy.routes)
+    told = ", ".join(f"{counts[status]} {status}" for status in ("decided", "provisional", "infeasible"))
+    return [*lines, f"Of {len(policy.routes)} routes: {told}. {_next(policy)}"]
+
+
+def routed(policy: Policy) -> list[str]:
+    """Where the requests of each task go, at what cost, and whom they reach."""
+    from workbench.views.tables import seconds, usd
+
+    lines, costs = [], {}
+    for route in policy.routes:
+        if route.chosen is None:
+            lines.append(f"{_name(route)}: goes nowhere, as no candidate keeps the limits.")
+            continue
+        cost = (route.evidence.cost_per_accepted_usd or [None])[0]
+        costs[_name(route)] = math.nan if cost is None else cost
+        latency = route.evidence.latency_p95_s
+        hosts = ", ".join(route.evidence.providers) or "an unknown host"
+        lines.append(
+            f"{_name(route)}: goes to {route.way} on {hosts}; cost per accepted answer: {usd(costs[_name(route)])}; "
+            f"p95 {seconds(math.nan if latency is None else latency)}; {route.status}."
+        )
+    known = {name: cost for name, cost in costs.items() if math.isfinite(cost)}
+    if known:
+        dearest = max(known, key=lambda name: known[name])
+        lines.append(
+            f"The dearest answers are those of {dearest}: {usd(known[dearest])}."
+            if known[dearest] > 0
+            else "None of them costs anything."
+        )
+    if unknown := [name for name in costs if name not in known]:
+        lines.append(f"Cost is not known for {', '.join(unknown)}.")
+    return lines
+
+
+def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
+    """What to mend first in an eval set, and what difference it can show as it is."""
+    faults = sorted(report.faults, key=lambda finding: _LEVELS.index(finding.level))
+    lines = [
+        f"{report.name}, {'mend first' if place == 0 else 'then'}: {fault.what}"
+        f"{f': {fault.ids}' if fault.items else ''}. {fault.mend}."
+        for place, fault in enumerate(faults)
+    ]
+    if not faults:
+        lines.append(f"{report.name}: the audit has nothing to mend.")
+    power, margin = report.power, evalset.spec.limits.margin
+    needed = math.ceil(items_needed(margin, power.discordance, step=power.step) * power.n / power.effective_n)
+    basis = "as measured" if power.measured else "if candidates differ on as many items as is usual"
+    enough = "it has enough" if power.detectable <= margin else f"that takes about {needed:,}"
+    lines.append(
+        f"{report.name} has {power.n:,} items, which show a difference of {power.detectable:.3f} or more ({basis}). "
+        f"For its margin of {margin:g} {enough}."
+    )
+    return lines
+
+
+def _name(route: Route) -> str:
+    return f"{route.task} ({route.class_})"
+
+
+def _sureness(policy: Policy, route: Route) -> str:
+    evidence = route.evidence
+    if route.chosen is None:
+        return "No candidate keeps the limits that the eval set sets; routing.yaml says of each why."
+    told = []
+    if evidence.score:
+        at, low, high = evidence.score
+        items = f"{evidence.n:,} item{'' if evidence.n == 1 else 's'}"
+        told.append(f"It scores {at:.2f} ({low:.2f} to {high:.2f}) on {items}.")
+    if evidence.diff_to_best:
+        told.append(f"Another may be better by {max(evidence.diff_to_best[2], 0):.2f}; the margin is {route.margin:g}.")
+    if route.status == "provisional" and evidence.items_to_decide is not None:
+        part = policy.evidence.sample.get(route.task)
+        there = f", and its set has {part['of']:,} in all" if part else ""
+        told.append(f"About {evidence.items_to_decide:,} items would decide{there}.")
+    return " ".join(told)
+
+
+def _next(policy: Policy) -> str:
+    """The next step that follows from how sure the routes are."""
+    ask: list[str] = []
+    write: list[str] = []
+    for route in policy.routes:
+        if route.status == "provisional":
+            there = policy.evidence.sample.get(route.task, {}).get("of", 0)
+            needed = route.evidence.items_to_decide
+            (ask if there and (needed is None or needed <= there) else write).append(route.task)
+    told = [f"ask all items of {_listed(ask)} (sample=0)"] if ask else []
+    told += [f"write more items for {_listed(write)}"] if write else []
+    if any(route.status == "infeasible" for route in policy.routes):
+        told.append("look for other candidates, or other limits, where none is feasible")
+    return f"Next: {'; '.join(told)}." if told else "Nothing is left open."
+
+
+def _listed(tasks: list[str]) -> str:
+    return ", ".join(dict.fromkeys(tasks))

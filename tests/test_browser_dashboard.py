@@ -131,8 +131,8 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     # The leaderboard sorts by any column.
     names = tab.locator(".wbd tbody tr td:nth-child(2)")
     assert names.all_inner_texts() == ["big", "small", "rules"]
-    tab.get_by_role("button", name="cost per accepted").click()
-    tab.get_by_role("button", name="cost per accepted").click()
+    tab.get_by_role("button", name="cost/accepted").click()
+    tab.get_by_role("button", name="cost/accepted").click()
     assert names.all_inner_texts() == ["rules", "small", "big"]
     tab.screenshot(path=str(tmp_path / f"leaderboard-{theme}.png"))
     # The margin is moved until the route changes.

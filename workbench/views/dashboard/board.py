@@ -20,18 +20,19 @@ from workbench.views.tables import RANKS, marks, seconds, usd
 _COLUMNS = (
     ("task", "task", "task", True),
     ("candidate", "candidate", "candidate", True),
-    ("mark", "chosen for", "mark", True),
     ("score", "score", "score", False),
     ("bar", "95 % interval", "score_lo", False),
     ("rank", "rank", "first_rank", False),
-    ("tied", "tied with best", "tied", True),
-    ("n", "n", "n", False),
+    ("tied", "tied", "tied", True),
+    ("cost", "cost/accepted", "cost_per_accepted_usd", False),
+    ("p95", "p95", "latency_p95_s", False),
+    ("zone", "zone", "zone", True),
+    ("mark", "chosen for", "mark", True),
     ("accepted", "accepted", "accepted", False),
     ("format_ok", "format", "format_ok", False),
-    ("cost", "cost per accepted", "cost_per_accepted_usd", False),
-    ("p95", "p95 latency", "latency_p95_s", False),
-    ("zone", "zone", "zone", True),
+    ("n", "n", "n", False),
 )
+_COLUMNS_SAY = "Cost per accepted answer, all attempts counted; latency at the 95th percentile; tied: with the best."
 
 
 class Board(Part):
@@ -47,7 +48,7 @@ def board(shown: Shown) -> Board:
     """The widget of a leaderboard."""
     columns = [dict(zip(("name", "title", "sort", "text"), each, strict=True)) for each in _COLUMNS]
     rows = [_row(row, shown) for _, row in shown.board.iterrows()]
-    return Board(rows=rows, columns=columns, note=RANKS)
+    return Board(rows=rows, columns=columns, note=f"{_COLUMNS_SAY} {RANKS}")
 
 
 def _row(row: pd.Series[Any], shown: Shown) -> dict[str, Any]:

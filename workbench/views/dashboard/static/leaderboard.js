@@ -17,7 +17,7 @@ function bar(row) {
 }
 
 function cell(column, row) {
-  const made = el("td", undefined, column.text ? "t" : "");
+  const made = el("td", undefined, `${column.text ? "t " : ""}c-${column.name}`);
   if (column.name === "bar") made.append(bar(row));
   else made.textContent = row.shown[column.name];
   return made;
@@ -49,7 +49,7 @@ function render({ model, el: root }) {
     pick.value = task;
     pick.onchange = () => { task = pick.value; draw(); };
     tools.append(pick, el("span", "press a column's head to sort", "dim"));
-    const table = el("table"), head = el("tr");
+    const table = el("table", undefined, "board"), head = el("tr");
     for (const column of columns) {
       const th = el("th", undefined, column.text ? "t" : "");
       const press = el("button", column.title + (sorted === column.sort ? (down ? " ▼" : " ▲") : ""));

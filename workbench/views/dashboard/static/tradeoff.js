@@ -71,7 +71,7 @@ function panel(box, points, state, spec, tip) {
   }
   for (const p of shown) {
     const color = COLORS[p.color % COLORS.length], cx = x.at(p[spec.key]), cy = y(p.score);
-    const group = svg("g", { tabindex: 0, opacity: p.outside ? 0.4 : 1, role: "img", "aria-label": p.candidate });
+    const group = svg("g", { tabindex: 0, opacity: p.outside ? 0.55 : 1, role: "img", "aria-label": p.candidate });
     const [lo, hi] = spec.reach.map((name) => p[name]);
     const bars = { stroke: color, "stroke-width": 1.2 };
     group.append(svg("line", { x1: cx, x2: cx, y1: y(p.score_lo), y2: y(p.score_hi), ...bars }));
@@ -93,7 +93,7 @@ function panel(box, points, state, spec, tip) {
     picture.append(group);
   }
   if (shown.length < points.length)
-    picture.append(svg("text", { x: W - RIGHT, y: 14, "text-anchor": "end" }, `${points.length - shown.length} not shown: ${spec.missing}`));
+    picture.append(svg("text", { x: W - RIGHT - 4, y: H - BOTTOM - 6, "text-anchor": "end" }, `${points.length - shown.length} not shown: ${spec.missing}`));
   box.append(picture);
 }
 
@@ -118,7 +118,7 @@ function render({ model, el: root }) {
     for (const p of state.points) {
       const entry = div("", p.candidate);
       const mark = svg("svg", { width: 16, height: 14 });
-      mark.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](8, 7, 4.5), fill: COLORS[p.color % COLORS.length], opacity: p.outside ? 0.4 : 1 }));
+      mark.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](8, 7, 4.5), fill: COLORS[p.color % COLORS.length], opacity: p.outside ? 0.55 : 1 }));
       entry.prepend(mark, " ");
       if (p.chosen) entry.style.fontWeight = "600";
       legend.append(entry);

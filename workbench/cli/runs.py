@@ -87,10 +87,10 @@ def _report(done: Run) -> None:
 
 def print_links(links: dict[str, str]) -> None:
     """Addresses in MLflow that answer with no clicking about; 'workbench ui' serves them."""
-    for name, address in links.items():
-        if address.startswith("http"):
-            of = f" ({links['pair_of']})" if name == "pair" and "pair_of" in links else ""
-            print(f"MLflow, {name.replace('_', ' ')}{of}: {address}")
+    from workbench.tracking.links import link_lines
+
+    for line in link_lines(links):
+        print(line)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:

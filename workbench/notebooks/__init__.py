@@ -4,7 +4,7 @@ from workbench import notebooks
 notebooks.check_parameters()          # in a notebook's first cell: an unknown or mistyped parameter is an error
 """
 
-from workbench.notebooks.conclusions import chosen, routed, to_mend
+from workbench.notebooks.conclusions import chosen, links, routed, to_mend
 from workbench.notebooks.execute import find_notebook, run_notebook
 from workbench.notebooks.index import load_index, run_all
 from workbench.notebooks.parameters import check_parameters
@@ -15,6 +15,7 @@ __all__ = [
     "check_parameters",
     "chosen",
     "find_notebook",
+    "links",
     "load_index",
     "routed",
     "run_all",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.evalset import EvalSet
     from workbench.routing import Policy
     from workbench.routing.policy import Route
+    from workbench.runner import Run
 
 _LEVELS = ("error", "warning", "note")
 
@@ -27,6 +28,16 @@ def chosen(policy: Policy) -> list[str]:
     counts = Counter(route.status for route in policy.routes)
     told = ", ".join(f"{counts[status]} {status}" for status in ("decided", "provisional", "infeasible"))
     return [*lines, f"Of {len(policy.routes)} routes: {told}. {_next(policy)}"]
+
+
+def links(run: Run, a: str = "", b: str = "") -> list[str]:
+    """Where MLflow shows a run, a line each; with two candidates, also their samples side by side."""
+    from workbench.tracking.links import link_lines, pair_link
+
+    lines = link_lines(run.links)
+    if a and b and run.tracked:
+        lines.append(f"MLflow, {a} beside {b}: {pair_link(run, a, b)}")
+    return lines
 
 
 def routed(policy: Policy) -> list[str]:

@@ -7,6 +7,7 @@ pair_link(run, "gemma3-q4#few_shot", "rules")      # MLflow's own side-by-side o
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -34,6 +35,16 @@ class Pair(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.chosen} and {self.other}, {self.apart} items of {self.task} apart"
+
+
+def link_lines(links: Mapping[str, str]) -> list[str]:
+    """A run's links for people, a line each."""
+    lines = []
+    for name, address in links.items():
+        if address.startswith("http"):
+            of = f" ({links['pair_of']})" if name == "pair" and "pair_of" in links else ""
+            lines.append(f"MLflow, {name.replace('_', ' ')}{of}: {address}")
+    return lines
 
 
 def pair_link(run: Run, a: str, b: str) -> str:

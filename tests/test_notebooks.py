@@ -111,7 +111,10 @@ def test_a_page_without_a_kernel_shows_the_leaderboard_and_the_figure(executed: 
     tables = "".join(outputs(executed[name], "text/html"))
     assert "a stratified sample of 4 of" in tables
     assert "smollm2-q4#few_shot" in tables and "rules" in tables
-    assert outputs(executed[name], "image/png")
+    assert len(outputs(executed[name], "image/png")) == 2  # the trade-off and the heat map
+    for shown in ("routes</caption>", "fixed (", "broke (", "expected"):  # the other tabs of the dashboard
+        assert shown in tables
+    assert not outputs(executed[name], "application/vnd.jupyter.widget-view+json")  # it would be a hole
 
 
 @pytest.mark.slow
@@ -171,7 +174,9 @@ def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> N
         ("02_evalsets", "handed_over, mend first: 1 item not marked restricted"),
         ("02_evalsets", "support_triage has 160 items, which show a difference of 0.0"),
         ("03_compare", "data_extraction: cannot tell at a margin of 0.05"),
+        ("03_compare", "MLflow, smollm2-q4#few_shot beside smollm2-q4#terse: http://127.0.0.1:5000/#/experiments/"),
         ("06_routing", "support_triage (open): goes to "),
+        ("06_routing", "champion in MLflow: version 1"),
     ],
 )
 def test_a_notebook_ends_with_what_its_run_says(executed: dict[str, Any], name: str, said: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import free_port
 from conftest import REPOSITORY, environment, eventually
-from test_browser import free_port
 from test_demo import _MADE
 
 pytestmark = pytest.mark.slow

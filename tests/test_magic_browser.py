@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from browser import page
 from conftest import item, write_evalset, write_models
+from lab import jupyterlab, open_notebook, run_all
 from recording_server import RecordingServer
-from test_browser import free_port, page
-from test_browser import server as running
 
 pytestmark = pytest.mark.slow
 CANARY = "CANARY-77e0-Frieda"
@@ -20,7 +18,6 @@ CELLS = [
     "%%ask near far\nA secret.",
     "run = wb.run(wb.load_evalsets(), wb.load_models().select('near'), track=False)",
 ]
-_CELLS = "[...window.jupyterapp.shell.currentWidget.content.model.cells]"
 
 
 def test_restricted_answers_are_on_the_screen_and_in_no_saved_notebook(
@@ -35,22 +32,9 @@ def test_restricted_answers_are_on_the_screen_and_in_no_saved_notebook(
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
-    settings = tmp_path / "config" / "labconfig"
-    settings.mkdir(parents=True)
-    disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (settings / "page_config.json").write_text(json.dumps(disabled))
-    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1"]
-    command += ["--notebook-dir=notebooks", "--IdentityProvider.token=t", "--LabApp.expose_app_in_browser=True"]
-    base = f"http://127.0.0.1:{port}"
-    with running(command, project, f"{base}/api?token=t", **folders), page() as tab:
-        tab.goto(f"{base}/lab/tree/asked.ipynb?token=t")
-        tab.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context?.sessionContext?.isReady")
-        kernel = "window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel"
-        tab.wait_for_function(f"{kernel}?.status === 'idle'")
-        tab.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        tab.wait_for_function(f"{_CELLS}.every(c => c.executionCount)", timeout=120_000)
+    with jupyterlab(project, tmp_path / "settings") as base, page() as tab:
+        open_notebook(tab, base, "asked.ipynb")
+        assert run_all(tab, 120) == []
         card = tab.locator(".wbd .card pre")
         card.wait_for(state="visible")
         assert card.inner_text() == f"{CANARY} <b>bold</b>"  # as text

@@ -198,3 +198,46 @@ def test_what_is_revealed_is_in_no_saved_notebook(lab: tuple[Path, str]) -> None
     saved = (root / "notebooks" / "reveal.ipynb").read_text()
     assert "Ticket 0:" not in saved and "t000" not in saved.split("fixed (")[0]
     assert "image/png" in saved
+
+
+def test_keys_stay_in_the_view_and_what_is_typed_outlives_a_refusal(shown: tuple[Path, Page, str]) -> None:
+    root, tab, _ = shown
+    cells = "window.jupyterapp.shell.currentWidget.content.model.cells.length"
+    tab.get_by_role("button", name="cost/accepted").focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.innerText").startswith("cost/accepted ")  # a drawing keeps the focus
+    for key in "abmxdd":  # to JupyterLab these are cells that come, go and turn into text
+        tab.keyboard.press(key)
+    assert tab.evaluate(cells) == 1 and tab.locator(".wbd table").first.is_visible()
+    turn_to(tab, "Side by side")
+    tab.locator(".wbd .place").click()
+    tab.keyboard.press("j")
+    changed(tab, PLACE, "1 of 300")
+    tab.get_by_role("button", name="Note or correct").click()
+    tab.get_by_label("key", exact=True).fill("{broken")
+    tab.get_by_label("note", exact=True).fill("jkj")  # no page is turned in here
+    tab.get_by_role("button", name="Keep").click()
+    tab.get_by_text("nothing was kept").wait_for()
+    assert tab.get_by_label("key", exact=True).input_value() == "{broken"
+    assert tab.get_by_label("note", exact=True).input_value() == "jkj"
+    tab.get_by_label("key", exact=True).fill('{"label": "access"}')
+    tab.get_by_role("button", name="Keep").click()
+    tab.get_by_text("corrected key kept in tickets/corrections.jsonl").wait_for()
+    # A note on the same item leaves the corrected key as it is.
+    tab.get_by_role("button", name="Note or correct").click()
+    assert json.loads(tab.get_by_label("key", exact=True).input_value()) == {"label": "access"}
+    tab.get_by_label("note", exact=True).fill("sure")
+    tab.get_by_role("button", name="Keep").click()
+    tab.get_by_text("note kept in tickets/corrections.jsonl").wait_for()
+    kept = (root / "evalsets" / "tickets" / "corrections.jsonl").read_text().splitlines()
+    assert [sorted(json.loads(line)) for line in kept] == [
+        ["at", "expectations", "item", "note"],
+        ["at", "item", "note"],
+    ]
+    # From the map the keyboard comes along, and Escape leads back to the notebook's own keys.
+    turn_to(tab, "Where")
+    tab.locator(".wbd td.cell").first.focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.activeElement.getAttribute('aria-label')?.startsWith('side by side')")
+    tab.keyboard.press("Escape")
+    assert tab.evaluate("!document.activeElement.closest('.wbd') && !!document.activeElement.closest('.jp-Notebook')")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from conftest import item, write_evalset
 
 from workbench.errors import InputError, RunError
 from workbench.evalset import EvalSet, add_correction, load_evalset
+from workbench.evalset.corrections import current_key
 from workbench.routing import route
 
 
@@ -119,3 +123,62 @@ def test_evidence_from_before_a_correction_decides_nothing(mini: EvalSet) -> Non
     (after,) = route(outcomes(mini), catalog, {"mini": load_evalset(mini.path)}, policies=("per_task",)).routes
     assert after.status == "provisional"
     assert "changed since these outcomes: run again" in after.reason
+
+
+def test_a_key_is_the_same_in_another_order_but_one_is_not_true(project: Path) -> None:
+    entries = [{"id": "a", "inputs": {"thing": "x"}, "expectations": {"label": "red", "n": {"x": 1, "y": [1]}}}]
+    evalset = load_evalset(write_evalset(project, "mini", items=entries))
+    with pytest.raises(InputError, match="nothing to keep"):
+        add_correction(evalset, "a", expectations={"n": {"y": [1], "x": 1}, "label": "red"})
+    add_correction(evalset, "a", expectations={"n": {"y": [True], "x": 1}, "label": "red"})
+    assert current_key(load_evalset(evalset.path), "a")["n"]["y"] == [True]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"expectations": {"label": "red", "n": math.nan}}, "NaN is no number"),
+        ({"expectations": {"label": "red", "n": "\ud800"}}, "half a character"),
+        ({"expectations": {"label": "red", "n": {1, 2}}}, "not JSON serializable"),
+        ({"note": "\ud800"}, "half a character"),
+        ({"note": "x" * 10_001}, "longer than 10,000 characters"),
+    ],
+)
+def test_what_the_set_could_not_be_loaded_with_is_not_written(mini: EvalSet, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        add_correction(mini, "a", **change)
+    assert not (mini.path / "corrections.jsonl").exists()
+
+
+def test_the_key_of_now_is_the_last_corrected_one(mini: EvalSet) -> None:
+    assert current_key(mini, "a") == {"label": "red"}
+    add_correction(mini, "a", expectations={"label": "green"})
+    add_correction(mini, "a", note="looked again")
+    assert current_key(mini, "a") == {"label": "green"}
+    with pytest.raises(InputError, match="no item 'zz'"):
+        current_key(mini, "zz")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from workbench.errors import RunError
+from workbench.evalset import add_correction, load_evalset
+
+evalset = load_evalset(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+room = (evalset.path / "corrections.jsonl").stat().st_size + 40
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+try:
+    add_correction(evalset, "a", note="y" * 500)
+except RunError as failure:
+    print(failure)
+"""
+
+
+def test_a_line_that_does_not_fit_on_the_disk_is_taken_back_whole(mini: EvalSet) -> None:
+    add_correction(mini, "a", note="first")
+    before = (mini.path / "corrections.jsonl").read_bytes()
+    command = [sys.executable, "-c", FULL_DISK, str(mini.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be written" in done.stdout
+    assert (mini.path / "corrections.jsonl").read_bytes() == before

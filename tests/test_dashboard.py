@@ -14,6 +14,7 @@ from IPython.display import HTML, Image
 
 from workbench.catalog import Models, load_models
 from workbench.evalset import load_evalset
+from workbench.evalset.corrections import current_key
 from workbench.routing import load_policy, route
 from workbench.tracking.champion import champion
 from workbench.views.dashboard import Dashboard
@@ -251,6 +252,7 @@ def test_show_displays_pages_and_pictures_and_a_dashboard_where_somebody_is(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr("IPython.display.display", lambda *things, **_: seen.extend(things))
+    monkeypatch.setattr("workbench.views.notebook.in_notebook", lambda: True)
     own = shown(project)
     show(table(), own.given, models=own.models, tasks=own.tasks)
     assert {type(thing) for thing in seen} == {HTML, Image}  # nobody is there
@@ -261,6 +263,147 @@ def test_show_displays_pages_and_pictures_and_a_dashboard_where_somebody_is(
 def test_a_changed_eval_set_is_told_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr("IPython.display.display", lambda *things, **_: seen.extend(things))
+    monkeypatch.setattr("workbench.views.notebook.in_notebook", lambda: True)
     own = shown(project, table().assign(evalset_digest="older"))
     show(own.outcomes, own.given, models=own.models, tasks=own.tasks)
     assert "planted: the eval set has changed since these outcomes" in seen[0].data
+
+
+def test_judging_ends_where_another_item_or_none_is_shown(dashboard: Dashboard) -> None:
+    told = heard(dashboard.pager)
+    for change in ({"show": "no answer"}, {"sort": "slowest"}, {"task": "planted"}):
+        ask(dashboard.pager, kind="blind", on=True)
+        ask(dashboard.pager, kind="select", **change)
+        assert not told[-1]["blind"]
+    ask(dashboard.pager, kind="select", show="no answer")
+    assert told[-1]["total"] == 0 and told[-1]["look"] is None
+    ask(dashboard.pager, kind="blind", on=True)
+    ask(dashboard.pager, kind="keep", item=None, note="x")
+    assert not told[-1]["blind"] and told[-1]["said"]
+    ask(dashboard.pager, kind="select", show="all")
+    ask(dashboard.pager, kind="blind", on=True)
+    dashboard.pager.open("planted", "big", "tiny")
+    assert not told[-1]["blind"]
+
+
+def test_what_is_refused_leaves_the_judging_open(dashboard: Dashboard) -> None:
+    told = heard(dashboard.pager)
+    ask(dashboard.pager, kind="blind", on=True)
+    shown_item = told[-1]["look"]["item"]
+    for key in ("{broken", '{"label": NaN}', "[" * 100_000, '{"label": "red", "label": "green"}', '{"colour": 1}'):
+        ask(dashboard.pager, kind="keep", item=shown_item, note="odd", key=key)
+        assert told[-1]["blind"] and told[-1]["said"]
+    assert not (dashboard.pager.items.shown.tasks["planted"].path / "corrections.jsonl").exists()
+
+
+def test_judging_starts_from_the_key_as_it_is_now(dashboard: Dashboard) -> None:
+    told, path = heard(dashboard.pager), dashboard.pager.items.shown.tasks["planted"].path
+    ask(dashboard.pager, kind="blind", on=True)
+    shown_item = told[-1]["look"]["item"]
+    assert json.loads(told[-1]["look"]["now"]) == {"label": "red"}
+    ask(dashboard.pager, kind="keep", item=shown_item, key='{"label": "green"}')
+    ask(dashboard.pager, kind="blind", on=True)
+    assert json.loads(told[-1]["look"]["now"]) == {"label": "green"}  # so that a note does not bring the old one back
+    ask(dashboard.pager, kind="keep", item=shown_item, note="odd", key=told[-1]["look"]["now"])
+    assert current_key(load_evalset(path), shown_item) == {"label": "green"}
+    (path / "corrections.jsonl").write_text("{broken")
+    ask(dashboard.pager, kind="blind", on=True)
+    assert not told[-1]["blind"] and "corrections.jsonl:1" in told[-1]["said"]
+
+
+def test_a_long_key_is_whole_where_it_is_corrected(project: Path) -> None:
+    long = {"label": "red", "why": "x" * 30_000}
+    entry = {"id": "internal-0", "inputs": {"thing": "x"}, "expectations": long}
+    folder = write_evalset(project, "planted", items=[entry])
+    pager = Pager(Items(Shown(table(), catalog(project), {"planted": load_evalset(folder)})))
+    told = heard(pager)
+    ask(pager, kind="blind", on=True)
+    assert json.loads(told[-1]["look"]["now"]) == long and "more letters" in told[-1]["look"]["key"]
+
+
+def test_a_key_that_is_hidden_is_not_changed(project: Path) -> None:
+    pager = Pager(Items(shown(project, table(CANARY, sensitivity="restricted"))))
+    told = heard(pager)
+    ask(pager, kind="blind", on=True)
+    assert told[-1]["look"]["now"] is None and told[-1]["look"]["hidden"]
+    ask(pager, kind="keep", item=told[-1]["look"]["item"], note="x", key='{"label": "green"}')
+    assert "reveal=True" in told[-1]["said"]
+    ask(pager, kind="keep", item=told[-1]["look"]["item"], note="a note alone")
+    assert "note kept" in told[-1]["said"]
+    assert CANARY not in json.dumps(told)
+
+
+def test_only_an_item_of_the_eval_set_can_be_corrected(project: Path) -> None:
+    folder = write_evalset(project, "planted", items=[item("internal-1")])
+    pager = Pager(Items(Shown(table(), catalog(project), {"planted": load_evalset(folder)})))
+    told = heard(pager)
+    ask(pager, kind="go", at=0)
+    found = {told[-1]["look"]["item"]: told[-1]["correctable"]}
+    ask(pager, kind="go", at=1)
+    found[told[-1]["look"]["item"]] = told[-1]["correctable"]
+    assert found == {"internal-1": True, "internal-0": False}
+
+
+def test_judging_tells_the_browser_nothing_of_whose_answer_is_which(dashboard: Dashboard) -> None:
+    rows = dashboard.pager.items.shown.table
+    rows["output"] = rows["prompt"] = [f"from {name}" for name in rows["candidate"]]
+    pager = Pager(Items(dashboard.pager.items.shown))
+    told, orders = heard(pager), set()
+    for at in range(12):
+        ask(pager, kind="go", at=at)
+        ask(pager, kind="blind", on=True)
+        look = told[-1]["look"]
+        assert look["prompt"] == "" and {each["verdict"] + each["figures"] for each in look["answers"]} == {""}
+        orders.add(tuple("".join(text for text, _ in each["parts"]) for each in look["answers"]))
+    assert len(orders) > 3  # the columns' own order would be one
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        {"kind": []},
+        {"kind": "cell", "task": "planted", "candidate": "big", "slice": "x=y"},
+        {"kind": "pair", "task": []},
+        {"kind": "open", "item": {}},
+    ],
+)
+def test_whatever_the_map_is_sent_both_views_go_on(dashboard: Dashboard, message: Any) -> None:
+    told = heard(dashboard.pager)
+    dashboard.where._hear(None, message, [])
+    dashboard.pager._hear(None, message, [])
+    ask(dashboard.pager, kind="go", at=2)
+    assert told[-1]["at"] == 2 and told[-1]["slice"] == ""
+
+
+def test_no_view_names_the_slices_of_restricted_items(project: Path) -> None:
+    secret = table(CANARY, sensitivity="restricted").assign(slice=json.dumps({"customer": CANARY}))
+    own = Dashboard(shown(project, secret))
+    told = heard(own.pager)
+    ask(own.pager, kind="select", slice="customer=[restricted] 1")
+    ask(own.pager, kind="select", slice="nothing")
+    assert told[0]["total"] == 300 and CANARY not in json.dumps(told) + json.dumps(own.where.part.state)
+
+
+def test_a_given_policy_without_the_task_is_shown(project: Path) -> None:
+    own = shown(project)
+    other = Dashboard(Shown(table(task="other"), own.models, {}, own.given))
+    assert "has no such route" in other.sliders.choice.value
+    assert list(static(Shown(table(task="other"), own.models, {}, own.given)))
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "x" * 300, "a\0b"])
+def test_a_folder_that_can_be_none_is_told(dashboard: Dashboard, project: Path, folder: str) -> None:
+    (project / "file").write_text("x")
+    dashboard.export.folder.value = folder
+    dashboard.export._export()
+    assert "not exported" in dashboard.export.told.value and not dashboard.export.button.disabled
+
+
+def test_outside_a_notebook_it_is_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = shown(project, table(CANARY, sensitivity="restricted"))
+    show(own.outcomes, own.given, models=own.models, tasks=own.tasks, reveal=True)
+    printed = capsys.readouterr().out
+    assert "planted (restricted): tiny" in printed and "rank" in printed
+    assert "IPython" not in printed and CANARY not in printed

@@ -17,6 +17,7 @@ from workbench.views import side_by_side
 from workbench.views.differences import fields, parsed, words
 from workbench.views.items import SHOWS, SORTS, Items
 from workbench.views.shown import Shown
+from workbench.views.side_by_side import item_html
 
 SCRIPT = "<script>alert(1)</script>"
 SCORES = {"a": [1.0, 1.0, 0.0, 0.0, 1.0], "b": [1.0, 0.0, 1.0, 0.0, 1.0]}
@@ -122,7 +123,7 @@ def test_json_answers_are_shown_by_field_with_the_key_first() -> None:
     outcomes = table().assign(output='{"queue": "bug", "lines": [{"n": 1}], "extra": null}')
     look = Items(Shown.of(outcomes)).look("planted", "internal-0", ["a", "b"])
     assert [row["path"] for row in look["fields"]] == ["queue", "lines[0].n", "extra"]
-    assert look["fields"][0]["differs"] == [False, False, False]
+    assert look["fields"][0]["differs"] == [False, False]  # of the two answers: nobody gave a key
 
 
 def test_the_page_of_an_item_is_escaped_and_marks_what_differs() -> None:
@@ -155,3 +156,57 @@ def test_fields_mark_what_differs_from_the_first_and_what_is_missing() -> None:
     for _ in range(5000):
         deep = [deep]
     assert len(fields([deep])) == 1
+
+
+def test_slices_that_only_restricted_items_have_are_numbered_and_never_named(project: Path) -> None:
+    outcomes = table(sensitivity=["internal", "restricted", "restricted", "restricted", "internal"])
+    where = {"0": "open", "1": "open", "2": "SECRET-B", "3": "SECRET-A", "4": "open"}
+    outcomes["slice"] = [json.dumps({"customer": where[name[-1]]}) for name in outcomes["item_id"]]
+    entries = [item(name, label="red", slice={"customer": where[name[-1]]}) for name in outcomes["item_id"].unique()]
+    task = load_evalset(write_evalset(project, "planted", items=entries))
+    found = Items(Shown.of(outcomes, tasks={"planted": task}))
+    assert found.slices("planted") == ["customer=[restricted] 1", "customer=[restricted] 2", "customer=open"]
+    assert found.select("planted", "a", "b", slice_="customer=[restricted] 1") == ["restricted-3"]
+    assert found.look("planted", "restricted-3", ["a"])["slices"] == "customer: [restricted] 8 characters"
+    assert found.look("planted", "internal-4", ["a"])["slices"] == "customer: open"
+    with pytest.raises(InputError) as failure:
+        found.select("planted", "a", "b", slice_="x=y")
+    assert "SECRET" not in str(failure.value)
+
+
+def test_an_item_that_its_eval_set_calls_restricted_is_hidden_whatever_the_outcomes_say(project: Path) -> None:
+    entries = [item(f"internal-{n}", "SECRET", sensitivity="restricted") for n in range(5)]
+    task = load_evalset(write_evalset(project, "planted", items=entries))
+    look = Items(Shown.of(table(), tasks={"planted": task})).look("planted", "internal-0", ["a"])
+    assert look["hidden"] and "SECRET" not in json.dumps(look)
+
+
+def test_half_a_character_in_an_answer_is_written_out() -> None:
+    outcomes = table().assign(output='{"a": "\\ud800", "\\udc00": 1}')
+    look = Items(Shown.of(outcomes)).look("planted", "internal-0", ["a", "b"])
+    assert json.dumps(look, ensure_ascii=False).encode()  # or the message to the browser fails
+    assert look["fields"][0]["values"] == ["\\ud800", "\\ud800"]
+
+
+def test_without_a_key_no_column_is_called_one() -> None:
+    outcomes = table().assign(output='{"queue": "bug"}')
+    outcomes.loc[outcomes["model"] == "b", "output"] = '{"queue": "billing"}'
+    look = Items(Shown.of(outcomes)).look("planted", "internal-0", ["a", "b"])
+    assert look["fields"] == [{"path": "queue", "values": ["bug", "billing"], "differs": [False, True]}]
+    page = item_html(look)
+    assert ">key<" not in page and "differs from the first" in page
+
+
+def test_without_costs_no_item_is_among_the_costliest() -> None:
+    found = Items(Shown.of(table().drop(columns="cost_usd")))
+    assert found.select("planted", "a", "b", "costliest tenth") == []
+
+
+def test_blind_the_prompt_is_hidden_too_for_it_may_tell_the_variant() -> None:
+    assert items().look("planted", "internal-1", ["b", "a"], blind=True)["prompt"] == ""
+
+
+def test_words_of_a_text_that_repeats_itself_are_not_compared() -> None:
+    assert words("." * 740, ". " * 370) == [(". " * 370, False)]
+    numbers = " ".join(map(str, range(370)))
+    assert words(numbers, numbers.replace(" ", "\n")) == [(numbers.replace(" ", "\n"), False)]  # space is no word

@@ -150,3 +150,37 @@ def test_changes_tell_new_and_gone_routes() -> None:
         "planted (open): gone: was big → small → tiny ",
         "other (open): new: big → small → tiny ",
     ]
+
+
+def both() -> pd.DataFrame:
+    return pd.concat([table(), table(task="other")])
+
+
+def test_a_task_that_the_given_policy_lacks_is_decided_here_and_exported_once_it_was_moved() -> None:
+    _, policy = made()
+    moved = Moved(both(), planted.models(big="hosted", small="hosted", tiny="local"), {}, policy)
+    found = moved.route("other", "open")
+    assert found.status == "provisional" and found.reason.endswith("The policy that was given has no such route.")
+    assert [each.task for each in moved.policy().routes] == ["planted"]
+    moved.move("other", margin=0.2)
+    assert [each.task for each in moved.policy().routes] == ["planted", "other"]
+
+
+def test_a_route_of_a_task_that_has_no_outcomes_stays_whatever_is_moved() -> None:
+    catalog = planted.models(big="hosted", small="hosted", tiny="local")
+    policy = route(both(), catalog, policies=("per_task",))
+    moved = Moved(table(), catalog, {}, policy)
+    moved.reprice("big", 5)
+    assert moved.policy().route("other", "open") == policy.route("other", "open")
+    with pytest.raises(InputError, match="no route third"):
+        moved.route("third", "open")
+
+
+def test_a_price_moves_only_tasks_whose_candidates_it_is_of() -> None:
+    outcomes = pd.concat([table(), table(task="other").query("model != 'small'")])
+    catalog = planted.models(big="hosted", small="hosted", tiny="local")
+    policy = route(outcomes, catalog, policies=("per_task",))
+    moved = Moved(outcomes, catalog, {}, policy)
+    moved.reprice("small", 2)
+    assert moved.by_hand("planted") and not moved.by_hand("other")
+    assert moved.route("other", "open") == policy.route("other", "open")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import planted
 import pytest
 
@@ -12,7 +13,7 @@ from workbench.evalset import Limits
 from workbench.evidence import leaderboard
 from workbench.routing import route
 from workbench.views import disagreements, leaderboard_html, rejected, routes_html, telling_item, tradeoff
-from workbench.views.figures import png
+from workbench.views.figures import looks, png
 from workbench.views.tables import seconds, usd
 
 SCRIPT = "<script>alert(1)</script>"
@@ -74,3 +75,20 @@ def test_disagreements_come_largest_first_and_hide_restricted_text() -> None:
 def test_disagreements_of_a_candidate_that_is_not_there_are_an_error() -> None:
     with pytest.raises(InputError, match="no outcomes of 'c'"):
         disagreements(planted.outcomes({"a": [1.0]}), "planted", "a", "c")
+
+
+def test_the_figure_has_rows_of_four_tasks_and_names_whoever_is_in_it() -> None:
+    names = ["_hidden", "$\\frac{", *(f"m{n}" for n in range(12))]
+    tables = [planted.outcomes({name: planted.right(0.5, 30) for name in names}, task=f"t{n}") for n in range(5)]
+    figure = tradeoff(leaderboard(pd.concat(tables)))
+    assert figure.get_size_inches()[0] < 20 and len(figure.axes) == 16
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == len(names) + 1
+    assert "_hidden" in {text.get_text().strip() for text in legend.get_texts()}
+    assert len(set(looks(names).values())) == len(names)  # nobody looks like another one
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_answers_in_no_time_have_a_place_on_the_axis() -> None:
+    figure = tradeoff(leaderboard(planted.outcomes({"a": [1.0] * 30}, latency_s=0.0)))
+    assert png(figure).startswith(b"\x89PNG")  # warnings are errors here

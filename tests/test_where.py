@@ -79,3 +79,31 @@ def test_one_task_alone() -> None:
     assert set(heat(both, "other")["task"]) == {"other"}
     with pytest.raises(InputError, match="no outcomes of task 'nothing'"):
         heat(both, "nothing")
+
+
+def test_names_are_no_formulas_and_are_cut() -> None:
+    found = planted.outcomes({"$\\frac{": [1.0, 0.0], "m" * 300: [0.0, 0.0]}, task="$x^$" * 30)
+    found["slice"] = json.dumps({"$\\frac{$": "\t\n"})
+    figure = heat_figure(heat(found))
+    assert png(figure).startswith(b"\x89PNG")
+    assert max(len(text.get_text()) for text in figure.axes[0].get_xticklabels()) <= 41
+
+
+def test_a_name_in_a_script_that_the_font_lacks_is_drawn_without_warnings() -> None:
+    assert png(heat_figure(heat(planted.outcomes({"a": [1.0]}, task="タスク")))).startswith(b"\x89PNG")
+
+
+def test_a_large_map_keeps_every_task() -> None:
+    tables = [planted.outcomes({"a": [1.0] * 9}, task=f"t{n:02}") for n in range(20)]
+    found = pd.concat(tables)
+    found["slice"] = [json.dumps({"kind": name}) for name in found["item_id"]]
+    shown = [text.get_text() for text in heat_figure(heat(found)).axes[0].get_yticklabels()]
+    assert len(shown) == 60 and sum(text.startswith("t") for text in shown) == 20
+
+
+def test_values_of_restricted_items_are_in_no_page_and_no_figure() -> None:
+    found = table()
+    found["sensitivity"] = ["restricted" if name[-1] in "01" else "internal" for name in found["item_id"]]
+    told = heat(found)
+    assert set(told["slice"]) == {"", "kind=[restricted] 1", "kind=plain"}
+    assert "script" not in heat_html(told)

@@ -25,9 +25,10 @@ from workbench.evalset.items import Item
 from workbench.evalset.model import EvalSet
 from workbench.files import Document, StrictModel, read_jsonl
 from workbench.scorers import Scorer, problem_of
-from workbench.strict import brief
+from workbench.strict import brief, parse_json
 
 FILE = "corrections.jsonl"
+_LONGEST_NOTE = 10_000
 
 
 class Correction(StrictModel):
@@ -42,7 +43,7 @@ class Correction(StrictModel):
 
     item: str
     at: datetime
-    note: str = Field(default="", max_length=10_000)
+    note: str = Field(default="", max_length=_LONGEST_NOTE)
     expectations: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -105,24 +106,62 @@ def add_correction(
         InputError: there is no such item, nothing is said, or the set's scorers cannot read the key.
         RunError: the file cannot be written.
     """
+    item = _item(evalset, item_id)
+    path, now = evalset.path / FILE, _held(evalset, item)
+    wanted = None if expectations is None or _same(expectations, now) else dict(expectations)
+    if wanted is None and not note.strip():
+        raise InputError("nothing to keep: write a note, or change the key.")
+    _refuse_unwritable(note, wanted)
+    if wanted is not None and (problem := key_problem(evalset.scorers, wanted)):
+        raise InputError(f"the corrected key of item '{item_id}' cannot be scored: {problem.rstrip('.')}.")
+    if len(note.strip()) > _LONGEST_NOTE:
+        raise InputError(f"the note is longer than {_LONGEST_NOTE:,} characters: shorten it.")
+    at = datetime.now(UTC).replace(microsecond=0)
+    made = Correction(item=item_id, at=at, note=note.strip(), expectations=wanted)
+    _append(path, made)
+    return made
+
+
+def current_key(evalset: EvalSet, item_id: str) -> dict[str, Any]:
+    """An item's key with the corrections that were made since the set was loaded.
+
+    Raises:
+        InputError: there is no such item, or the corrections cannot be read.
+    """
+    return _held(evalset, _item(evalset, item_id))
+
+
+def _item(evalset: EvalSet, item_id: str) -> Item:
     item = next((each for each in evalset.items if each.id == item_id), None)
     if item is None:
         raise InputError(f"there is no item '{item_id}' in eval set '{evalset.name}'.")
-    path = evalset.path / FILE
-    held = [
-        each.expectations
-        for _, each in read_corrections(path)
-        if each.item == item_id and each.expectations is not None
-    ]
-    now = held[-1] if held else item.expectations  # the set may have been corrected since it was loaded
-    wanted = None if expectations is None or dict(expectations) == now else dict(expectations)
-    if wanted is None and not note.strip():
-        raise InputError("nothing to keep: write a note, or change the key.")
-    if wanted is not None and (problem := key_problem(evalset.scorers, wanted)):
-        raise InputError(f"the corrected key of item '{item_id}' cannot be scored: {problem.rstrip('.')}.")
-    made = Correction(item=item_id, at=datetime.now(UTC).replace(microsecond=0), note=note.strip(), expectations=wanted)
-    _append(path, made)
-    return made
+    return item
+
+
+def _held(evalset: EvalSet, item: Item) -> dict[str, Any]:
+    """The key as it is now: the set may have been corrected since it was loaded."""
+    lines = [each for _, each in read_corrections(evalset.path / FILE) if each.item == item.id]
+    return next((each.expectations for each in reversed(lines) if each.expectations is not None), item.expectations)
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two keys say the same, in whatever order; to Python, 1 and true are equal."""
+    return one == other and repr(_sorted(one)) == repr(_sorted(other))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _sorted(value[name]) for name in sorted(value, key=str)}
+    return [_sorted(each) for each in value] if isinstance(value, list) else value
+
+
+def _refuse_unwritable(note: str, expectations: Mapping[str, Any] | None) -> None:
+    """Raises InputError for what no later reader could take, such as half a character or a number that is none."""
+    try:
+        parse_json(json.dumps([note, expectations]))
+    except (TypeError, ValueError, RecursionError) as failure:
+        why = "nested too deep" if isinstance(failure, RecursionError) else str(failure).split(";")[0].rstrip(".")
+        raise InputError(f"the correction cannot be kept as JSON: {why}.") from None
 
 
 def key_problem(scorers: Sequence[Scorer], expectations: dict[str, Any]) -> str | None:
@@ -137,14 +176,13 @@ def _append(path: Path, made: Correction) -> None:
     """Add a line, whole or not at all: a write that is cut short is taken back."""
     line = json.dumps(made.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) + "\n"
     try:
-        with path.open("ab") as file:
+        with path.open("ab", buffering=0) as file:  # a buffer would be written at the end, after all
             fcntl.flock(file, fcntl.LOCK_EX)
             before = os.fstat(file.fileno()).st_size
             try:
-                if before and not _ends_line(path):
-                    file.write(b"\n")
-                file.write(line.encode())
-                file.flush()
+                left = memoryview((b"\n" if before and not _ends_line(path) else b"") + line.encode())
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except OSError:
                 os.ftruncate(file.fileno(), before)

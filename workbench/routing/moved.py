@@ -56,6 +56,8 @@ class Moved:
         self.cells: dict[Cell, pd.DataFrame] = {
             (str(task), _class(label)): rows for (task, label), rows in table.groupby(["task", "class"], sort=True)
         }
+        self._routed: list[Cell] = [(route.task, route.class_) for route in policy.routes]
+        self._models_of = {str(task): frozenset(map(str, own)) for task, own in table.groupby("task")["model"]}
         self.prices: dict[str, float] = {}
         self._limits: dict[str, Limits] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
@@ -137,12 +139,21 @@ class Moved:
             for name in ("margin", "min_score", "p95_latency_s")
             if getattr(now, name) != getattr(own, name)
         ]
-        return said + [f"{name} at {factor:.2g} × its price" for name, factor in self.prices.items()]
+        asked = self._models_of.get(task, frozenset())
+        return said + [
+            f"{name} at {factor:.2g} × its price"
+            for name, factor in self.prices.items()
+            if not asked.isdisjoint(self._bases[name])
+        ]
 
     def route(self, task: str, cls: SensitivityClass) -> Route:
-        """What is chosen now: the policy's own route where nothing was moved."""
-        said = self.by_hand(task)
-        if not said:
+        """What is chosen now: the policy's own route where nothing was moved, or nothing is known of the task here.
+
+        Raises:
+            InputError: neither the policy nor the outcomes have such a task and class.
+        """
+        said, routed = self.by_hand(task), (task, cls) in self._routed
+        if (routed and not said) or (task, cls) not in self.cells:
             return self._policy.route(task, cls)
         key = ("route", task, cls, self.limits(task), *sorted(self.prices.items()))
         if key not in self._kept:
@@ -160,14 +171,17 @@ class Moved:
             made = older(made)
         if made.status == "decided":
             made = made.model_copy(update={"status": "provisional"})
-        reason = f"{made.reason} Set by hand, with the outcomes in sight, so provisional: {'; '.join(said)}."
+        reason = made.reason
+        if said:
+            reason += f" Set by hand, with the outcomes in sight, so provisional: {'; '.join(said)}."
+        if (task, cls) not in self._routed:
+            reason += " The policy that was given has no such route."
         return made.model_copy(update={"reason": reason})
 
     def policy(self) -> Policy:
-        """All routes as they are now."""
-        made = self._policy.model_copy(
-            update={"routes": [self.route(each.task, each.class_) for each in self._policy.routes]}
-        )
+        """All routes as they are now: those of the policy, and those that it lacks of tasks whose limits were moved."""
+        further = [cell for cell in self.cells if cell not in self._routed and cell[0] in self._limits]
+        made = self._policy.model_copy(update={"routes": [self.route(*cell) for cell in [*self._routed, *further]]})
         named = {each.router.file for each in made.routes if each.router}
         made._routers = {file: router for file, router in self._policy._routers.items() if file in named}
         return made

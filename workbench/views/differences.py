@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
-_WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+_WORDS = re.compile(r"\s*(?:\w+|[^\w\s])\s*|\s+")  # with the space around, or it would match everywhere
 _MOST_WORDS = 1500  # of both texts: comparing more takes too long for somebody who pages through
+_MOST_PAIRS = 20_000  # of equal words: a text that says one thing over and over takes as long
 _MOST_FIELDS = 200
 ABSENT = "—"  # what a field shows where an answer does not have it
+
+
+def sendable(text: str) -> str:
+    """A text as a page can hold it: half a character (a lone surrogate), as "\\ud800" in JSON makes, is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Part(NamedTuple):
@@ -34,14 +41,19 @@ class Row(NamedTuple):
 
 
 def words(reference: str, text: str) -> list[Part]:
-    """A text in pieces, those marked that are not in the reference. A long text is not compared: nothing is marked."""
-    if reference == text:
+    """A text in pieces, those marked that are not in the reference, whatever the space between them.
+
+    A long text, or one that repeats itself, is not compared: nothing is marked.
+    """
+    own, theirs = _WORDS.findall(text), [word.strip() for word in _WORDS.findall(reference)]
+    bare = [word.strip() for word in own]
+    if theirs == bare or len(theirs) + len(own) > _MOST_WORDS:
         return [Part(text, False)]
-    theirs, own = _WORDS.findall(reference), _WORDS.findall(text)
-    if len(theirs) + len(own) > _MOST_WORDS:
+    often = Counter(theirs)
+    if sum(often[word] for word in bare) > _MOST_PAIRS:
         return [Part(text, False)]
     parts = []
-    for kind, _, _, first, last in SequenceMatcher(None, theirs, own, autojunk=False).get_opcodes():
+    for kind, _, _, first, last in SequenceMatcher(None, theirs, bare, autojunk=False).get_opcodes():
         if last > first:
             parts.append(Part("".join(own[first:last]), kind != "equal"))
     return parts
@@ -89,5 +101,6 @@ def _flat(value: Any) -> dict[str, str]:
         if inner:
             stack += reversed(inner)
         else:
-            found[path] = here if isinstance(here, str) else json.dumps(here, ensure_ascii=False)
+            leaf = here if isinstance(here, str) else json.dumps(here, ensure_ascii=False)
+            found[sendable(path)] = sendable(leaf)
     return found

@@ -70,6 +70,9 @@ def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models, 
     target = project.root() / folder
     path = target / "routing.yaml"
     before = _last(path)
+    for route in policy.routes:  # those of a policy that was read lie beside its own file, not beside the new one
+        if route.router:
+            policy._routers.setdefault(route.router.file, policy.router(route.task, route.class_))
     ending = "json" if gateway == "json" else "yaml"
     export = export_policy(policy, gateway, target / f"{gateway}.{ending}", models)
     policy.save(path)

@@ -7,6 +7,9 @@ save_figures(board, folder)            # tradeoff.png
 from __future__ import annotations
 
 import io
+import math
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +27,21 @@ _COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _COST = ("cost_per_accepted_usd", "cost_lo", "cost_hi")
 _LATENCY = ("latency_p95_s", "latency_p95_s_lo", "latency_p95_s_hi")
+_LINE = "no other is better for less"
+_ACROSS = 4  # tasks beside each other: a picture that is wider cannot be read
+_NAME = 40  # characters of a name in a figure
+_LETTER = 0.085  # inches of a legend's letter, about
+
+
+def label(text: object, most: int = _NAME) -> str:
+    """A name as a figure can show it: short, on one line, and no formula between dollar signs."""
+    line = "".join(each if each.isprintable() else " " for each in str(text))
+    cut = line if len(line) <= most else f"{line[: most - 1]}…"
+    return cut.replace("$", r"\$")
 
 
 def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
-    """Score against cost per accepted answer, and below it against p95 latency, a column a task.
+    """Score against cost per accepted answer, and below it against p95 latency, a column a task, four columns a row.
 
     Bars are 95 % intervals.
 
@@ -41,49 +55,84 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
     from matplotlib.figure import Figure
 
     tasks = list(board["task"].unique())
-    figure = Figure(figsize=(max(4.6 * len(tasks), 5.4), 7.6), layout="constrained")
+    across, down = min(len(tasks), _ACROSS), math.ceil(len(tasks) / _ACROSS)
+    names = looks(board["candidate"])
+    width = max(4.6 * across, 5.4)
+    ncols = max(1, min(4, int(width / (_LETTER * max(len(label(name)) for name in names) + 0.5))))
+    figure = Figure(figsize=(width, 7.4 * down + 0.2 * math.ceil(len(names) / ncols)), layout="constrained")
     figure.patch.set_facecolor("white")
-    panels = figure.subplots(2, len(tasks), sharey=True, squeeze=False)
-    models = list(dict.fromkeys(split_candidate(name)[0] for name in board["candidate"]))
-    variants = list(dict.fromkeys(split_candidate(name)[1] for name in board["candidate"]))
-    floor = _floor(board)
-    for at, task in enumerate(tasks):
-        chosen, rows = _chosen(policy, task), board[board["task"] == task]
-        for _, row in rows.iterrows():
-            model, variant = split_candidate(row["candidate"])
-            look: dict[str, Any] = {
-                "color": _COLORS[models.index(model) % len(_COLORS)],
-                "fmt": _MARKERS[variants.index(variant) % len(_MARKERS)],
-            }
-            _point(panels[0, at], row, _COST, floor, look, row["candidate"] in chosen)
-            _point(panels[1, at], row, _LATENCY, 0.0, look, row["candidate"] in chosen)
-        _frontier(panels[0, at], rows, floor)
-        _finish(panels[0, at], _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floor)
-        _finish_latency(panels[1, at], _title("", rows, "latency_p95_s", "latency unknown"))
-    for row in panels:
-        row[0].set_ylabel("score (mean, 95 % interval)")
+    panels = figure.subplots(2 * down, across, sharey=True, squeeze=False)
+    floors = _floor(board, "cost_per_accepted_usd"), _floor(board, "latency_p95_s")
     handles: dict[str, Any] = {}
-    for axis in panels.ravel():
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 4), frameon=False
-    )
+    for index in range(down * across):
+        upper, lower = (panels[2 * (index // across) + half, index % across] for half in (0, 1))
+        if index < len(tasks):
+            rows = board[board["task"] == tasks[index]]
+            found = _pair(upper, lower, tasks[index], rows, floors, names, _chosen(policy, tasks[index]))
+            handles = {**found, **handles}
+        for axis in (upper, lower):
+            if index >= len(tasks):
+                axis.set_axis_off()
+            elif index % across == 0:
+                axis.set_ylabel("score (mean, 95 % interval)")
+    line = handles.pop(_LINE)
+    # A space before the name: a legend leaves out what begins with an underscore.
+    told = [*(f" {label(name)}" for name in names if name in handles), _LINE]
+    drawn = [*(handles[name] for name in names if name in handles), line]
+    figure.legend(drawn, told, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
     return figure
 
 
-def _frontier(axis: Axes, rows: pd.DataFrame, floor: float) -> None:
+def _pair(
+    upper: Axes,
+    lower: Axes,
+    task: str,
+    rows: pd.DataFrame,
+    floors: tuple[float, float],
+    names: Mapping[str, tuple[int, int]],
+    chosen: set[str],
+) -> dict[str, Any]:
+    """A task's two panels; what was drawn, by candidate, for the legend."""
+    handles: dict[str, Any] = {}
+    for axis, columns, floor in ((upper, _COST, floors[0]), (lower, _LATENCY, floors[1])):
+        for _, row in rows.iterrows():
+            color, marker = names[row["candidate"]]
+            look = {"color": _COLORS[color], "fmt": _MARKERS[marker]}
+            drawn = _point(axis, row, columns, floor, look, row["candidate"] in chosen)
+            if drawn is not None:
+                handles.setdefault(row["candidate"], drawn)
+    handles[_LINE] = _frontier(upper, rows, floors[0])
+    _finish(upper, _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floors[0])
+    _finish_latency(lower, _title("", rows, "latency_p95_s", "latency unknown"))
+    return handles
+
+
+def looks(candidates: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Each candidate's color, of its model, and marker, of its variant: the same in every figure of these candidates.
+
+    Where models are more than colors, the marker changes as well.
+    """
+    parts = {name: split_candidate(name) for name in candidates}
+    models, variants = (sorted({pair[at] for pair in parts.values()}) for at in (0, 1))
+    found = {}
+    for name, (model, variant) in parts.items():
+        turn, color = divmod(models.index(model), len(_COLORS))
+        found[name] = color, (variants.index(variant) + turn * len(variants)) % len(_MARKERS)
+    return found
+
+
+def _frontier(axis: Axes, rows: pd.DataFrame, floor: float) -> Any:
     """A line through the candidates that no other beats for less."""
     known = rows[np.isfinite(rows["cost_per_accepted_usd"])].sort_values(["cost_per_accepted_usd", "score"])
     best = known["score"].cummax()
     line = known[(known["score"] >= best) & (known["score"] > best.shift(fill_value=-1.0))]
     cost = line["cost_per_accepted_usd"].clip(lower=floor)
-    axis.plot(cost, line["score"], color="#888888", linewidth=1, zorder=0, label="no other is better for less")
+    return axis.plot(cost, line["score"], color="#888888", linewidth=1, zorder=0, label=_LINE)[0]
 
 
 def _title(task: str, rows: pd.DataFrame, column: str, missing: str) -> str:
     hidden = int((~np.isfinite(rows[column])).sum())
-    return f"{task} ({hidden} not shown: {missing})" if hidden else task
+    return f"{label(task)} ({hidden} not shown: {missing})" if hidden else label(task)
 
 
 def _chosen(policy: Any, task: str) -> set[str]:
@@ -92,23 +141,26 @@ def _chosen(policy: Any, task: str) -> set[str]:
     return {route.chain[0].candidate for route in policy.routes if route.task == task and route.chain}
 
 
-def _floor(board: pd.DataFrame) -> float:
-    """Where free answers stand on the logarithmic axis: left of the cheapest paid one."""
-    cost = board["cost_per_accepted_usd"].to_numpy(float)
-    paid = cost[np.isfinite(cost) & (cost > 0)]
-    return float(10 ** (np.floor(np.log10(paid.min())) - 0.5)) if len(paid) else 1e-6
+def _floor(board: pd.DataFrame, column: str) -> float:
+    """Where free answers, or those in no time, stand on the logarithmic axis: left of the least other one."""
+    values = board[column].to_numpy(float)
+    known = values[np.isfinite(values) & (values > 0)]
+    return float(10 ** (np.floor(np.log10(known.min())) - 0.5)) if len(known) else 1e-6
 
 
 def _point(
     axis: Axes, row: pd.Series[Any], columns: tuple[str, str, str], floor: float, look: dict[str, Any], chosen: bool
-) -> None:
+) -> Any:
+    """A candidate's point, for the legend; None where the figure is unknown, or nothing was accepted."""
     value, lo, hi = (row[name] for name in columns)
     if not np.isfinite(value):
-        return  # unknown, or nothing accepted: the title says how many
+        return None  # the title says how many
     x = max(value, floor)
     # Where so few items leave an interval without an end, no end is drawn.
-    reach = [[max(x - lo, 0)], [max(hi - x, 0) if np.isfinite(hi) else 0]] if value > 0 and np.isfinite(lo) else None
-    axis.errorbar(
+    below, above = max(x - lo, 0), max(hi - x, 0) if np.isfinite(hi) else 0
+    drawn_out = value > 0 and np.isfinite(lo) and below + above > 1e-6 * x  # else it would be the axis's whole length
+    reach = [[below], [above]] if drawn_out else None
+    drawn = axis.errorbar(
         x,
         row["score"],
         xerr=reach,
@@ -121,10 +173,11 @@ def _point(
     )
     if chosen:
         axis.plot(x, row["score"], "o", markersize=16, fillstyle="none", color="black", markeredgewidth=1.4)
+    return drawn
 
 
 def _finish_latency(axis: Axes, title: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
     axis.set_xscale("log")
     axis.set_title(title, fontsize=10)
@@ -135,6 +188,8 @@ def _finish_latency(axis: Axes, title: str) -> None:
     low, high = axis.get_xlim()
     if high < 100 * low:  # powers of ten alone would leave hardly a number on the axis
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    if sum(low <= tick <= high for tick in axis.get_xticks()) < 2:
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.minorticks_off()
 
@@ -170,5 +225,8 @@ def save_figures(board: pd.DataFrame, folder: Path, policy: Any = None) -> list[
 def png(figure: Figure) -> bytes:
     """A figure as a PNG: it shows wherever a notebook is opened, whatever backend is set."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        # Names may be in any script, and the font that is there may lack it: boxes then, not a page of warnings.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
+        figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

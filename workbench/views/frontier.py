@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from workbench.views.figures import label, png
 from workbench.views.tables import page, seconds, usd
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def frontier_figure(report: Frontier) -> Figure:
     figure = Figure(figsize=(11, 4.2 * max(len(cells), 1)), layout="constrained")
     figure.patch.set_facecolor("white")
     panels = figure.subplots(max(len(cells), 1), 2, squeeze=False, sharey="row")
-    for (left, right), ((task, label), rows) in zip(panels, cells, strict=False):
+    for (left, right), ((task, cls), rows) in zip(panels, cells, strict=False):
         _panel(left, rows, "cost_per_accepted_usd", ("cost_lo", "cost_hi"))
         _panel(right, rows, "latency_p95_s", ("latency_p95_s", "p95_bound_s"))
-        left.set_title(f"{task} ({label})", fontsize=10)
+        left.set_title(f"{label(task)} ({cls})", fontsize=10)
         left.set_xlabel("cost per accepted answer (USD, all attempts)")
         left.set_ylabel("score (mean, 95 % interval)")
         right.set_xlabel("latency, p95 and its upper bound (s)")
@@ -97,7 +98,7 @@ def _name(axis: Axes, shown: pd.DataFrame, x: str) -> None:
     placed: list[tuple[float, float, float]] = []  # left, right and height, in points of the page
     to_points = 72 / axis.figure.dpi
     for _, row in shown.sort_values("score").iterrows():
-        text = row["name"] if len(row["name"]) <= _LABEL else f"{row['name'][: _LABEL - 1]}…"
+        text = label(row["name"], _LABEL)
         across, up = axis.transData.transform((row[x], row["score"])) * to_points
         right = row[x] > middle  # its name goes to the left, or it would leave the picture
         width = _FONT * 0.6 * len(text)
@@ -134,13 +135,11 @@ def _mixes(hull: pd.DataFrame) -> tuple[list[float], list[float]]:
 
 def frontier_html(report: Frontier) -> str:
     """The figure, a table a task × class, and the literature's measures."""
-    from workbench.views.figures import png
-
     picture = base64.b64encode(png(frontier_figure(report))).decode()
     tables = [
-        f"<table><caption>{escape(str(task))} ({escape(str(label))})</caption>{_HEAD}"
+        f"<table><caption>{escape(str(task))} ({escape(str(cls))})</caption>{_HEAD}"
         f"{''.join(_row(row) for _, row in rows.iterrows())}</table>"
-        for (task, label), rows in report.table.groupby(["task", "class"], sort=False)
+        for (task, cls), rows in report.table.groupby(["task", "class"], sort=False)
     ]
     return page(
         f'<img alt="score against cost and latency" src="data:image/png;base64,{picture}">{"".join(tables)}'

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.evalset import Item
-from workbench.privacy import SensitivityClass, redact
+from workbench.privacy import SensitivityClass, class_of, redact
 from workbench.scores import Grid
-from workbench.views.differences import fields, parsed, words
+from workbench.views.differences import fields, parsed, sendable, words
 from workbench.views.shown import Shown
+from workbench.views.where import slices
 
 Show = Literal[
     "all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer", "costliest tenth"
@@ -67,6 +68,10 @@ class Items:
     def _keys(self, task: str) -> Mapping[str, Item]:
         evalset = self.shown.tasks.get(task)
         return {} if evalset is None else {item.id: item for item in evalset.items}
+
+    def in_set(self, task: str, item_id: str) -> bool:
+        """Whether an item is in the eval set, so that its key can be corrected."""
+        return item_id in self._of(task).keys
 
     def select(
         self,
@@ -114,8 +119,9 @@ class Items:
 
         Returns:
             `task`, `item`, `class`, `hidden` (its text is), `slices`, `inputs` (name and text), `key` (text), `prompt`
-            (as the first candidate got it), `answers` (each with `name`, `verdict`, `parts` of its text, `figures`),
-            `fields` (JSON answers by field: `path`, `values`, `differs`, the key first) or None.
+            (as the first candidate got it; none where blind), `answers` (each with `name`, `verdict`, `parts` of its
+            text, `figures`), `fields` (JSON answers by field: `path`, `values`, `differs`, the key first where it is
+            `keyed`) or None.
 
         Raises:
             InputError: there is no such task or item.
@@ -124,9 +130,11 @@ class Items:
         if item_id not in own.rows:
             raise InputError(f"there is no item '{item_id}' among those of '{task}' that were asked.")
         rows = own.of_item(item_id)
-        cls: SensitivityClass = "restricted" if (rows["class"] == "restricted").any() else "open"
-        hidden = cls == "restricted" and not self.shown.reveal
         item = own.keys.get(item_id)
+        cls: SensitivityClass = "restricted" if (rows["class"] == "restricted").any() else "open"
+        if item is not None and class_of(item.sensitivity) == "restricted":
+            cls = "restricted"  # whatever the outcomes' own label says
+        hidden = cls == "restricted" and not self.shown.reveal
         key = None if item is None else item.expectations
         named = [(name, rows[rows["candidate"] == name].head(1)) for name in candidates]
         answers = [_Answer(name, found, hidden) for name, found in named if len(found)]
@@ -135,12 +143,13 @@ class Items:
             "item": item_id,
             "class": cls,
             "hidden": hidden,
-            "slices": ", ".join(f"{name}: {value}" for name, value in (item.slice if item else {}).items()),
-            "inputs": [[name, _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
+            "slices": _sliced(item, hidden),
+            "inputs": [[sendable(name), _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
             "key": "" if key is None else _text(key, hidden),
-            "prompt": _prompt(answers, hidden),
+            "prompt": "" if blind else _prompt(answers, hidden),  # it may tell whose answer this is
             "answers": [answer.told(_reference(key, answers, at), blind, at) for at, answer in enumerate(answers)],
             "fields": None if hidden else _fields(key, answers),
+            "keyed": isinstance(key, dict),
         }
 
 
@@ -169,13 +178,10 @@ class _Answers:
     @cached_property
     def slices(self) -> dict[str, NDArray[np.bool_]]:
         """Which items are in each slice."""
-        found: dict[str, NDArray[np.bool_]] = {}
-        if "slice" not in self._rows:
-            return found
-        texts = self._rows.dropna(subset=["slice"]).drop_duplicates("item_id").set_index("item_id")["slice"]
-        for item, text in texts.items():
-            for name, value in _object(text).items():
-                found.setdefault(f"{name}={value}", np.zeros(len(self.items), dtype=bool))[self.rows[str(item)]] = True
+        found = {}
+        for label, own in slices(self._rows).items():
+            found[label] = np.zeros(len(self.items), dtype=bool)
+            found[label][[self.rows[item] for item in own]] = True
         return found
 
     def of_item(self, item_id: str) -> pd.DataFrame:
@@ -194,7 +200,7 @@ class _Answers:
             "disagreement": lambda: right.any(axis=1) & wrong.any(axis=1),
             "format failure": lambda: self._unformatted.any(axis=1),
             "no answer": lambda: self._unanswered.any(axis=1),
-            "costliest tenth": lambda: self._paid >= np.quantile(self._paid, 0.9),
+            "costliest tenth": lambda: (self._paid > 0) & (self._paid >= np.quantile(self._paid, 0.9)),
         }
         found: NDArray[np.bool_] = filters[show]() if show in filters else np.ones(len(self.items), dtype=bool)
         return found
@@ -219,7 +225,7 @@ class _Answer:
         self.name = name
         self.row = rows.iloc[0]
         output = self.row.get("output")
-        self.text = output if isinstance(output, str) else ""
+        self.text = sendable(output) if isinstance(output, str) else ""
         self.error = "" if isinstance(output, str) else str(self.row.get("error_class") or "no answer")
         self.hidden = hidden
 
@@ -266,6 +272,7 @@ def _text(value: Any, hidden: bool) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
     if hidden:
         return str(redact(text, "restricted"))
+    text = sendable(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
 
 
@@ -283,19 +290,18 @@ def _prompt(answers: Sequence[_Answer], hidden: bool) -> str:
 
 
 def _fields(key: Any, answers: Sequence[_Answer]) -> list[dict[str, Any]] | None:
-    """Answers by field, the key first; None where they are no JSON."""
+    """Answers by field, the key first; None where they are no JSON. Without a key, the first stands for it."""
     found = [answer.parsed for answer in answers]
     if all(each is None for each in found):
         return None
-    reference = key if isinstance(key, dict) else next(each for each in found if each is not None)
-    return [row._asdict() for row in fields([reference, *found])]
+    if isinstance(key, dict):
+        return [row._asdict() for row in fields([key, *found])]
+    first = next(each for each in found if each is not None)
+    rows = fields([first, *found])
+    return [{"path": row.path, "values": row.values[1:], "differs": row.differs[1:]} for row in rows]
 
 
-def _object(text: object) -> dict[str, Any]:
-    if not isinstance(text, str) or not text.startswith("{"):
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _sliced(item: Item | None, hidden: bool) -> str:
+    """The slices of an item; restricted ones are text like all that it says."""
+    own = item.slice.items() if item and item.slice else ()
+    return ", ".join(f"{sendable(name)}: {_text(value, hidden)}" for name, value in own)

@@ -18,7 +18,7 @@ from workbench.outcomes import split_candidate
 from workbench.views.items import Items
 from workbench.views.shown import Shown
 from workbench.views.side_by_side import item_html
-from workbench.views.tables import leaderboard_html, page, routes_html, set_figures_html
+from workbench.views.tables import leaderboard_html, leaderboard_text, page, routes_html, set_figures_html
 
 if TYPE_CHECKING:
     from workbench.catalog import Models
@@ -43,7 +43,7 @@ def show(
     """Show a run in a notebook: leaderboard, trade-off, side by side, where, and the routes to export.
 
     In JupyterLab there is a dashboard first. What follows it, and is all that there is under papermill, says the same
-    as tables and figures, which a saved notebook keeps.
+    as tables and figures, which a saved notebook keeps. Outside a notebook the leaderboard and the routes are printed.
 
     Args:
         source: what `workbench.run` returned, or an outcome table.
@@ -57,9 +57,12 @@ def show(
     Raises:
         InputError: there are no outcomes to show.
     """
+    shown = Shown.of(source, policy, models, tasks, reveal)
+    if not live and not in_notebook():
+        print(terminal_text(shown))  # a page would be printed as the name of its object
+        return
     from IPython.display import HTML, Image, display
 
-    shown = Shown.of(source, policy, models, tasks, reveal)
     if shown.stale:
         display(HTML(page(f"<p><b>{escape(stale_text(shown.stale))}</b></p>")))
     if somebody_there() if live is None else live:
@@ -76,7 +79,8 @@ def static(shown: Shown) -> Iterator[tuple[str, Any]]:
     from workbench.views.figures import png, tradeoff
     from workbench.views.where import heat, heat_figure
 
-    hidden = Shown(shown.outcomes, shown.models, shown.tasks, shown.given, False, shown.run)  # pages are stored
+    # Pages are stored. The policy is decided once.
+    hidden = Shown(shown.outcomes, shown.models, shown.tasks, shown.policy, False, shown.run)
     yield "html", leaderboard_html(shown.board, shown.policy, shown.models)
     yield "png", png(tradeoff(shown.board, shown.policy))
     yield "html", routes_html(shown.policy)
@@ -87,10 +91,25 @@ def static(shown: Shown) -> Iterator[tuple[str, Any]]:
         yield "html", labels
 
 
+def _kernel() -> Any:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None)
+
+
+def in_notebook() -> bool:
+    """Whether there is a kernel that shows pages; in a terminal, with IPython or without, there is none."""
+    return _kernel() is not None
+
+
+def terminal_text(shown: Shown) -> str:
+    """The leaderboard and the routes as text."""
+    stale = [stale_text(shown.stale)] if shown.stale else []
+    return "\n\n".join([*stale, leaderboard_text(shown.board, shown.policy), shown.policy.describe()])
+
+
 def somebody_there() -> bool:
     """Whether a person runs this cell: a front end names the cell that it runs, papermill and nbconvert do not."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    kernel = getattr(shell, "kernel", None)
+    kernel = _kernel()
     if kernel is None:
         return False
     parent = kernel.get_parent("shell") if hasattr(kernel, "get_parent") else {}

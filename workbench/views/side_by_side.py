@@ -116,8 +116,9 @@ def _marked(parts: Sequence[Sequence[Any]]) -> str:
 
 
 def _by_field(look: Mapping[str, Any]) -> str:
-    """The answers field by field; a cell that differs from the key is marked."""
-    names = ["field", "key", *(answer["name"] for answer in look["answers"])]
+    """The answers field by field; a cell that differs from the key is marked, or from the first answer."""
+    key = ["key"] if look["keyed"] else []
+    names = ["field", *key, *(answer["name"] for answer in look["answers"])]
     head = "".join(f"<th class=t>{escape(name)}</th>" for name in names)
     body = ""
     for row in look["fields"]:
@@ -127,4 +128,5 @@ def _by_field(look: Mapping[str, Any]) -> str:
             for value, differs in cells
         )
         body += f"<tr><td class=t>{escape(row['path'])}</td>{shown}</tr>"
-    return f"<table><caption>by field; marked is what differs from the key</caption><tr>{head}</tr>{body}</table>"
+    other = "key" if key else "first"
+    return f"<table><caption>by field; marked is what differs from the {other}</caption><tr>{head}</tr>{body}</table>"

@@ -42,8 +42,8 @@ class Dashboard:
         self.widget.observe(self._turn, "selected_index")
 
     def _open(self, *asked: Any, **more: Any) -> None:
-        self.pager.open(*asked, **more)
         self.widget.selected_index = _SIDE_BY_SIDE
+        self.pager.open(*asked, **more)
 
     def _turn(self, change: Any) -> None:
         if change["new"] == _EXPORT:

@@ -58,7 +58,7 @@ class ExportPane:
                 self._models,
                 self.champion.value,
             ).html()
-        except WorkbenchError as failure:
+        except (WorkbenchError, OSError, ValueError) as failure:  # the last two: of a folder that can be none
             self.told.value = page(f"<p><b>not exported:</b> {escape(str(failure))}</p>")
         finally:
             self.button.disabled = False

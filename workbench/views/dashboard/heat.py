@@ -69,9 +69,13 @@ class Where:
             "said": f"{self._a} against {self._b}: fixed {len(fixed)}, broke {len(broke)}",
             "fixed": fixed[:_MOST],
             "broke": broke[:_MOST],
+            "n_fixed": len(fixed),
+            "n_broke": len(broke),
         }
 
-    def _hear(self, _: Any, message: dict[str, Any], __: Any) -> None:
+    def _hear(self, _: Any, message: Any, __: Any) -> None:
+        if not isinstance(message, dict):
+            return
         kind = message.get("kind")
         if kind == "pair":
             if message.get("task") in self._items.tasks:
@@ -83,7 +87,7 @@ class Where:
         elif kind == "open":
             self._open(self._task, self._a, self._b, item=message.get("item"))
         elif kind == "cell" and message.get("task") in self._items.tasks:
-            of_task = self._items.candidates(message["task"])
-            if message.get("candidate") in of_task:
+            of_task, label = self._items.candidates(message["task"]), message.get("slice") or ""
+            if message.get("candidate") in of_task and label in ("", *self._items.slices(message["task"])):
                 best = next((name for name in of_task if name != message["candidate"]), of_task[0])
-                self._open(message["task"], message["candidate"], best, slice_=message.get("slice") or "")
+                self._open(message["task"], message["candidate"], best, slice_=label)

@@ -12,7 +12,10 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.evalset import add_correction
+from workbench.evalset.corrections import current_key
+from workbench.strict import Unusable, parse_json
 from workbench.views.dashboard.widget import Part, script
+from workbench.views.differences import sendable
 from workbench.views.items import SHOWS, SORTS, Items
 
 _COLUMNS_AT_FIRST = 3
@@ -58,14 +61,20 @@ class Pager:
         self.at = 0
 
     def open(self, task: str, a: str, b: str, show: str = SHOWS[0], slice_: str = "", item: str | None = None) -> None:
-        """Show some items, as another view asks for them."""
+        """Show some items, as another view asks for them.
+
+        Raises:
+            InputError: there are none such; what is shown stays.
+        """
+        self.items.select(task, a, b, slice_=slice_)
+        self.blind, self.said = False, ""
         self._task(task)
         self.a, self.b, self.show, self.slice = a, b, show, slice_
         self._together()
         self._select()
         if item in self.ids:
             self.at = self.ids.index(item)
-        self.tell()
+        self.tell(opened=True)
 
     def _together(self) -> None:
         """A and B are always among the columns."""
@@ -80,7 +89,9 @@ class Pager:
             self.said = str(failure)
         self.tell()
 
-    def _do(self, message: dict[str, Any]) -> None:
+    def _do(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            return
         kind = message.get("kind")
         if kind == "go" and self.ids and isinstance(message.get("at"), int):
             self.at = min(max(message["at"], 0), len(self.ids) - 1)
@@ -91,11 +102,17 @@ class Pager:
             others = [name for name in self.columns if name != message["name"]]
             self.columns = [*others, message["name"]] if message.get("on") else others or self.columns
         elif kind == "blind":
-            self.blind = bool(message.get("on"))
+            self.blind = bool(message.get("on")) and self._correctable
         elif kind == "keep":
             self._keep(message)
 
+    @property
+    def _correctable(self) -> bool:
+        """Whether there is an eval set to keep something in about the item that is shown."""
+        return bool(self.ids) and self.items.in_set(self.task, self.ids[self.at])
+
     def _change(self, asked: dict[str, str]) -> None:
+        self.blind = False  # it is another item from here on
         task = asked.pop("task", None)
         if task in self.items.tasks and task != self.task:
             self._task(task)
@@ -113,17 +130,21 @@ class Pager:
         self._together()
 
     def _keep(self, message: dict[str, Any]) -> None:
-        item, evalset = self.ids[self.at], self.items.shown.tasks.get(self.task)
+        item, evalset = self.ids[self.at] if self.ids else None, self.items.shown.tasks.get(self.task)
         if evalset is None:
             raise ValueError("these outcomes came without their eval set: there is nowhere to keep a note.")
-        if message.get("item") != item:
+        if item is None or message.get("item") != item:
             raise ValueError("another item is shown by now: nothing was kept.")
         key = message.get("key")
         expectations = None
         if isinstance(key, str):
+            if self.items.look(self.task, item, ())["hidden"]:
+                raise ValueError(
+                    "the key of a restricted item is changed where it is shown: wb.show(run, reveal=True)."
+                )
             try:
-                expectations = json.loads(key)
-            except ValueError as failure:
+                expectations = parse_json(key)
+            except Unusable as failure:
                 raise ValueError(f"the key is not JSON ({failure}): nothing was kept.") from None
             if not isinstance(expectations, dict):
                 raise ValueError('the key must be an object such as {"label": "bug"}: nothing was kept.')
@@ -136,12 +157,27 @@ class Pager:
             "and run again (what was answered is not asked again)."
         )
 
-    def tell(self) -> None:
-        """Send what is to be shown."""
-        columns = list(self.columns)
-        if self.blind:  # in an order that says nothing, the same for an item whenever it is opened
-            random.Random(f"{self.task}\0{self.ids[self.at]}").shuffle(columns)
-        look = self.items.look(self.task, self.ids[self.at], columns, self.blind) if self.ids else None
+    def _look(self) -> dict[str, Any] | None:
+        """The item that is shown; blind, with the key that a correction starts from, and no names."""
+        if not self.ids:
+            return None
+        item, columns = self.ids[self.at], list(self.columns)
+        if not self.blind:
+            return self.items.look(self.task, item, columns)
+        try:
+            now = current_key(self.items.shown.tasks[self.task], item)
+        except WorkbenchError as failure:  # the file of corrections is broken: nothing can be added to it
+            self.blind, self.said = False, str(failure)
+            return self._look()
+        # In an order that says nothing, the same for an item whenever it is opened.
+        random.Random(f"{self.task}\0{item}").shuffle(columns)
+        look = self.items.look(self.task, item, columns, blind=True)
+        whole = sendable(json.dumps(now, ensure_ascii=False, indent=1))
+        return look | {"now": None if look["hidden"] else whole}  # what cannot be seen cannot be changed
+
+    def tell(self, opened: bool = False) -> None:
+        """Send what is to be shown; where it was opened from elsewhere, the keyboard's focus comes along."""
+        look = self._look()
         state = {
             **{
                 name: getattr(self, name) for name in ("task", "slice", "a", "b", "show", "sort", "at", "blind", "said")
@@ -153,7 +189,8 @@ class Pager:
             "shows": list(SHOWS),
             "sorts": list(SORTS),
             "total": len(self.ids),
-            "correctable": self.task in self.items.shown.tasks,
+            "correctable": self._correctable,
             "look": look,
+            "opened": opened,
         }
         self.part.send({"kind": "state", "state": state})

@@ -13,10 +13,10 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from workbench.outcomes import split_candidate
 from workbench.routing.moved import Cell, Moved
 from workbench.routing.policy import Route
 from workbench.views.dashboard.widget import Part, plain, script
+from workbench.views.figures import looks
 from workbench.views.tables import page, seconds, usd
 
 _WIDE = widgets.Layout(width="420px")
@@ -43,6 +43,7 @@ class Sliders:
 
     def __init__(self, moved: Moved) -> None:
         self.moved = moved
+        self._looks = looks({str(name) for rows in moved.cells.values() for name in rows["candidate"].unique()})
         self._setting = False  # the sliders are being put where the limits are: not somebody's move
         self._cells: dict[str, Cell] = {f"{task} ({cls})": (task, cls) for task, cls in moved.cells}
         self.cell = widgets.Dropdown(options=list(self._cells), description="task", style=_LABELED, layout=_WIDE)
@@ -52,7 +53,7 @@ class Sliders:
         )
         self.p95 = self._slider("p95 limit", [_NO_LIMIT])
         self.priced = widgets.Dropdown(options=list(moved.priced), description="price of", style=_LABELED, layout=_WIDE)
-        self.price = self._slider("times", [(f"{factor:g}", factor) for factor in _FACTORS])
+        self.price = self._slider("times", _factors(1.0))
         self.reset = widgets.Button(description="Back to the eval set's", layout=widgets.Layout(width="200px"))
         self.choice, self.figure = widgets.HTML(), Tradeoff()
         limits = widgets.VBox([self.cell, self.margin, self.min_score, self.p95])
@@ -83,7 +84,9 @@ class Sliders:
         self.p95.options = _p95_options(self.moved, *self._cells[self.cell.value])
         self.p95.value = limits.p95_latency_s or math.inf
         if self.moved.priced:
-            self.price.value = self.moved.prices.get(self.priced.value, 1.0)
+            factor = self.moved.prices.get(self.priced.value, 1.0)
+            self.price.options = _factors(factor)
+            self.price.value = factor
         self._setting = False
         self.draw()
 
@@ -93,12 +96,18 @@ class Sliders:
         self.moved.move(
             self._task,
             margin=self.margin.value,
-            min_score=round(self.min_score.value, 4),
+            min_score=self._minimum,
             p95_latency_s=None if self.p95.value == math.inf else self.p95.value,
         )
         if self.moved.priced:
             self.moved.reprice(self.priced.value, self.price.value)
         self.draw()
+
+    @property
+    def _minimum(self) -> float:
+        """The minimum score; the eval set's own where the slider stands on it, to the digits that it has."""
+        own, value = self.moved.own_limits(self._task).min_score, float(self.min_score.value)
+        return own if math.isclose(value, own, abs_tol=1e-4) else round(value, 4)
 
     def _back(self, _: Any = None) -> None:
         self.moved.reset()
@@ -112,13 +121,10 @@ class Sliders:
             route, self.moved.by_hand(task), self.moved.priced.get(self.priced.value or "", "")
         )
         limits = self.moved.limits(task)
-        models = list(dict.fromkeys(split_candidate(name)[0] for name in table["candidate"]))
-        variants = list(dict.fromkeys(split_candidate(name)[1] for name in table["candidate"]))
         points = []
         for row in table.to_dict("records"):
-            model, variant = split_candidate(row["candidate"])
-            look = {"color": models.index(model), "shape": variants.index(variant), "said": _said(row)}
-            points.append(plain(row) | look)
+            color, shape = self._looks[row["candidate"]]
+            points.append(plain(row) | {"color": color, "shape": shape, "said": _said(row)})
         self.figure.state = {
             "points": points,
             "min_score": limits.min_score,
@@ -130,6 +136,10 @@ def _margins(moved: Moved, task: str) -> list[tuple[str, float]]:
     own = moved.own_limits(task).margin
     values = sorted({*_MARGINS, own, moved.limits(task).margin})
     return [(f"{value:g}", value) for value in values]
+
+
+def _factors(now: float) -> list[tuple[str, float]]:
+    return [(f"{factor:g}", factor) for factor in sorted({*_FACTORS, now})]
 
 
 def _p95_options(moved: Moved, task: str, cls: Any) -> list[tuple[str, float]]:

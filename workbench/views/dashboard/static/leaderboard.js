@@ -35,12 +35,19 @@ function ordered(rows, name, down) {
 
 function render({ model, el: root }) {
   root.classList.add("wbd");
+  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
+  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
+  });
   let sorted = "", down = true, task = "";
   const draw = () => {
+    const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
     root.replaceChildren();
     const rows = model.get("rows"), columns = model.get("columns");
     const tools = el("div", undefined, "tools"), pick = el("select");
     pick.setAttribute("aria-label", "task");
+    pick.dataset.focus = "task";
     for (const name of ["", ...new Set(rows.map((row) => row.task))]) {
       const option = el("option", name || "all tasks");
       option.value = name;
@@ -53,6 +60,7 @@ function render({ model, el: root }) {
     for (const column of columns) {
       const th = el("th", undefined, column.text ? "t" : "");
       const press = el("button", column.title + (sorted === column.sort ? (down ? " ▼" : " ▲") : ""));
+      press.dataset.focus = `sort ${column.sort}`;
       press.onclick = () => {
         down = sorted === column.sort ? !down : !column.text;
         sorted = column.sort;
@@ -77,6 +85,7 @@ function render({ model, el: root }) {
     const box = el("div", undefined, "scroll");
     box.append(table);
     root.append(tools, box, el("p", model.get("note"), "dim"));
+    if (active) root.querySelector(`[data-focus="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
   };
   model.on("change:rows", draw);
   draw();

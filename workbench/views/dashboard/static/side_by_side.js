@@ -24,7 +24,10 @@ function select(label, options, value, change) {
 function button(text, press, title) {
   const made = el("button", text);
   made.onclick = press;
-  if (title) made.title = title;
+  if (title) {
+    made.title = title;
+    made.setAttribute("aria-label", title);
+  }
   return made;
 }
 
@@ -39,7 +42,7 @@ function card(title, parts, note) {
 
 function byField(look) {
   const table = el("table"), head = el("tr");
-  head.append(el("th", "field", "t"), el("th", "key", "t"), ...look.answers.map((each) => el("th", each.name, "t")));
+  head.append(el("th", "field", "t"), ...(look.keyed ? [el("th", "key", "t")] : []), ...look.answers.map((each) => el("th", each.name, "t")));
   table.append(head);
   for (const row of look.fields) {
     const tr = el("tr");
@@ -58,18 +61,22 @@ function folded(title, text) {
   return box;
 }
 
-function correction(state, send) {
+// What is typed outlives a drawing: a key that is refused is mended, not typed again.
+function correction(state, send, draft) {
   const form = el("div", undefined, "form"), note = el("textarea"), key = el("textarea");
   note.rows = 2;
   note.placeholder = "what did you notice?";
   note.setAttribute("aria-label", "note");
+  note.value = draft.note;
+  note.oninput = () => { draft.note = note.value; };
   key.rows = 6;
-  key.value = state.look.hidden ? "" : state.look.key;
-  key.disabled = state.look.hidden || !state.look.key;
+  key.value = draft.key ?? state.look.now ?? "";
+  key.disabled = state.look.now === null;
+  key.oninput = () => { draft.key = key.value === state.look.now ? null : key.value; };
   key.setAttribute("aria-label", "key");
   const press = el("div", undefined, "tools");
-  press.append(
-    button("Keep", () => send({ kind: "keep", item: state.look.item, note: note.value, key: key.disabled ? null : key.value })),
+  press.append( // a key that nobody changed is not sent: it may have been corrected elsewhere meanwhile
+    button("Keep", () => send({ kind: "keep", item: state.look.item, note: draft.note, key: draft.key })),
     button("Cancel", () => send({ kind: "blind", on: false })),
   );
   form.append(el("div", "Names are hidden while you judge. The note, and the key if you change it, go to corrections.jsonl."), note, key, press);
@@ -79,52 +86,70 @@ function correction(state, send) {
 function render({ model, el: root }) {
   root.classList.add("wbd");
   root.tabIndex = 0;
-  let state = null;
+  root.setAttribute("aria-label", "side by side: left and right arrow turn the page");
+  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
+  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  let state = null, draft = {};
   const send = (message) => model.send(message);
   const draw = () => {
     if (!state) return;
-    const kept = root.contains(document.activeElement);
+    if (!state.blind || draft.item !== state.look.item) draft = { item: state.look?.item, note: "", key: null };
+    const focus = focused(root);
     root.replaceChildren();
     const choose = (name, options, label) => select(label || name, options, state[name], (value) => send({ kind: "select", [name]: value }));
     const tools = el("div", undefined, "tools");
-    tools.append(choose("task", state.tasks), choose("slice", ["", ...state.slices]));
-    if (!state.blind) tools.append(choose("a", state.candidates, "A"), choose("b", state.candidates, "B"));
-    tools.append(choose("show", state.shows), choose("sort", state.sorts));
+    if (!state.blind)
+      tools.append(choose("task", state.tasks), choose("slice", ["", ...state.slices]), choose("a", state.candidates, "A"),
+        choose("b", state.candidates, "B"), choose("show", state.shows), choose("sort", state.sorts));
     const page = el("div", undefined, "tools");
     const go = (by) => send({ kind: "go", at: state.at + by });
-    page.append(button("◀", () => go(-1), "previous (left arrow)"), el("span", state.total ? `${state.at + 1} of ${state.total}` : "no items", "place"),
-      button("▶", () => go(1), "next (right arrow)"));
+    const place = el("span", state.total ? `${state.at + 1} of ${state.total}` : "no items", "place");
+    if (state.blind) page.append(place); // turning the page would lose what is written
+    else page.append(button("◀", () => go(-1), "previous (left arrow)"), place, button("▶", () => go(1), "next (right arrow)"));
     if (state.look && state.correctable && !state.blind) page.append(button("Note or correct", () => send({ kind: "blind", on: true })));
     if (!state.blind)
       for (const name of state.candidates) {
         const box = el("label"), tick = el("input");
         tick.type = "checkbox";
         tick.checked = state.columns.includes(name);
+        tick.setAttribute("aria-label", `column ${name}`);
         tick.onchange = () => send({ kind: "column", name, on: tick.checked });
         box.append(tick, ` ${name}`);
         page.append(box);
       }
-    root.append(tools, page, el("div", state.said, "said"));
-    if (state.look) show(state, send, root);
-    if (kept && !state.blind) root.focus({ preventScroll: true });
+    const said = el("div", state.said, "said");
+    said.setAttribute("role", "status");
+    root.append(tools, page, said);
+    if (state.look) show(state, send, root, draft);
+    if (focus) (root.querySelector(focus) ?? (state.blind ? root.querySelector("textarea") : root)).focus({ preventScroll: true });
   };
   model.on("msg:custom", (message) => {
     if (message.kind !== "state") return;
     state = message.state;
     draw();
+    if (state.opened) root.focus({ preventScroll: true });
   });
   root.addEventListener("keydown", (event) => {
-    if (!state || ["TEXTAREA", "INPUT", "SELECT"].includes(event.target.tagName)) return;
+    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
+    if (!state || state.blind || ["TEXTAREA", "INPUT", "SELECT"].includes(event.target.tagName)) return;
     const by = { ArrowLeft: -1, k: -1, ArrowRight: 1, j: 1 }[event.key];
     if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    event.stopPropagation(); // JupyterLab has its own use for these keys
+    event.stopPropagation();
     send({ kind: "go", at: state.at + by });
   });
   send({ kind: "ready" });
 }
 
-function show(state, send, root) {
+// Where the focus is, as a selector that finds the same thing after a drawing; nothing where it is elsewhere.
+function focused(root) {
+  const active = document.activeElement;
+  if (!root.contains(active)) return null;
+  const label = active.getAttribute("aria-label");
+  return active === root || !label ? ":scope > nothing" : `[aria-label="${CSS.escape(label)}"]`;
+}
+
+function show(state, send, root, draft) {
   const look = state.look;
   root.append(el("h4", `${look.task}, item ${look.item} (${look.class})${look.slices ? `, ${look.slices}` : ""}`));
   if (look.hidden) root.append(el("p", "restricted: its text is shown by wb.show(run, reveal=True), and is then stored nowhere", "dim"));
@@ -140,7 +165,7 @@ function show(state, send, root) {
   answers.append(...look.answers.map((each) => card(each.name, each.parts, [each.verdict, each.figures].filter(Boolean).join(" · "))));
   if (look.fields) root.append(byField(look));
   root.append(answers);
-  if (state.blind) root.append(correction(state, send));
+  if (state.blind) root.append(correction(state, send, draft));
 }
 
 export default { render };

@@ -6,7 +6,15 @@ const SHAPES = [
   (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
   (x, y, r) => `M${x},${y - 1.2 * r}l${1.2 * r},${2.1 * r}h${-2.4 * r}z`,
   (x, y, r) => `M${x},${y - 1.3 * r}l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`,
+  (x, y, r) => `M${x},${y + 1.2 * r}l${1.2 * r},${-2.1 * r}h${-2.4 * r}z`,
+  (x, y, r) => cross(x, y, r, [[1, 0], [0, 1], [-1, 0], [0, -1]]),
+  (x, y, r) => cross(x, y, r, [[0.7, 0.7], [-0.7, 0.7], [-0.7, -0.7], [0.7, -0.7]]),
 ];
+// Four arms as one outline; each direction is the last one turned by a quarter.
+function cross(x, y, r, arms) {
+  const at = ([ax, ay], along, aside) => `${x + r * (along * ax - aside * ay)},${y + r * (along * ay + aside * ax)}`;
+  return `M${arms.map((arm) => [at(arm, 0.45, -0.45), at(arm, 1.3, -0.45), at(arm, 1.3, 0.45)].join("L")).join("L")}z`;
+}
 const W = 470, H = 330, LEFT = 46, RIGHT = 14, TOP = 24, BOTTOM = 44;
 
 const svg = (tag, attributes, text) => {
@@ -99,6 +107,11 @@ function panel(box, points, state, spec, tip) {
 
 function render({ model, el: root }) {
   root.classList.add("wbd");
+  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
+  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
+  });
   const draw = () => {
     root.replaceChildren();
     const state = model.get("state");

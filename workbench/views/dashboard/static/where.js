@@ -15,27 +15,34 @@ function select(label, options, value, change) {
   }
   pick.value = value;
   pick.setAttribute("aria-label", label);
+  pick.dataset.focus = label;
   pick.onchange = () => change(pick.value);
   box.append(pick);
   return box;
 }
 
-function list(model, title, ids, show) {
-  const box = el("div", undefined, "card");
-  box.append(el("h4", `${title}: ${ids.length}`));
-  for (const id of ids.slice(0, 40)) {
+function list(model, title, ids, total) {
+  const box = el("div", undefined, "card"), shown = ids.slice(0, 40);
+  box.append(el("h4", `${title}: ${total}`));
+  for (const id of shown) {
     const press = el("button", id);
-    press.onclick = () => model.send({ kind: "open", item: id, show });
+    press.onclick = () => model.send({ kind: "open", item: id });
     box.append(press, " ");
   }
-  if (ids.length > 40) box.append(el("span", `and ${ids.length - 40} more`, "dim"));
+  if (total > shown.length) box.append(el("span", `and ${total - shown.length} more`, "dim"));
   return box;
 }
 
 function render({ model, el: root }) {
   root.classList.add("wbd");
+  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
+  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
+  root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
+  });
   const draw = () => {
     const state = model.get("state");
+    const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
     root.replaceChildren();
     if (!state.rows) return;
     const table = el("table"), head = el("tr");
@@ -46,13 +53,19 @@ function render({ model, el: root }) {
       tr.append(el("td", row.slice || row.task, "t"), el("td", String(row.n)));
       if (!row.slice) tr.style.fontWeight = "600";
       row.cells.forEach((cell, index) => {
-        const td = el("td", cell === null ? "" : cell.score.toFixed(2), "cell");
+        const td = el("td", cell === null ? "" : cell.score.toFixed(2), cell === null ? "" : "cell");
         if (cell !== null) {
           td.style.background = `rgba(0, 114, 178, ${0.06 + 0.55 * cell.score})`;
           td.title = `${state.candidates[index]}: ${cell.score.toFixed(3)} (${cell.lo.toFixed(2)} to ${cell.hi.toFixed(2)}), ${cell.n} items`;
           td.tabIndex = 0;
+          td.setAttribute("role", "button");
+          td.setAttribute("aria-label", `${row.slice || row.task}, ${td.title}`);
           td.onclick = () => model.send({ kind: "cell", task: row.task, slice: row.slice, candidate: state.candidates[index] });
-          td.onkeydown = (event) => { if (event.key === "Enter") td.onclick(); };
+          td.onkeydown = (event) => {
+            if (event.key !== "Enter" && event.key !== " ") return;
+            event.preventDefault(); // the space bar would scroll
+            td.onclick();
+          };
         }
         tr.append(td);
       });
@@ -65,8 +78,9 @@ function render({ model, el: root }) {
     tools.append(pair("task", state.tasks), pair("a", state.of_task), pair("b", state.of_task), el("span", state.said, "dim"));
     const lists = el("div", undefined, "columns");
     lists.style.gridTemplateColumns = "1fr 1fr";
-    lists.append(list(model, `fixed (${state.a} better)`, state.fixed, "fixed"), list(model, `broke (${state.a} worse)`, state.broke, "broke"));
+    lists.append(list(model, `fixed (${state.a} better)`, state.fixed, state.n_fixed), list(model, `broke (${state.a} worse)`, state.broke, state.n_broke));
     root.append(box, el("p", "slices are many and hold few items: they say where to look, not what is so", "dim"), tools, lists);
+    if (active) root.querySelector(`[data-focus="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
   };
   model.on("change:state", draw);
   draw();

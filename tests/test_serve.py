@@ -196,6 +196,7 @@ def test_a_port_that_is_taken_is_one_line(project: Path) -> None:
 
 
 @pytest.mark.usefixtures("gateways")
+@pytest.mark.slow
 def test_an_exported_config_reaches_a_served_model_through_litellm(project: Path, tmp_path: Path) -> None:
     with served(project, "gguf") as base:
         policy = policy_of({"task": "colors", "class": "restricted", "chain": chain("gguf")})

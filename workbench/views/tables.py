@@ -32,7 +32,8 @@ _STYLE = """<style>
 .wb{line-height:1.4}
 .wb table{border-collapse:collapse;font-size:13px;margin:4px 0 12px}
 .wb th,.wb td{padding:3px 9px;text-align:right;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap}
-.wb td.t,.wb th.t{text-align:left}.wb td.w{text-align:left;white-space:normal;max-width:52em}
+.wb td.t,.wb th.t{text-align:left}.wb td.w{text-align:left;white-space:normal;max-width:52em;overflow-wrap:anywhere}
+.wb td.t{max-width:40em;overflow:hidden;text-overflow:ellipsis}
 .wb .bar{position:relative;display:inline-block;width:110px;height:11px;background:rgba(128,128,128,.18)}
 .wb .bar i{position:absolute;top:0;height:11px;background:rgba(0,114,178,.45)}
 .wb .bar b{position:absolute;top:-1px;height:13px;width:2px;background:currentColor}
@@ -155,7 +156,7 @@ def routes_html(policy: Policy) -> str:
     """The routes, their chains and why."""
     rows = "".join(
         f"<tr><td class=t>{escape(route.task)}</td><td class=t>{route.class_}</td>"
-        f"<td class=t>{escape(' → '.join(link.candidate for link in route.chain) or 'none')}</td>"
+        f"<td class=w>{escape(route.way)}</td>"
         f"<td class=t>{route.status}</td><td class=w>{escape(route.reason)}</td></tr>"
         for route in policy.routes
     )

@@ -42,7 +42,7 @@ def test_requests_are_balanced_by_who_is_free(project: Path) -> None:
         of_slow = len(slow.requests)
         assert 4 <= of_slow <= 24  # a sixth of them, were the times all that there is
         assert max(fast.most_at_once, slow.most_at_once) <= 4  # `concurrency` is an endpoint's own
-        assert slow.most_at_once == 2
+        assert slow.most_at_once >= 2
         assert set(table[table["model"] == "m"]["engine_id"]) == {
             f"openai {url} m" for url in (fast.base_url, slow.base_url)
         }

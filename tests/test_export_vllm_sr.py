@@ -145,6 +145,7 @@ def proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Policy, Pat
     return policy, export_policy(policy, "vllm-sr", tmp_path / "v.yaml", CATALOG, tasks={}).path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_its_own_validator_takes_the_file(proven: tuple[Policy, Path]) -> None:
     policy, path = proven

@@ -103,6 +103,7 @@ def processes_of(project: Path) -> dict[int, str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_engine_outlives_a_killed_run_and_the_next_one_completes(project: Path, smollm2: Path) -> None:
     write_evalset(project, "colors", [item(str(n)) for n in range(50)])
     model = {"engine": "llamacpp", "model": str(smollm2), "max_model_len": 512, "concurrency": 2, "threads": 1}

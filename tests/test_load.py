@@ -64,6 +64,7 @@ def test_an_open_loop_sends_what_the_rate_says_and_is_late_by_little(project: Pa
     assert result.level_name(100) == "100 requests/s"
 
 
+@pytest.mark.slow
 def test_the_rates_of_an_open_loop_are_shares_of_what_the_server_can(project: Path) -> None:
     """A server with 2 places and 20 ms each answers 100 a second; it is asked for a quarter of that, up to more."""
     with NullServer(0.02, slots=2) as server:
@@ -301,6 +302,7 @@ def test_nothing_measured_is_no_result(project: Path) -> None:
             loaded(project, server, levels=[8], duration_s=5)
 
 
+@pytest.mark.slow
 def test_the_real_engine(curated: Path, smollm2: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["load", "smollm2-q4", "--synthetic", "24:8", "--levels", "1,4", "--duration", "0.5", "--warmup", "0.1"]
     assert main([*argv, "--utilization", "0.2", "--e2e", "60", "--figure", "load.png"]) == 0

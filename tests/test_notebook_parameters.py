@@ -265,6 +265,7 @@ def test_what_is_no_notebook_is_said_to_be_none(project: Path) -> None:
         parameters_of(notebook(project, "1", parameters="print(1)"))
 
 
+@pytest.mark.slow
 def test_all_notebooks_run_though_one_fails(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = project / "notebooks"
     notebook(folder, CHECK, "print(f'{sample} items')", name="01_first")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from conftest import item, write_evalset, write_models
 from recording_server import RecordingServer
 
@@ -73,6 +74,7 @@ def test_too_little_to_measure_is_nothing() -> None:
     assert asyncio.run(main()).measured() is None
 
 
+@pytest.mark.slow
 def test_a_run_whose_scorer_is_slow_says_that_it_was_the_bottleneck(project: Path, server: RecordingServer) -> None:
     @wb.scorer("slow_for_overhead")
     def slow(answer: object, expectations: dict[str, str]) -> float:

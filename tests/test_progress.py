@@ -215,6 +215,7 @@ def test_lines_fit_a_terminal_and_are_redrawn_in_place(project: Path, server: Re
 NOTEBOOK = "import workbench as wb\nrun = wb.run(wb.load_evalsets(), wb.load_models(), track=False)"
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_keeps_one_table_that_says_how_it_ended(project: Path, server: RecordingServer) -> None:
     write_evalset(project, "colors", [item(f"i{n:03}") for n in range(60)])
     entry = {"engine": "openai", "model": "m", "zone": "hosted", "base_url": server.base_url, "price": PRICE}

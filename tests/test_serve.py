@@ -58,7 +58,10 @@ def declared(project: Path, name: str) -> None:
     if name in ("tf", "vl"):
         python = REPOSITORY / f".venv-{given['engine']}" / "bin" / "python"
         if not python.exists() or not (CHECKPOINT / "config.json").exists():
-            pytest.skip(f"{given['engine']}'s environment or the checkpoint is not installed here: see the Makefile")
+            missing = {"tf": "transformers' environment", "vl": "vLLM's CPU build"}[name]
+            pytest.skip(
+                f"{missing} is not installed here: 'make vllm checkpoints transformers', where torch's wheel is"
+            )
         given |= {"model": str(CHECKPOINT), "python": str(python)}
     write_models(project, **{name: given})
     rules = {"rules": [{"pattern": "blood", "answer": "red"}]}

@@ -79,6 +79,7 @@ def test_a_server_that_is_not_there_costs_seconds_and_no_run(
     assert not [name for name in os.environ if name.startswith("MLFLOW_HTTP_REQUEST")]  # the limits were ours alone
 
 
+@pytest.mark.slow
 def test_nor_does_one_that_accepts_and_never_answers(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch, silent: str
 ) -> None:

@@ -15,9 +15,9 @@ import anywidget
 _STATIC = Path(__file__).with_name("static")
 
 
-def script(name: str) -> Path:
-    """A part's script."""
-    return _STATIC / f"{name}.js"
+def script(name: str) -> str:
+    """A part's script, behind what all parts share: a browser cannot import one from the other here."""
+    return "".join((_STATIC / f"{each}.js").read_text(encoding="utf-8") for each in ("parts", name))
 
 
 class Part(anywidget.AnyWidget):

@@ -1,10 +1,4 @@
 // The leaderboard: a table that is sorted by the column whose head is pressed. All text is set as text, never as HTML.
-const el = (tag, text, cls) => {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (cls) made.className = cls;
-  return made;
-};
 
 function bar(row) {
   const box = el("span", undefined, "bar");
@@ -34,12 +28,7 @@ function ordered(rows, name, down) {
 }
 
 function render({ model, el: root }) {
-  root.classList.add("wbd");
-  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
-  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
-  root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
-  });
+  begin(root);
   let sorted = "", down = true, task = "";
   const draw = () => {
     const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;

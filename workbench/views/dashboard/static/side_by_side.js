@@ -1,25 +1,5 @@
 // An item and the answers to it. What is shown comes as a message and is held by no widget's state, so that it is not
 // saved with the notebook. Model output is untrusted: all of it is set as text.
-const el = (tag, text, cls) => {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (cls) made.className = cls;
-  return made;
-};
-
-function select(label, options, value, change) {
-  const box = el("label", `${label} `), pick = el("select");
-  for (const name of options) {
-    const option = el("option", name || "all");
-    option.value = name;
-    pick.append(option);
-  }
-  pick.value = value;
-  pick.setAttribute("aria-label", label);
-  pick.onchange = () => change(pick.value);
-  box.append(pick);
-  return box;
-}
 
 function button(text, press, title) {
   const made = el("button", text);
@@ -84,11 +64,9 @@ function correction(state, send, draft) {
 }
 
 function render({ model, el: root }) {
-  root.classList.add("wbd");
+  begin(root);
   root.tabIndex = 0;
   root.setAttribute("aria-label", "side by side: left and right arrow turn the page");
-  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
-  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
   let state = null, draft = {};
   const send = (message) => model.send(message);
   const draw = () => {
@@ -130,7 +108,6 @@ function render({ model, el: root }) {
     if (state.opened) root.focus({ preventScroll: true });
   });
   root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
     if (!state || state.blind || ["TEXTAREA", "INPUT", "SELECT"].includes(event.target.tagName)) return;
     const by = { ArrowLeft: -1, k: -1, ArrowRight: 1, j: 1 }[event.key];
     if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -106,12 +106,7 @@ function panel(box, points, state, spec, tip) {
 }
 
 function render({ model, el: root }) {
-  root.classList.add("wbd");
-  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
-  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
-  root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
-  });
+  begin(root);
   const draw = () => {
     root.replaceChildren();
     const state = model.get("state");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -363,3 +364,21 @@ def test_the_process_ends_with_status_2_and_no_traceback(project: Path, argv: li
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
+
+
+def test_pages_on_a_port_that_is_taken_are_one_line_and_not_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["ui", "--port", str(taken.getsockname()[1])]) == 2
+    assert "cannot be had" in capsys.readouterr().err
+
+
+def test_a_guess_that_nobody_confirms_is_not_taken(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "own.csv").write_text("question,answer\n" + "".join(f"what is {n}?,{n % 2}\n" for n in range(9)))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda said: (_ for _ in ()).throw(EOFError))
+    assert main(["evalset", "import", "own.csv", "--to", "evalsets/own"]) != 0
+    assert not (project / "evalsets" / "own").exists() and "Traceback" not in capsys.readouterr().err

@@ -108,7 +108,11 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
 
 def _confirm(notes: list[str]) -> bool:
     print(*(f"guessed: {note}" for note in notes), sep="\n")
-    return input("Take it so? [Y/n] ").strip().casefold() in ("", "y", "yes")
+    try:
+        return input("Take it so? [Y/n] ").strip().casefold() in ("", "y", "yes")
+    except EOFError:  # Ctrl-D: nobody said yes
+        print()
+        return False
 
 
 def _export(arguments: argparse.Namespace) -> int:

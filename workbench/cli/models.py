@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     raise WorkbenchError(f"{model.id}: the engine ended. {server.last_words()}")
 
 
+def _refuse_taken(port: int) -> None:
+    """MLflow itself would say so and end with 0."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as failure:
+            raise InputError(
+                f"port {port} cannot be had ({failure.strerror}). MLflow may be there already: look, or take --port."
+            ) from None
+
+
 def _ui(arguments: argparse.Namespace) -> int:
     from workbench.tracking import Store, local_uri, store_uri
 
@@ -115,6 +128,7 @@ def _ui(arguments: argparse.Namespace) -> int:
     if store.is_server:
         print(f"MLflow: {store.ui} (MLFLOW_TRACKING_URI; --local serves what was logged to this project instead)")
         return 0
+    _refuse_taken(arguments.port)
     print(f"MLflow: http://127.0.0.1:{arguments.port}", flush=True)
     environment = {
         **os.environ,

@@ -152,5 +152,6 @@ def _variants(plan: Plan, task: EvalSet, model: Model, wanted: list[str] | None)
     if not found:
         own = f" (its entry allows {', '.join(model.variants)})" if model.variants is not None else ""
         asked = f"as {', '.join(wanted)}" if wanted else "so"
-        plan.notes.append(f"note: {task.name} has no variant to ask {model.id} {asked}{own}: not asked there")
+        mend = ". Add one to the set's evalset.yaml, or take 'variants' out of the entry" if own and not wanted else ""
+        plan.notes.append(f"note: {task.name} has no variant to ask {model.id} {asked}{own}: not asked there{mend}")
     return found

@@ -181,7 +181,7 @@ def test_slices_are_marked_as_exploratory() -> None:
         by_slice(table, "language")
 
 
-@pytest.mark.skipif(not ZEROEVAL.is_file(), reason="ZeroEval GSM is not at ../shared/data")
+@pytest.mark.skipif(not ZEROEVAL.is_file(), reason="the public data is not here: no ZeroEval GSM at ../shared/data")
 def test_zeroeval_does_not_separate_its_best_and_does_separate_a_small_model() -> None:
     """44 models, 1,319 items of GSM8K (WildEval/ZeroEval): what the joint intervals of all 946 pairs say."""
     table = pd.read_parquet(ZEROEVAL)

@@ -176,15 +176,19 @@ def _point(
     return drawn
 
 
-def _finish_latency(axis: Axes, title: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
-
+def _frame(axis: Axes, title: str, label: str) -> None:
     axis.set_xscale("log")
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel("latency, p95 (s; no end where too few items bound it)")
+    axis.set_xlabel(label)
     axis.set_ylim(-0.03, 1.03)
     axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def _finish_latency(axis: Axes, title: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+    _frame(axis, title, "latency, p95 (s; no end where too few items bound it)")
     low, high = axis.get_xlim()
     if high < 100 * low:  # powers of ten alone would leave hardly a number on the axis
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -197,12 +201,7 @@ def _finish_latency(axis: Axes, title: str) -> None:
 def _finish(axis: Axes, title: str, floor: float) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    axis.set_xscale("log")
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel("cost per accepted answer (USD, all attempts)")
-    axis.set_ylim(-0.03, 1.03)
-    axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    axis.set_axisbelow(True)
+    _frame(axis, title, "cost per accepted answer (USD, all attempts)")
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, floor / 2), high)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if x <= floor * 1.5 else _dollars(x)))

@@ -5,7 +5,11 @@ inside(root, "prompts/*.txt")                # the files that it means, none of 
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+from workbench import project
+from workbench.errors import InputError
 
 FILES_AT_MOST = 10_000
 
@@ -28,13 +32,20 @@ def inside(root: Path, name: str, base: Path | None = None) -> list[Path]:
     """The files that a name or pattern means, from `base` or else from `root`; only those inside root.
 
     A link that leads out of root counts as what it leads to.
+
+    Raises:
+        InputError: a folder cannot be searched, as on a disk that fails.
     """
     name = name.removeprefix("file://").replace("\0", "")
     for folder in dict.fromkeys([base or root, root]) if name else ():
         try:
             found = sorted(folder.glob(name)) if any(mark in name for mark in "*?[") else [folder / name]
-        except (ValueError, NotImplementedError, OSError):  # no pattern: it means no file, which is told
+        except (ValueError, NotImplementedError):  # no pattern: it means no file, which is told
             return []
+        except OSError as failure:
+            if failure.errno == errno.ENAMETOOLONG:  # nothing has such a name
+                return []
+            raise InputError(f"{project.shown(folder)}: cannot be searched ({failure.strerror}).") from None
         kept = [path for path in found[:FILES_AT_MOST] if is_inside(path, root) and path.is_file()]
         if kept:
             return kept

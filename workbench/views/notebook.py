@@ -77,14 +77,14 @@ def show(
 def static(shown: Shown) -> Iterator[tuple[str, Any]]:
     """All views for a page without a kernel: pairs of `html` and its text, or `png` and its bytes."""
     from workbench.views.figures import png, tradeoff
-    from workbench.views.where import heat, heat_figure
+    from workbench.views.where import heat_figure
 
     # Pages are stored. The policy is decided once.
     hidden = Shown(shown.outcomes, shown.models, shown.tasks, shown.policy, False, shown.run)
     yield "html", leaderboard_html(shown.board, shown.policy, shown.models)
     yield "png", png(tradeoff(shown.board, shown.policy))
     yield "html", routes_html(shown.policy)
-    yield "png", png(heat_figure(heat(shown.outcomes)))
+    yield "png", png(heat_figure(shown.heat))
     yield "html", changed_html(hidden)
     labels = set_figures_html(shown.set_figures)
     if labels:

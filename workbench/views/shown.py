@@ -91,6 +91,13 @@ class Shown:
         return self.run.leaderboard if self.run is not None else leaderboard(self.outcomes)
 
     @cached_property
+    def heat(self) -> pd.DataFrame:
+        """Scores by task and slice."""
+        from workbench.views.where import heat
+
+        return heat(self.outcomes)
+
+    @cached_property
     def set_figures(self) -> pd.DataFrame:
         """Macro-F1 and balanced accuracy of label fields."""
         from workbench.classification import set_figures

@@ -12,7 +12,6 @@ import traitlets
 
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.items import Items
-from workbench.views.where import heat
 
 _MOST = 500  # ids of a list that go to the browser, which shows fewer
 
@@ -33,7 +32,7 @@ class Where:
 
     def __init__(self, items: Items, open_items: Callable[..., None]) -> None:
         self._items, self._open = items, open_items
-        table = heat(items.shown.outcomes)
+        table = items.shown.heat
         self._candidates = [str(name) for name in table["candidate"].cat.categories]
         cells: dict[tuple[str, str], dict[str, Any]] = {}
         for row in table.astype({"candidate": str}).to_dict("records"):

@@ -94,7 +94,10 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "servers/environments.py": ("runs pip for 'engine install', and asks engines for their versions", {"subprocess"}),
     "servers/gpus.py": ("runs nvidia-smi", {"subprocess"}),
     "servers/options.py": ("asks an installed engine for its help", {"subprocess"}),
-    "cli/models.py": ("'serve' listens on 127.0.0.1, 'ui' becomes MLflow's server there", {"aiohttp", "execve"}),
+    "cli/models.py": (
+        "'serve' listens on 127.0.0.1, 'ui' becomes MLflow's server there once it has seen that the port is free",
+        {"aiohttp", "execve", "socket"},
+    ),
     "__init__.py": ("the package's own modules, on first use", {"import of a name that is not written out"}),
     "judge/__init__.py": ("the package's own modules, on first use", {"import of a name that is not written out"}),
     "scorers/__init__.py": ("the package's own modules", {"import of a name that is not written out"}),

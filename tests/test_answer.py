@@ -76,6 +76,25 @@ def test_no_label_or_several_break_the_format(text: str, problem: str) -> None:
     assert (answer.value, answer.format_ok, answer.problem) == (None, False, problem)
 
 
+LONG = "We thank you for your message, which we have read with care and with much interest. " * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (f"{LONG}It went to billing once. {LONG}", None),
+        (f"{LONG}\nIt went to billing once.\n{LONG}", None),
+        (f"billing. {LONG}", None),
+        (f"This is for billing.\n{LONG}", "billing"),
+        (f"{LONG}\nSo it is for billing.", "billing"),
+        (f"For billing.\n{LONG}\nOr is it a bug?", None),
+        (f"{LONG} Answer: billing", "billing"),
+    ],
+)
+def test_a_long_text_that_happens_to_name_a_label_has_not_chosen_it(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=QUEUES).value == label
+
+
 @pytest.mark.parametrize(
     ("text", "label"),
     [

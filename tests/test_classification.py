@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score, recall_score
 
 import workbench as wb
 from workbench.classification import FIGURES, set_figures
+from workbench.views.tables import set_figures_html, set_figures_text
 
 EXPECTED, GIVEN = "metric.class.label.expected", "metric.class.label.given"
 
@@ -109,6 +110,15 @@ def test_an_item_that_a_candidate_was_not_asked_is_no_wrong_answer() -> None:
 def test_an_item_whose_class_nobody_tells_is_left_out() -> None:
     nan = float("nan")
     assert (figures(table([0, 1, nan], [0, 1, nan]))["n"] == 2).all()
+
+
+def test_what_the_commonest_class_would_be_right_on_is_told_beside() -> None:
+    key, given = [0.0] * 6 + [1.0] * 3 + [2.0], [0.0] * 5 + [1.0] * 5
+    both = pd.concat([table(key, given), table(key, [0.0] * 10, "constant")])
+    found = set_figures(both)
+    assert set(found["commonest"]) == {0.6}
+    assert "commonest class would be right on 0.60" in set_figures_text(found)
+    assert "commonest class would be right on: label 0.60." in set_figures_html(found)
 
 
 def test_train_rows_do_not_count() -> None:

@@ -33,7 +33,7 @@ LATENCY = {"big": 0.8, "small": 0.2, "tiny": 0.001}
 def table(text: str = SCRIPT, **more: Any) -> pd.DataFrame:
     found = planted.outcomes(SCORES, COSTS, LATENCY, **more)
     found["slice"] = [json.dumps({"difficulty": "hard" if name[-1] in "34" else "easy"}) for name in found["item_id"]]
-    return found.assign(output=text, prompt=text, error=text)
+    return found.assign(output=text, prompt=[f"{text} {name}" for name in found["item_id"]], error=text)
 
 
 def catalog(root: Path) -> Models:

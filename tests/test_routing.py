@@ -12,6 +12,7 @@ import yaml
 
 from workbench.errors import InputError
 from workbench.evalset import Limits
+from workbench.notebooks import conclusions
 from workbench.routing import Policy, Route, check_closure, load_policy, route
 
 LIMITS = {"planted": Limits(min_score=0.5, margin=0.1)}
@@ -220,6 +221,18 @@ def test_a_handful_of_high_scores_is_not_surely_over_the_minimum(scores: list[fl
     table = planted.outcomes({"a": scores})
     chosen = only(route(table, planted.models(a="local"), {"planted": Limits(min_score=0.7)}))
     assert chosen.status == "provisional"
+
+
+def test_a_lone_candidate_without_a_minimum_is_held_against_nothing() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 100)})
+    models = planted.models(a="local")
+    policy = route(table, models)
+    made = only(policy)
+    assert (made.status, made.alone, made.evidence.items_to_decide) == ("provisional", True, None)
+    assert "the only candidate that was asked" in made.reason and "limits.min_score" in made.reason
+    assert "Next: ask another candidate for planted, or set its min_score." in conclusions.chosen(policy)[-1]
+    held = only(route(table, models, {"planted": Limits(min_score=0.5)}))
+    assert (held.status, held.alone) == ("decided", False)
 
 
 def test_a_latency_that_is_not_known_is_not_fast() -> None:

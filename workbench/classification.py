@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("macro_f1", "balanced_accuracy")
 _COLUMNS = ["task", "candidate", "field", "figure", "value", "lo", "hi", "n", "clusters", "repeats", "method", "seed"]
+_COLUMNS += ["commonest"]
 _CLASS, _EXPECTED, _GIVEN = "metric.class.", ".expected", ".given"
 _FEW_ERRORS = 10
 _BLOCK = 5_000_000  # numbers of a block of resamples that are held at once
@@ -44,13 +45,16 @@ def set_figures(outcomes: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `task`, `candidate`, `field`, `figure`, `value`, `lo`, `hi`, `n` (items), `clusters` (or NaN),
-        `repeats`, `method`, `seed`; no rows where no scorer told classes.
+        `repeats`, `method`, `seed`, `commonest` (the share of items whose key is the commonest class: what giving it
+        always would be right on); no rows where no scorer told classes.
     """
     table = prepare(outcomes)
     rows = []
     for task, group in table.groupby("task", sort=True):
         for field in _fields(group):
             known = _with_key(group, field)
+            key = known.groupby("item_id")[f"{_CLASS}{field}{_EXPECTED}"].max()
+            commonest = float(key.value_counts(normalize=True).iloc[0])
             for candidate, own in known.groupby("candidate", sort=True):
                 for figure, estimate in _estimates(own, field).items():
                     rows.append(
@@ -67,6 +71,7 @@ def set_figures(outcomes: pd.DataFrame) -> pd.DataFrame:
                             "repeats": estimate.repeats,
                             "method": estimate.method,
                             "seed": SEED,
+                            "commonest": commonest,
                         }
                     )
     found = pd.DataFrame(rows, columns=_COLUMNS)

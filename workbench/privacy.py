@@ -24,6 +24,7 @@ Sensitivity = Literal["public", "internal", "restricted"]
 Zone = Literal["local", "private", "hosted"]
 SensitivityClass = Literal["open", "restricted"]
 
+REDACTED = "[restricted]"  # stands, with its length, where a text was
 _ORDER: dict[str, int] = {"public": 0, "internal": 1, "restricted": 2}
 # Columns that hold no text of an item; every other one is redacted, also those that another tool added.
 _PLAIN_COLUMNS = frozenset(
@@ -155,7 +156,7 @@ def redact(text: Any, sensitivity: object) -> Any:
     """Text as it may be shown or stored outside the journal and the run's Parquet."""
     if not isinstance(text, str) or sensitivity_of(sensitivity) != "restricted":
         return text
-    return f"[restricted] {len(text)} characters"
+    return f"{REDACTED} {len(text)} characters"
 
 
 def redact_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@
     grid = Grid(table[table["task"] == "triage"])
     grid.mean("points"), grid.total("cost_usd")      # shape (items, candidates); repeats put together first
 
-Errors and refusals score 0. Repeats are no further items.
+Errors and refusals score 0. Repeats are no further items, and items that ask the very same are one cluster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from workbench.intervals import Codes
 from workbench.outcomes import candidate_id
 from workbench.outcomes.table import normalize
-from workbench.privacy import class_of
+from workbench.privacy import REDACTED, class_of
 from workbench.resampling import Floats
 
 MIN_COVERAGE = 0.9
@@ -144,7 +144,36 @@ def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
         restricted = restricted.groupby([table["task"], table["item_id"]]).transform("any")
     table["class"] = np.where(restricted, "restricted", "open").astype(object)
     table["points"] = table["score"].fillna(0.0)
+    same = _asking_the_same(table)
+    if same is not None:
+        table["cluster"] = table["cluster"].where(table["cluster"].notna(), same) if "cluster" in table else same
     return table
+
+
+def _asking_the_same(table: pd.DataFrame) -> pd.Series[Any] | None:
+    """For each row a cluster's name where another item without a cluster has the same prompt; None where none has.
+
+    To ask a question twice is no further evidence. The prompts of one candidate a task tell, as they are made of the
+    items alone; what is redacted tells nothing.
+    """
+    if "prompt" not in table:
+        return None
+    alone = table["prompt"].notna()
+    if "cluster" in table:
+        alone &= table["cluster"].isna()
+    told = table.loc[alone, ["task", "candidate", "item_id", "prompt"]]
+    told = told.drop_duplicates(["task", "candidate", "item_id"])
+    most = told.groupby(["task", "candidate"], sort=True).size().sort_values(ascending=False, kind="stable")
+    asked = most.reset_index().drop_duplicates("task")[["task", "candidate"]]
+    told = told.merge(asked, on=["task", "candidate"])
+    told = told[~told["prompt"].str.startswith(REDACTED)]
+    again = told[told.duplicated(["task", "prompt"], keep=False)]
+    if again.empty:
+        return None
+    first = again.groupby(["task", "prompt"], sort=False)["item_id"].transform("first")
+    names = pd.Series(("asks the same as " + first).to_numpy(), pd.MultiIndex.from_frame(again[["task", "item_id"]]))
+    found = pd.Series(names.reindex(pd.MultiIndex.from_frame(table[["task", "item_id"]])).to_numpy(), table.index)
+    return found.astype(object).where(found.notna(), None)
 
 
 def _candidates(table: pd.DataFrame) -> NDArray[Any]:

@@ -117,13 +117,17 @@ def _next(policy: Policy) -> str:
     """The next step that follows from how sure the routes are."""
     ask: list[str] = []
     write: list[str] = []
+    alone: list[str] = []
     for route in policy.routes:
-        if route.status == "provisional":
+        if route.alone:
+            alone.append(route.task)
+        elif route.status == "provisional":
             there = policy.evidence.sample.get(route.task, {}).get("of", 0)
             needed = route.evidence.items_to_decide
             (ask if there and (needed is None or needed <= there) else write).append(route.task)
     told = [f"ask all items of {_listed(ask)} (sample=0)"] if ask else []
     told += [f"write more items for {_listed(write)}"] if write else []
+    told += [f"ask another candidate for {_listed(alone)}, or set its min_score"] if alone else []
     if any(route.status == "infeasible" for route in policy.routes):
         told.append("look for other candidates, or other limits, where none is feasible")
     return f"Next: {'; '.join(told)}." if told else "Nothing is left open."

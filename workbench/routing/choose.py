@@ -48,6 +48,7 @@ _METHOD = (
     "the limits − candidate), multiple comparisons with the best, max-T bootstrap"
 )
 
+ALONE = "Not decided: ask another candidate too, or set limits.min_score in evalset.yaml."
 STALE = "The eval set has changed since these outcomes: run again (what was answered is not asked again)."
 _NO_CONSTRAINTS = Constraints()
 
@@ -151,10 +152,12 @@ def decide(
     lost = losses(objective, able, rows)
     # A candidate whose cost is unknown cannot be called cheaper or dearer than another.
     comparable = len(able) == 1 or not any(map(math.isnan, lost.values()))
-    decided = bool(able) and comparable and told_apart(objective, lost, rows, limit.margin)
+    alone = len(judged) == 1 and not limit.min_score  # held against nothing, neither another nor a limit
+    decided = bool(able) and comparable and not alone and told_apart(objective, lost, rows, limit.margin)
     chosen = min(able, key=lambda c: (lost[c.name], -c.score.value)) if decided else best
     alpha = float(bounds.alpha[eligible.index(chosen)])
-    needed = _items_needed(chosen, eligible, scores, limit.margin, alpha) if comparable and not decided else None
+    open_ = comparable and not decided and not alone
+    needed = _items_needed(chosen, eligible, scores, limit.margin, alpha) if open_ else None
     for candidate in eligible:
         if candidate.name != chosen.name:
             rejected[candidate.name] = _why_not(candidate, chosen, gaps, limit.margin, decided, objective)
@@ -173,7 +176,7 @@ def decide(
         accepted=accepted_share(rows, chosen.name),
         method=f"score: {chosen.score.method}; cost: {chosen.cost.method}; {_METHOD}",
     )
-    reason = _reason(chosen, eligible, gaps, limit.margin, decided, comparable, needed, objective)
+    reason = _reason(chosen, eligible, gaps, limit.margin, decided, comparable, needed, objective, alone)
     return Route.model_validate(
         {
             **common,
@@ -256,12 +259,15 @@ def _reason(
     comparable: bool,
     needed: int | None,
     objective: Objective,
+    alone: bool,
 ) -> str:
     """The decision in words that a manager reads."""
     score = chosen.score
     said = f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {score.n} items"
     said += f", at {_usd(chosen.cost)}"
     gap = gaps[chosen.name].hi
+    if alone:
+        return f"{said}; it is the only candidate that was asked, and there is no minimum score. {ALONE}"
     if decided and len(eligible) == 1:
         return f"{said}; it is the only candidate inside the limits."
     if decided:

@@ -147,6 +147,12 @@ class Route(StrictModel):
         return self.chain[0] if self.chain else None
 
     @property
+    def alone(self) -> bool:
+        """Whether its candidate was held against nothing: no other was asked, and there is no minimum score."""
+        held = self.evidence.diff_to_best or self.evidence.rejected or self.evidence.items_to_decide
+        return self.status == "provisional" and not held
+
+    @property
     def way(self) -> str:
         """Who answers, for people: the chain, or whom the router chooses among."""
         chain = " → ".join(link.candidate for link in self.chain) or "no model"

@@ -5,7 +5,8 @@ parse_answer("<think>hm</think>Queue: billing", labels=["billing", "bug"]).value
 
 What is looked at, in this order: thoughts in `<think>` are left out; then for JSON the whole text, fenced blocks, and
 objects with text around, the first that meets the schema; for a label the whole text, what stands behind "Answer:", a
-list of one, a choice such as "B) Paris", and last the only label that is mentioned.
+list of one, a choice such as "B) Paris", and last the only label that is mentioned, in a short text or in the first or
+last line of a long one: a page that happens to name a label has not chosen it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from workbench.scorers.validity import schema_problem
 
 _OBJECTS_LOOKED_AT = 50
 _OPENINGS_LOOKED_AT = 1000  # of what may be an object; each try may read to the text's end
+_SHORT = 40  # words: what is longer is no answer that mentions its label, but a text that does
 _DEEPEST = 100  # of lists and objects in one another; what is done with them later recurses
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -251,7 +253,7 @@ def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
         label = known.choice(text)
         if label is not None:
             return label, None
-    mentions = [known.mentioned(text) for text in (*announced[:1], said)]
+    mentions = [known.mentioned(text) for text in (*announced[:1], *_short(said, lines))]
     for mentioned in mentions:
         if len(mentioned) == 1:
             return mentioned.pop(), None
@@ -259,6 +261,16 @@ def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
         return None, "several labels in the answer"
     label = known.choice(said)
     return label, None if label is not None else "no label in the answer"
+
+
+def _short(said: str, lines: Sequence[str]) -> list[str]:
+    """A text if it is short; of a long one the first and the last line, as far as they are."""
+    ends = [said] if _is_short(said) else filter(_is_short, dict.fromkeys((lines[0], lines[-1])))
+    return ["\n".join(ends)]
+
+
+def _is_short(text: str) -> bool:
+    return len(text.split()) <= _SHORT
 
 
 def _plain(text: str) -> str:

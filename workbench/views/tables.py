@@ -208,18 +208,22 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     return "\n".join([*lines, *textwrap.wrap(RANKS, 120)])
 
 
+_ALWAYS = "To give always the commonest class would be right"
+
+
 def set_figures_html(figures: pd.DataFrame) -> str:
     """Macro-F1 and balanced accuracy of label fields, a table a task; empty where there are none."""
     head = "<tr><th class=t>field</th><th class=t>candidate</th><th>macro-F1</th><th>balanced accuracy</th></tr>"
     tables = []
     for task, rows in figures.groupby("task", sort=True):
-        body = ""
+        body, shares = "", rows.groupby("field", sort=True)["commonest"].first()
         for (field, candidate), own in rows.groupby(["field", "candidate"], sort=True):
             said = _said(own)
             body += f"<tr><td class=t>{escape(str(field))}</td><td class=t>{escape(str(candidate))}</td>"
             body += f"<td>{said['macro_f1']}</td><td>{said['balanced_accuracy']}</td></tr>"
         caption = f"<caption>{escape(str(task))}: labels over the whole set, 95 % intervals</caption>"
-        tables.append(f"<table>{caption}{head}{body}</table>")
+        always = "; ".join(f"{escape(str(field))} {share:.2f}" for field, share in shares.items())
+        tables.append(f"<table>{caption}{head}{body}</table><p>{_ALWAYS} on: {always}.</p>")
     return page("".join(tables)) if tables else ""
 
 
@@ -234,6 +238,7 @@ def set_figures_text(figures: pd.DataFrame) -> str:
     lines = []
     for (task, field), rows in figures.groupby(["task", "field"], sort=True):
         lines.append(f"{task}, {field}: over the whole set (95 % intervals)")
+        lines.append(f"  {_ALWAYS} on {rows['commonest'].iloc[0]:.2f}")
         for candidate, own in rows.groupby("candidate", sort=True):
             said = _said(own)
             told = f"macro-F1 {said['macro_f1']}   balanced accuracy {said['balanced_accuracy']}"

@@ -25,6 +25,7 @@ _REPEATS = 3  # items for each label, on average, or they are no labels either
 _LONG_WORDS = 8  # words of an answer, on average, from which on it is compared by overlap
 _FIELD_LENGTH = 120
 _CODES = 10  # whole numbers up to here that repeat are grades or classes, not quantities
+_LABEL_TOKENS = 64
 _LISTED_LABELS = 6000  # characters of labels that a made-up prompt may hold
 _PARTIAL = 0.8  # the score that is accepted where a part of an answer may be wrong
 _PLURAL = re.compile(r"(?:^|_)(?:labels|tags|categories|topics|classes|emotions|intents|genres)$")
@@ -64,17 +65,26 @@ class Form:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Output, scorers and accept of evalset.yaml."""
+        """Output, scorers, accept and, for labels, generation of evalset.yaml."""
         output = {"labels": list(self.labels)} if self.labels else {"text": True}
         return {
+            **({"generation": {"max_tokens": self.max_tokens}} if self.labels else {}),
             "output": output if self.schema is None else {"json_schema": "schema.json"},
             "scorers": [self.scorer],
             "accept": {"min_score": self.accept},
         }
 
     @property
+    def max_tokens(self) -> int:
+        """Room for the longest label and some words around it: a model that rambles on costs time, and says no more."""
+        return max(_LABEL_TOKENS, *map(len, self.labels))
+
+    @property
     def note(self) -> str:
-        return f"answers are scored by {self.scorer['type']}, accepted from {self.accept:g}: {self.why}"
+        said = f"answers are scored by {self.scorer['type']}, accepted from {self.accept:g}: {self.why}"
+        if not self.labels:
+            return said
+        return f"{said}. An answer ends after {self.max_tokens} tokens: for a model that thinks first, raise max_tokens"
 
     def expectations(self, raw: dict[str, Any]) -> dict[str, Any] | None:
         """An item's expectations; None where it has no answer that can be scored."""

@@ -5,6 +5,7 @@ No real hosted batch API was asked: what is known of it is what the `openai` pac
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import stat
@@ -101,6 +102,25 @@ def test_a_batch_ends_in_the_outcome_table(project: Path, api: BatchApi) -> None
     assert again.asked == 0 and again.says == run.says and len(api.batches) == 1
     live = go(batch=False)  # the journal is the same
     assert live.asked == 0 and live.says == run.says
+
+
+def last_line(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The last progress line that a run in batches has in a log."""
+    lines = io.StringIO()
+    monkeypatch.setattr("workbench.runner.progress._terminal", lambda: lines)
+    wb.run(wb.load_evalsets(), wb.load_models(), batch=True, track=False)
+    return lines.getvalue().splitlines()[-1]
+
+
+def test_the_progress_line_tells_what_a_batch_cost_and_how_long_it_took(
+    project: Path, api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colors(project, 100)
+    write_models(project, m=hosted(api))
+    last = last_line(monkeypatch)
+    assert "100/100" in last and f"${100 * ATTEMPT_USD / 2:.4f}, in 0:0" in last and " tokens/s" in last
+    again = last_line(monkeypatch)
+    assert "100/100" in again and "$" not in again  # nothing was sent
 
 
 def test_leaderboard_routes_and_tracking_take_such_a_table(project: Path, api: BatchApi) -> None:

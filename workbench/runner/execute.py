@@ -300,7 +300,7 @@ class _Execution:
         assert self._sending is not None
         say = partial(progress.say, model.id)
         batched = await ask_in_batches(
-            model, self.plan.questions[model.id], journal, self._sending, use, say, self._retry_errors
+            model, self.plan.questions[model.id], journal, self._sending, use, say, self._retry_errors, lane.made
         )
         lane.instead = batched.instead
         self.problems += batched.interrupted

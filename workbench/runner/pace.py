@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from workbench.journal import Attempt
 
@@ -106,7 +107,7 @@ class Pace:
         for usd in map(cost, attempts):
             self.unpriced += usd is None
             self.cost_usd += usd or 0.0
-        took_s = sum(attempt.latency_s or 0.0 for attempt in attempts)
+        took_s = sum(map(_took_s, attempts))
         self._began = min(self._began or at, at - took_s)
         answers = [attempt for attempt in attempts if attempt.text is not None]
         if not answers:
@@ -114,7 +115,7 @@ class Pace:
         counts = [attempt.output_tokens for attempt in answers if attempt.output_tokens is not None]
         unknown = self.output_tokens is None or len(counts) < len(answers)
         self.output_tokens = None if unknown else (self.output_tokens or 0) + sum(counts)
-        self._in_flight.add(at - sum(attempt.latency_s or 0.0 for attempt in answers), at)
+        self._in_flight.add(at - sum(map(_took_s, answers)), at)
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -192,6 +193,13 @@ class Pace:
         line = f"{name.ljust(name_columns)} {self.share:>4} {self.count}"
         line += f", {self.said}" if self.said else ""
         return line if not columns or len(line) <= columns else f"{line[: columns - 1]}…"
+
+
+def _took_s(attempt: Attempt) -> float:
+    """How long an attempt took; one in a batch, from when the batch was sent until it is collected."""
+    if attempt.batch and attempt.asked_at:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(attempt.asked_at)).total_seconds())
+    return attempt.latency_s or 0.0
 
 
 def _usd(amount: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from workbench.catalog import Model
 from workbench.errors import WorkbenchError
-from workbench.journal import Journal
+from workbench.journal import Attempt, Journal
 from workbench.runner.ask import Sending, Use
 from workbench.runner.batch.rounds import Batched, Rounds
 from workbench.runner.batch.state import Shelf
@@ -30,6 +30,7 @@ async def ask_in_batches(
     use: Use,
     say: Callable[[str], None] = lambda line: None,
     retry_errors: bool = False,
+    made: Callable[[list[Attempt]], None] = lambda attempts: None,
 ) -> Batched:
     """Ask a model what the journal does not answer yet, in batches; answers in a wrong format in further rounds.
 
@@ -38,12 +39,13 @@ async def ask_in_batches(
         use: is filled in, also where it fails.
         say: is given progress lines.
         retry_errors: ask only what failed before.
+        made: is given what came of each request as it is collected; in a thread.
 
     Raises:
         JournalError: what is answered cannot be written down.
     """
     shelf = Shelf(engine_of(model).identity(model))
-    rounds = Rounds(model, questions, journal, sending, use, say, shelf, retry_errors)
+    rounds = Rounds(model, questions, journal, sending, use, say, shelf, retry_errors, made)
     try:
         if await shelf.hold(sending.stopping, say):
             await rounds.run()

@@ -7,7 +7,7 @@ collected.cost_usd, collected.lost
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -50,7 +50,13 @@ class Collected:
 
 
 def collect(
-    model: Model, machine: Machine, journal: Journal, folder: Folder, part: Part, busy_s: float | None = None
+    model: Model,
+    machine: Machine,
+    journal: Journal,
+    folder: Folder,
+    part: Part,
+    busy_s: float | None = None,
+    made: Callable[[list[Attempt]], None] = lambda attempts: None,
 ) -> Collected:
     """Put a batch's answers, and what has none, into the journal; behind the answers that were in a wrong format.
 
@@ -58,6 +64,7 @@ def collect(
 
     Args:
         busy_s: each request's share of a local engine's time.
+        made: is given what came of each request, once.
     """
     collected = Collected()
     engine_id = engine_of(model).engine_id(model)
@@ -72,6 +79,7 @@ def collect(
             if not any(each.batch and each.asked_at == part.asked_at for each in stored):
                 # As in a lane, what failed was tried afresh.
                 attempts = new[key] = ([] if stored and stored[-1].text is None else stored) + [attempt]
+                made([attempt])
             collected.add(key, attempts, attempt_cost(attempt, model, machine))
         journal.put_many(new)
     return collected

@@ -64,11 +64,12 @@ class Rounds:
         say: Callable[[str], None],
         shelf: Shelf,
         retry_errors: bool = False,
+        made: Callable[[list[Attempt]], None] = lambda attempts: None,
     ) -> None:
         self.batched = Batched()
         self._model, self._questions, self._journal = model, questions, journal
         self._sending, self._use, self._say, self._shelf = sending, use, say, shelf
-        self._retry_errors = retry_errors
+        self._retry_errors, self._made = retry_errors, made
         self._cancelled = threading.Event()
 
     @property
@@ -172,8 +173,8 @@ class Rounds:
         return True
 
     async def _collect(self, folder: Folder, part: Part, busy_s: float | None = None) -> Collected:
-        machine = self._sending.machine
-        found = await self._in_thread(partial(collect, self._model, machine, self._journal, folder, part, busy_s))
+        machine, made = self._sending.machine, self._made
+        found = await self._in_thread(partial(collect, self._model, machine, self._journal, folder, part, busy_s, made))
         self.batched.instead |= found.instead
         return found
 

@@ -94,6 +94,20 @@ _CUT = """e => { for (let at = e; at && at.getAttribute('role') !== 'row'; at = 
   return false; }"""
 
 
+def test_the_compare_page_opens_with_who_was_chosen_for_how_many_routes(shown: tuple[Run, str], tmp_path: Path) -> None:
+    run, _ = shown
+    first = [route.chosen.candidate for route in run.policy.routes if route.chosen]
+    assert len(set(first)) > 1 and len(first) == 4
+    with page(width=1440, height=1000) as tab:
+        tab.goto(at(shown, "compare"))
+        plot = tab.locator(".js-plotly-plot, .plotly").first
+        for text in ("candidate", "chosen_for", *TASKS[:1], "strong", "weak", "rules"):
+            plot.get_by_text(text, exact=True).first.wait_for()
+        for candidate in ("strong", "weak", "rules"):
+            plot.get_by_text(f"{first.count(candidate)} of 4", exact=True).first.wait_for()
+        tab.screenshot(path=str(tmp_path / "mlflow-compare.png"))
+
+
 def test_a_pairs_samples_stand_side_by_side(shown: tuple[Run, str], tmp_path: Path) -> None:
     run, _ = shown
     first, second = run.links["pair_of"].split(",")[0].split(" and ")

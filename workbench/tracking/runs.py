@@ -29,6 +29,7 @@ from workbench.tracking.views import COMPARISON
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from workbench.routing import Policy
     from workbench.runner import Run
     from workbench.tracking.store import Store
 
@@ -159,15 +160,25 @@ def _set_metric(row: Mapping[Any, Any], at_ms: int) -> Any:
 
 
 def _params(run: Run, candidate: str) -> list[Any]:
-    """What a candidate is; `candidate` sorts first, so that the parallel-coordinates plot begins with it."""
+    """What a candidate is, and what it was chosen for.
+
+    MLflow's compare page opens with the first three that differ, by name, so with `candidate` and `chosen_for`.
+    """
     from mlflow.entities import Param
 
     name, variant = split_candidate(candidate)
-    params = {"candidate": candidate, "model": name, "variant": variant}
+    params = {"candidate": candidate, "model": name, "variant": variant} | _chosen(run.policy, candidate)
     model = run.models.get(name)
     if model is not None:
         params |= {"engine": model.engine, "quantization": model.quantization or "none", "zone": model.zone}
     return [Param(key, value) for key, value in params.items()]
+
+
+def _chosen(policy: Policy, candidate: str) -> dict[str, str]:
+    """How many routes a candidate answers first, short enough for that plot's axis, and which."""
+    own = [route for route in policy.routes if route.chosen is not None and route.chosen.candidate == candidate]
+    named = ", ".join(f"{route.task} ({route.class_})" for route in own)
+    return {"chosen_for": f"{len(own)} of {len(policy.routes)}", "routes": named or "none"}
 
 
 def _dataset(run: Run, task: str) -> Any:

@@ -67,7 +67,9 @@ def create_parent(client: MlflowClient, experiment: str, run: Run) -> str:
 
 
 def run_name(run: Run) -> str:
-    return f"{len(run.tasks)} tasks, {len(run.models)} models {run.started:%m-%d %H:%M}"
+    counted = {"task": len(run.tasks), "model": len(run.models)}
+    told = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counted.items())
+    return f"{told} {run.started:%m-%d %H:%M}"
 
 
 def _start_ms(run: Run) -> int:

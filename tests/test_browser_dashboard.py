@@ -140,6 +140,7 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     tab.locator(".wbd svg .point").first.wait_for()
     assert chosen(tab) == "big → small → rules"
     tab.locator(".widget-slider .noUi-handle").first.focus()
+    tab.keyboard.press("x")  # would cut the cell, if JupyterLab heard it
     for _ in range(12):
         tab.keyboard.press("ArrowRight")
         tab.wait_for_timeout(300)
@@ -148,6 +149,7 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     assert chosen(tab) == "small → big → rules"
     tab.locator(".wbd svg g[tabindex='0']").first.hover()
     assert "per accepted answer, p95" in tab.locator(".wbd .tip").inner_text()
+    assert tab.locator(".jp-CodeCell").count() == 1
     tab.screenshot(path=str(tmp_path / f"tradeoff-{theme}.png"))
     # Side by side: filtered, and paged by keyboard.
     turn_to(tab, "Side by side")

@@ -39,6 +39,7 @@ class Dashboard:
             children=[board(shown), self.sliders.box, self.pager.part, self.where.part, self.export.box],
             titles=("Leaderboard", "Trade-off", "Side by side", "Where", "Export"),
         )
+        self.widget.add_class("wb-dashboard")  # whose keys JupyterLab leaves alone
         self.widget.observe(self._turn, "selected_index")
 
     def _open(self, *asked: Any, **more: Any) -> None:

@@ -21,12 +21,24 @@ function select(label, options, value, change) {
   return box;
 }
 
+// JupyterLab takes keys before they come to a page's elements: without this mark on what has the focus, x would cut the
+// cell. The sliders and buttons of ipywidgets stand beside our parts, so the document listens for all of them.
+const OURS = ".wb-dashboard, .wbd";
+
+function listen() {
+  if (document.documentElement.dataset.wbListens) return;
+  document.documentElement.dataset.wbListens = "true";
+  document.addEventListener("focusin", (event) => {
+    if (event.target.closest?.(OURS)) event.target.dataset.lmSuppressShortcuts = "true";
+  });
+  document.addEventListener("keydown", (event) => {
+    // the way back to the notebook's own keys
+    if (event.key === "Escape" && event.target.closest?.(OURS)) event.target.closest(".jp-Notebook")?.focus();
+  });
+}
+
 function begin(root) {
   root.classList.add("wbd");
-  // JupyterLab takes keys before they come here: without this mark on what has the focus, x would cut the cell.
-  root.addEventListener("focusin", (event) => { event.target.dataset.lmSuppressShortcuts = "true"; });
-  root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") root.closest(".jp-Notebook")?.focus(); // the way back to the notebook's own keys
-  });
+  listen();
 }
 

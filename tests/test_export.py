@@ -342,7 +342,10 @@ def test_the_prompts_lie_beside_the_config_without_restricted_examples(tmp_path:
     assert "few_shot" in evalset.spec.variants
     links = [{"model": "own", "variant": "few_shot"}]
     policy = policy_of({"task": "data_extraction", "class": "restricted", "chain": links})
+    (tmp_path / "l.prompts").mkdir()
+    (tmp_path / "l.prompts" / "old.default.json").write_text("{}")  # of an earlier policy
     export = export_policy(policy, "litellm", tmp_path / "l.yaml", CATALOG, tasks=tasks)
+    assert [path.name for path in (tmp_path / "l.prompts").iterdir()] == ["data_extraction.few_shot.json"]
     prompts = json.loads((tmp_path / "l.prompts" / "data_extraction.few_shot.json").read_text())
     assert prompts["messages"] and prompts["output"]["json_schema"] == evalset.output_schema
     assert prompts["examples"]

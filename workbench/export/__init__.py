@@ -126,6 +126,10 @@ def export_policy(
     for name, text in beside.items():
         write_atomic(path.parent / name, text)
     write_atomic(path, rendered.text)
+    written = {path.parent / name for name in beside}
+    for old in (path.parent / f"{path.stem}.prompts").glob("*.json"):  # of an earlier policy: they would mislead
+        if old not in written:
+            old.unlink()
     return Export(gateway, path, losses, rendered.variables, models, [path.parent / name for name in beside])
 
 

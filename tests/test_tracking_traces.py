@@ -16,6 +16,7 @@ from planted import outcomes
 from recording_server import RecordingServer
 from tracked import CANARY, THINGS, of_mlflow, planted_run
 
+from workbench import notebooks
 from workbench.errors import InputError
 from workbench.outcomes.table import normalize
 from workbench.runner import Run
@@ -176,6 +177,18 @@ def test_the_pair_in_question_is_where_most_is_at_stake(run: Run) -> None:
     assert f"{int((accepted[a] != accepted[b]).sum())} items of colors apart" in run.links["pair_of"]
     link = pair_link(run, "weak", "rules")
     assert link.endswith(f"/runs/{run.tracked['weak']}/evaluations?compareToRunUuid={run.tracked['rules']}")
+
+
+def test_a_notebook_takes_that_pair_where_none_is_named(run: Run) -> None:
+    first, second = run.links["pair_of"].split(",")[0].split(" and ")
+    assert notebooks.pair(run) == ("colors", first, second)
+    best = next(name for name in run.leaderboard["candidate"] if name != "weak")
+    assert notebooks.pair(run, "colors", "weak") == ("colors", "weak", best)
+    assert notebooks.pair(run, b="weak") == ("colors", best, "weak")
+    assert notebooks.pair(run, "x", "y", "z") == ("x", "y", "z")  # what is wrong with it is told where it is used
+    for given in ({"task": "shapes"}, {"a": "other"}):
+        with pytest.raises(InputError, match="there are no two candidates"):
+            notebooks.pair(run, **given)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from workbench.errors import InputError
 from workbench.power import items_needed
 
 if TYPE_CHECKING:
@@ -38,6 +39,23 @@ def links(run: Run, a: str = "", b: str = "") -> list[str]:
     if a and b and run.tracked:
         lines.append(f"MLflow, {a} beside {b}: {pair_link(run, a, b)}")
     return lines
+
+
+def pair(run: Run, task: str = "", a: str = "", b: str = "") -> tuple[str, str, str]:
+    """A task and two candidates to look at more closely: as given, else where most is at stake and who is chosen there.
+
+    Raises:
+        InputError: there are no two candidates of a task.
+    """
+    from workbench.tracking.links import pair_in_question
+
+    if task and a and b:
+        return task, a, b
+    found = pair_in_question(run, task, tuple(name for name in (a, b) if name))
+    if found is None:
+        raise InputError("there are no two candidates of one task to compare. Ask another model or variant too.")
+    first, second = (found.other, b) if b and not a else (found.chosen, found.other)
+    return found.task, first, second
 
 
 def routed(policy: Policy) -> list[str]:

@@ -7,7 +7,7 @@ pair_link(run, "gemma3-q4#few_shot", "rules")      # MLflow's own side-by-side o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -71,20 +71,26 @@ def pair_link(run: Run, a: str, b: str) -> str:
     return f"{base}/runs/{run.tracked[a]}/evaluations?compareToRunUuid={run.tracked[b]}"
 
 
-def pair_in_question(run: Run) -> Pair | None:
+def pair_in_question(run: Run, task: str = "", given: Sequence[str] = ()) -> Pair | None:
     """The pair worth looking at: of the task with most at stake, the chosen candidate and its runner-up.
 
     The runner-up has the best score of the others. At stake are the items on which exactly one of both is accepted;
     the task where those are most is taken. Where no candidate is chosen, the best one stands in for it.
+
+    Args:
+        task: only there.
+        given: only pairs with these candidates.
     """
     pairs = []
-    for task, board in run.leaderboard.groupby("task", sort=True, observed=True):
-        ranked = [str(name) for name in board.sort_values("score", ascending=False, kind="stable")["candidate"]]
-        chosen = [route.chosen.candidate for route in run.policy.routes if route.task == task and route.chosen]
-        for first in dict.fromkeys(chosen) or ranked[:1]:
-            others = [name for name in ranked if name != first]
-            if others:
-                pairs.append(Pair(str(task), first, others[0], _apart(run.outcomes, str(task), first, others[0])))
+    for name, board in run.leaderboard.groupby("task", sort=True, observed=True):
+        if task and name != task:
+            continue
+        ranked = [str(each) for each in board.sort_values("score", ascending=False, kind="stable")["candidate"]]
+        chosen = [route.chosen.candidate for route in run.policy.routes if route.task == name and route.chosen]
+        for first in given[:1] or dict.fromkeys(chosen) or ranked[:1]:
+            others = given[1:] or [each for each in ranked if each != first]
+            if others and {first, *given} <= set(ranked):
+                pairs.append(Pair(str(name), first, others[0], _apart(run.outcomes, str(name), first, others[0])))
     return max(pairs, key=lambda pair: pair.apart, default=None)
 
 

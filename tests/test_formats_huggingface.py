@@ -107,6 +107,32 @@ def test_which_split_is_asked(project: Path, splits: list[str], items: str, exam
     assert len(evalset.train) == (splits.index(examples) + 2 if examples else 0)
 
 
+@pytest.mark.parametrize("names", [NAMES, dict(enumerate(NAMES)), {"0": "negative", "1": "positive"}])
+def test_digits_in_cells_are_the_names_of_classes(project: Path, names: Any) -> None:
+    about = [{"name": "text", "dtype": "string"}, {"name": "label", "dtype": {"class_label": {"names": names}}}]
+    data = [*rows(4), {"text": "not labeled", "label": -1}, {"text": "named", "label": "positive"}]
+    done, evalset = bring(repository(project / "ds", {"test.csv": data}, {"dataset_info": {"features": about}}))
+    assert [each.expectations["label"] for each in evalset.items] == [*NAMES, *NAMES, "positive"]
+    assert evalset.spec.output.labels == NAMES
+    assert lost(done) == "ds/test.csv:6: no expected answer; the item is left out"
+    assert not any("digits are positions" in note for note in done.notes)
+
+
+def test_lists_of_classes_in_cells_and_names_that_are_digits_themselves(project: Path) -> None:
+    about = [
+        {"name": "labels", "list": {"class_label": {"names": ["a", "b", "c"]}}},
+        {"name": "stars", "dtype": {"class_label": {"names": ["1", "2"]}}},
+    ]
+    (project / "ds").mkdir()
+    (project / "ds" / "test.csv").write_text('text,labels,stars\nx,"[0, 2]",0\ny,[1],1\n')
+    repository(project / "ds", {}, {"dataset_info": {"features": about}})
+    mapping = {"inputs.text": "text", "expectations.labels": "labels", "inputs.stars": "stars"}
+    done, evalset = bring(project / "ds", mapping=mapping)
+    assert [each.expectations["labels"] for each in evalset.items] == [["a", "c"], ["b"]]
+    assert [each.inputs["stars"] for each in evalset.items] == ["1", "2"]
+    assert "column 'stars': digits are positions of its labels (from 0), not their names" in done.notes
+
+
 def test_a_label_that_is_hidden_is_no_answer(project: Path) -> None:
     done, evalset = bring(saved(project / "ds", [[*rows(3), {"text": "t", "label": -1}, {"text": "u", "label": 7}]]))
     assert len(evalset.items) == 3
@@ -374,7 +400,7 @@ def test_online_fetches_data_and_card_but_no_script(project: Path, monkeypatch: 
 def test_what_was_read_is_written_and_read_again(project: Path) -> None:
     files = {"train.jsonl": rows(4), "test.jsonl": rows(6)}
     _, first = bring(repository(project / "repo", files, {"license": "mit", "configs": []}))
-    losses = "\n".join(map(str, export_evalset(first, "huggingface", "out/ds")))
+    losses = "\n".join(map(str, export_evalset(first, "huggingface", "out/ds").losses))
     assert "the prompts (default)" in losses and "license" not in losses
     assert sorted(path.name for path in (project / "out/ds").iterdir()) == ["README.md", "test.jsonl", "train.jsonl"]
     done, again = bring("out/ds")

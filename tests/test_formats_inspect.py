@@ -35,7 +35,7 @@ def asked(evalset: EvalSet, index: int = 0) -> str:
 
 
 def round_trip(evalset: EvalSet) -> list[Any]:
-    left = export_evalset(evalset, "inspect_ai", "out/samples.jsonl")
+    left = export_evalset(evalset, "inspect_ai", "out/samples.jsonl").losses
     done, again = imported(Path("out/samples.jsonl"), "again")
     assert [i.model_dump() for i in again.items] == [i.model_dump() for i in evalset.items]
     assert again.spec.variants == evalset.spec.variants
@@ -319,7 +319,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
         limits={"min_score": 0.5}, license="CC0-1.0",
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "inspect_ai", "out.jsonl")))
+    left = "\n".join(map(str, export_evalset(evalset, "inspect_ai", "out.jsonl").losses))
     done, again = imported(Path("out.jsonl"))
     for before, after in zip(evalset.items, again.items, strict=True):
         assert (after.id, after.cluster, after.sensitivity) == (before.id, before.cluster, before.sensitivity)
@@ -333,7 +333,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
     ):  # fmt: skip
         assert what in left
     assert COLORS[0] in Path("out.jsonl").read_text()
-    second = export_evalset(again, "inspect_ai", "out2.jsonl")
+    second = export_evalset(again, "inspect_ai", "out2.jsonl").losses
     assert imported(Path("out2.jsonl"), "third")[1].items == again.items and second == []
 
 
@@ -348,12 +348,19 @@ def test_a_json_set_keeps_its_expectations(project: Path) -> None:
         scorers=[{"type": "json_fields", "fields": {"queue": "text", "n": "number"}}],
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "inspect_ai", "out.jsonl")))
+    left = "\n".join(map(str, export_evalset(evalset, "inspect_ai", "out.jsonl").losses))
     _, again = imported(Path("out.jsonl"))
     assert json.loads(again.items[0].expectations["answer"]) == {"queue": "a", "n": 3}
     assert again.items[0].expectations["queue"] == ["a", "b"] and again.items[0].expectations["n"] == 3
     assert again.items[0].inputs["thing"] == "x"
     assert "output.json_schema" in left and "scorer 'json_fields'" in left
+
+
+def test_a_sample_that_ends_before_its_metadata_is_restricted(project: Path) -> None:
+    text = 'input,target,metadata\na,b,"{""sensitivity"": ""internal""}"\nc,d\ne,f,\n'
+    done, evalset = imported(write(project, "t.csv", text), sensitivity="public")
+    assert [each.sensitivity for each in evalset.items] == ["internal", "restricted", "public"]
+    assert "t.csv:3: fewer cells than columns" in lost(done) and "taken as restricted" in lost(done)
 
 
 def test_an_export_is_whole_or_not_at_all(project: Path) -> None:

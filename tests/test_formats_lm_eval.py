@@ -58,7 +58,7 @@ def asked(evalset: EvalSet, index: int = 0) -> list[str]:
 
 
 def round_trip(evalset: EvalSet) -> Import:
-    left = export_evalset(evalset, "lm_eval", "out/task.yaml")
+    left = export_evalset(evalset, "lm_eval", "out/task.yaml").losses
     done, again = imported(Path("out/task.yaml"), "again")
     assert [i.model_dump() for i in again.items] == [i.model_dump() for i in evalset.items]
     assert [i.model_dump() for i in again.train] == [i.model_dump() for i in evalset.train]
@@ -557,7 +557,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
         limits={"min_score": 0.5}, license="CC0-1.0",
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "out/t.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "out/t.yaml").losses))
     done, again = imported(Path("out/t.yaml"))
     for before, after in zip(evalset.items, again.items, strict=True):
         assert (after.id, after.cluster, after.sensitivity) == (before.id, before.cluster, before.sensitivity)
@@ -583,7 +583,7 @@ def test_a_set_whose_prompt_is_no_simple_template(project: Path) -> None:
         variants={"v": {"messages": [{"role": "user", "content": loop}]}},
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "t.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "t.yaml").losses))
     _, again = imported(Path("t.yaml"))
     assert asked(again) == ["- a\n- b\n"]
     assert again.items[0].inputs == {"parts": ["a", "b"], "prompt": "- a\n- b\n"}
@@ -603,7 +603,7 @@ def test_a_json_set_keeps_its_expectations(project: Path) -> None:
         scorers=[{"type": "json_fields", "fields": {"queue": "text", "n": "number"}}],
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "t.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "lm_eval", "t.yaml").losses))
     _, again = imported(Path("t.yaml"))
     assert json.loads(again.items[0].expectations["answer"]) == {"queue": "a", "n": 3}
     assert again.items[0].expectations["queue"] == ["a", "b"] and again.items[0].inputs == {"thing": "x"}
@@ -617,7 +617,7 @@ def test_dates_that_the_prompt_shows_are_written_filled_in(project: Path) -> Non
         project, "days", rows, output={"text": True}, scorers=[{"type": "exact"}],
         variants={"default": {"messages": messages}},
     )  # fmt: skip
-    left = "\n".join(map(str, export_evalset(load_evalset(folder), "lm_eval", "t.yaml")))
+    left = "\n".join(map(str, export_evalset(load_evalset(folder), "lm_eval", "t.yaml").losses))
     assert "variant 'default' shows dates (day), of which the harness makes times: column 'prompt'" in left
     assert "the targets are dates, of which the harness makes times" in left
     settings, first = (
@@ -628,6 +628,15 @@ def test_dates_that_the_prompt_shows_are_written_filled_in(project: Path) -> Non
     assert first["prompt"] == "After 2026-03-01?" and first["day"] == "2026-03-01"
     _, again = imported(Path("t.yaml"))
     assert asked(again) == ["S", "After 2026-03-01?"]
+
+
+def test_a_cell_that_a_row_lacks_is_not_there_for_a_template(project: Path) -> None:
+    write(project, "test.csv", "question,answer,hint\na,b,c\nd,e\n")
+    files = {"data_files": {"test": "test.csv"}}
+    path = task(project, dataset_path="csv", dataset_kwargs=files, doc_to_text="{{question}} {{hint}}")
+    done, evalset = imported(path)
+    assert [each.inputs["question"] for each in evalset.items] == ["a"]
+    assert "test.csv:3: fewer cells than columns" in lost(done) and "a row is left out: doc_to_text" in lost(done)
 
 
 def test_an_export_needs_its_own_column(project: Path) -> None:

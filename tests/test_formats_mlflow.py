@@ -185,7 +185,7 @@ def ours(project: Path) -> EvalSet:
 @pytest.mark.parametrize("name", ["out.jsonl", "out.json"])
 def test_an_eval_set_of_ours_survives_in_tags(project: Path, name: str) -> None:
     evalset = ours(project)
-    losses = "\n".join(map(str, export_evalset(evalset, "mlflow_records", name)))
+    losses = "\n".join(map(str, export_evalset(evalset, "mlflow_records", name).losses))
     text = (project / name).read_text()
     first = json.loads(text)[0] if name.endswith("json") else json.loads(text.splitlines()[0])
     assert set(first) == {"inputs", "expectations", "tags"}
@@ -209,9 +209,22 @@ def test_a_slice_called_like_a_tag_of_its_own_meaning_is_a_loss(project: Path) -
         {"id": "b", "inputs": {"thing": "y"}, "expectations": {"label": "red"}, "slice": {"workbench.id": "x"}},
     ]
     losses = "\n".join(
-        map(str, export_evalset(load_evalset(write_evalset(project, "ours", items)), "mlflow_records", "o.jsonl"))
+        map(
+            str, export_evalset(load_evalset(write_evalset(project, "ours", items)), "mlflow_records", "o.jsonl").losses
+        )
     )
     assert "slice 'mlflow.user'" in losses and "slice 'workbench.id'" in losses and "slice 't'" not in losses
+
+
+def test_a_record_that_ends_before_its_tags_is_restricted(project: Path) -> None:
+    tags = '"{""workbench.sensitivity"": ""public""}"'
+    record = '"{""q"": ""a""}","{""label"": ""yes""}"'
+    (project / "r.csv").write_text(f"inputs,expectations,tags\n{record},{tags}\n{record}\n{record},\n")
+    done = import_evalset("r.csv", "evalsets/mine", options=Options(sensitivity="public"))
+    assert done.format == "mlflow_records"
+    items = load_evalset("evalsets/mine").items
+    assert [each.sensitivity for each in items] == ["public", "restricted", "public"]
+    assert "r.csv:3: the row ends before its sensitivity: taken as restricted" in lost(done)
 
 
 def test_what_was_read_is_written_and_read_again(project: Path) -> None:

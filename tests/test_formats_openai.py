@@ -269,7 +269,7 @@ def test_what_is_recognized(project: Path) -> None:
 @pytest.mark.parametrize("cls", ["match:Match", "includes:Includes", "fuzzy_match:FuzzyMatch"])
 def test_what_was_read_is_written_and_read_again(project: Path, cls: str) -> None:
     _, first = bring(registry(project, f"{BASIC}.{cls}", {"max_tokens": 7}))
-    losses = export_evalset(first, "openai_evals", "out/again.jsonl")
+    losses = export_evalset(first, "openai_evals", "out/again.jsonl").losses
     assert {str(loss).split(": ", 1)[1] for loss in losses} <= {
         "the score from which an answer is accepted (1): there is no place for that"
     }
@@ -305,7 +305,7 @@ def test_labels_of_ours_keep_what_a_sample_can_hold(project: Path) -> None:
     shown = {"messages": [{"role": "user", "content": "Of {{ inputs.thing }}?"}], "examples": 1}
     plain = {"messages": [{"role": "user", "content": "Color of {{ inputs.thing }}?"}]}
     evalset = ours(project, variants={"default": plain, "few": shown})
-    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.yaml")))
+    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.yaml").losses))
     done, again = bring("o.jsonl")
     assert not done.losses
     for before, after in zip(evalset.items, again.items, strict=True):
@@ -357,7 +357,7 @@ def test_the_nearest_class_is_taken_and_said(
     project: Path, scorers: list[dict[str, Any]], expected: dict[str, Any], cls: str, loss: str
 ) -> None:
     evalset = ours(project, scorers=scorers, output={"text": True}, expect0=expected, expect1=expected)
-    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
+    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl").losses))
     assert loss in losses and f":{cls}" in (project / "o.yaml").read_text()
     sample = json.loads((project / "o.jsonl").read_text().splitlines()[0])
     ideal, own = sample["ideal"], sample["workbench"]
@@ -370,7 +370,7 @@ def test_json_answers_of_ours_are_written_as_text(project: Path) -> None:
     fields = [{"type": "json_fields", "fields": {"a": "date"}}]
     expected = {"expect0": {"a": ["2026-01-02", "2026-01-03"]}, "expect1": {"a": None}}
     evalset = ours(project, scorers=fields, output={"json_schema": "schema.json"}, **expected)
-    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl")))
+    losses = "\n".join(map(str, export_evalset(evalset, "openai_evals", "o.jsonl").losses))
     assert "scorer 'json_fields' becomes Match: an answer must begin with what is expected" in losses
     assert "output.json_schema: an ideal is the expected JSON as text" in losses
     _, again = bring("o.jsonl")

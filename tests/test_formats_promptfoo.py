@@ -40,7 +40,7 @@ def case(assertions: list[Any], **more: Any) -> dict[str, Any]:
 
 def round_trip(evalset: EvalSet) -> tuple[list[Any], Import]:
     """Written and read again, all that matters is the same."""
-    left = export_evalset(evalset, "promptfoo", "out/config.yaml")
+    left = export_evalset(evalset, "promptfoo", "out/config.yaml").losses
     done, again = imported(Path("out/config.yaml"), "again")
     assert [i.model_dump() for i in again.items] == [i.model_dump() for i in evalset.items]
     assert again.spec.variants == evalset.spec.variants
@@ -87,9 +87,22 @@ def test_a_csv_of_tests(project: Path) -> None:
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_other_delimiters_and_missing_cells(project: Path, mark: str) -> None:
     text = f"text{mark}note{mark}__expected\na{mark}b{mark}x\nc{mark}{mark}y\nd\n"
+    cut = "fewer cells than columns: those that are missing count as empty"
     done, evalset = imported(write(project, "tests.csv", text))
     assert [i.inputs for i in evalset.items] == [{"text": "a", "note": "b"}, {"text": "c", "note": ""}]
-    assert lost(done) == "tests.csv:4: a test is left out: it has no assertion that can be carried over"
+    assert lost(done).splitlines() == [
+        f"tests.csv:4: {cut}",
+        "tests.csv:4: a test is left out: it has no assertion that can be carried over",
+    ]
+
+
+def test_a_row_that_ends_before_its_sensitivity_is_restricted(project: Path) -> None:
+    text = "text,__expected,__metadata:sensitivity\na,x,public\nb,y\nc,z,\n"
+    done, evalset = imported(write(project, "tests.csv", text), sensitivity="public")
+    assert [each.sensitivity for each in evalset.items] == ["public", "restricted", "public"]
+    assert "tests.csv:3: metadata 'sensitivity' is none of public, internal, restricted: taken as restricted" in lost(
+        done
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,7 +294,7 @@ def test_a_weight_of_zero_makes_a_figure_only(project: Path) -> None:
     [
         ([None, None], 1, None),
         ([0.7, 0.7], 0.7, None),
-        ([0.7, 0.7, None], 0.7, "0.7 (2 tests), 1 (1 tests); here 0.7"),
+        ([0.7, 0.7, None], 0.7, "0.7 (2 tests, first tests.yaml:1), 1 (1 tests, first tests.yaml:13); here 0.7"),
         ([0.5, 0.9], 0.9, "here 0.9"),
         ([0], 0, None),
     ],
@@ -294,6 +307,16 @@ def test_thresholds(project: Path, thresholds: list[float | None], bar: float, s
     done, evalset = imported(write(project, "tests.yaml", tests))
     assert evalset.spec.accept.min_score == bar
     assert (said in lost(done)) if said else done.losses == []
+
+
+def test_thresholds_of_a_table_are_told_with_the_first_line_of_each(project: Path) -> None:
+    text = "text,__expected,__threshold\na,x,0.5\nb,y,0.9\nc,z,0.9\nd,z,\n"
+    done, evalset = imported(write(project, "tests.csv", text))
+    assert evalset.spec.accept.min_score == 0.9
+    said = (
+        "0.9 (2 tests, first tests.csv:3), 1 (1 tests, first tests.csv:5), 0.5 (1 tests, first tests.csv:2); here 0.9"
+    )
+    assert lost(done) == f"tests.csv: tests pass with different scores: {said}"
 
 
 # JSON
@@ -691,7 +714,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
         limits={"min_score": 0.5}, generation={"temperature": 0, "max_tokens": 4},
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml").losses))
     done, again = imported(Path("out.yaml"))
     for before, after in zip(evalset.items, again.items, strict=True):
         assert (after.id, after.cluster, after.sensitivity) == (before.id, before.cluster, before.sensitivity)
@@ -737,7 +760,7 @@ def test_a_text_set_comes_back_whole(project: Path) -> None:
         train=[{**rows[0], "id": "t"}],
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml").losses))
     _, again = imported(Path("out.yaml"))
     assert [i.inputs for i in again.items] == [i.inputs for i in evalset.items]
     assert again.items[1].expectations["regex"] == "^(012|0x1F)$" and again.items[0].expectations["equals"] == "1e3"
@@ -772,13 +795,30 @@ def test_a_json_set_keeps_schema_and_expectations(project: Path) -> None:
         accept={"min_score": 0.8},
     )  # fmt: skip
     evalset = load_evalset(folder)
-    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml")))
+    left = "\n".join(map(str, export_evalset(evalset, "promptfoo", "out.yaml").losses))
     _, again = imported(Path("out.yaml"))
     assert again.output_schema == schema and again.spec.accept == evalset.spec.accept
     assert [i.expectations for i in again.items] == [i.expectations for i in evalset.items]
     assert [scorer.type for scorer in again.scorers] == ["json_schema"]
     assert "scorer 'json_fields' has no assertion: its expectations are in the metadata" in left
     assert "output.json_schema: keeping to it" in left
+
+
+@pytest.mark.parametrize("text", ["a\r\nb", "{{ a }}\r\n{# b #}", "file://a\r\n", "{%\rb", "{{ x }}\n", "{# c\n\r #}"])
+def test_line_ends_come_back_as_they_were(project: Path, text: str) -> None:
+    folder = write_evalset(project, "ends", [item("a", thing=text, label=text)], output={"text": True},
+        scorers=[{"type": "exact", "key": "label"}])  # fmt: skip
+    export_evalset(load_evalset(folder), "promptfoo", "out.yaml")
+    done, again = imported(Path("out.yaml"))
+    assert again.items[0].inputs == {"thing": text} and again.items[0].expectations["label"] == text
+    assert again.items[0].expectations["equals"] == text and done.losses == []
+
+
+def test_line_ends_of_a_variable_that_is_a_template_are_said(project: Path) -> None:
+    tests = [{"vars": {"name": "Ann", "text": "Hi {{ name }}\r\nBye"}, "assert": [{"type": "equals", "value": "a"}]}]
+    done, evalset = imported(write(project, "tests.yaml", tests))
+    assert evalset.items[0].inputs["text"] == "Hi Ann\nBye"
+    assert lost(done) == "tests.yaml:1: variable 'text' is a template: its line ends are \\n here"
 
 
 def test_a_dialect_of_json_schema_is_not_written(project: Path) -> None:
@@ -789,7 +829,7 @@ def test_a_dialect_of_json_schema_is_not_written(project: Path) -> None:
     rows = [{"id": "1", "inputs": {"thing": "x"}, "expectations": {"city": "Rome"}}]
     scorers = [{"type": "json_schema"}, {"type": "json_fields", "fields": {"city": "text"}}]
     write_evalset(project, "json", rows, output={"json_schema": "schema.json"}, scorers=scorers)
-    left = "\n".join(map(str, export_evalset(load_evalset(folder), "promptfoo", "out.yaml")))
+    left = "\n".join(map(str, export_evalset(load_evalset(folder), "promptfoo", "out.yaml").losses))
     assert "output.json_schema: its $schema" in left
     assert imported(Path("out.yaml"))[1].output_schema == SCHEMA
 
@@ -801,7 +841,7 @@ def test_a_schema_that_is_the_only_assertion_has_a_weight(project: Path) -> None
     rows = [{"id": "1", "inputs": {"thing": "x"}, "expectations": {"city": "Rome"}}]
     scorers = [{"type": "json_schema", "weight": 0}, {"type": "json_fields", "fields": {"city": "text"}}]
     write_evalset(project, "json", rows, output={"json_schema": "schema.json"}, scorers=scorers)
-    left = "\n".join(map(str, export_evalset(load_evalset(folder), "promptfoo", "out.yaml")))
+    left = "\n".join(map(str, export_evalset(load_evalset(folder), "promptfoo", "out.yaml").losses))
     assert "output.json_schema: keeping to it is an assertion of its own, of weight 1" in left
     done, again = imported(Path("out.yaml"))
     assert len(again.items) == 1 and done.losses == []  # with a weight of 0 promptfoo would pass no test

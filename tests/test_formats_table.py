@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import write_evalset
 from format_files import jsonl, lost, told
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
@@ -404,6 +406,49 @@ def test_labels_joined_by_semicolons_are_several_labels(project: Path) -> None:
     assert "cells hold several of 3 labels" in told(done)
 
 
+@pytest.mark.parametrize("answers", [["joy;fear", "joy", "anger; joy"], [["joy", "fear"], ["joy"], ["anger", "joy"]]])
+def test_several_labels_that_were_asked_for_are_parted_as_they_are_joined(project: Path, answers: list[Any]) -> None:
+    done, evalset = bring(jsonl(project / "t.jsonl", asked(answers)), scorer="multi_label")
+    scorer, prompt = evalset.scorers[0], render(evalset, "default", evalset.items[0]).messages[0]["content"]
+    assert scored(evalset) == {"type": "multi_label", "separator": ";"}
+    assert scorer.score(evalset.parse("fear; joy"), evalset.items[0].expectations).value == 1
+    assert scorer.score(evalset.parse("joy"), evalset.items[0].expectations).value < 1
+    assert 'Answer with all of these that apply, separated by ";": anger, fear, joy' in prompt
+    assert "as it was asked for" in told(done)
+
+
+def test_labels_that_hold_a_comma_stay_whole_where_several_were_asked_for(project: Path) -> None:
+    _, evalset = bring(jsonl(project / "t.jsonl", asked(["a, b", "c", "a, b"])), scorer="multi_label")
+    assert scored(evalset) == {"type": "multi_label"}  # nothing says that ";" joins here: the default it is
+
+
+@pytest.mark.parametrize("answers", [["joy;fear", "anger", "calm; awe"], ["joy;fear", "anger", "joy;awe"] * 2])
+def test_cells_that_look_joined_but_hardly_repeat_are_said(project: Path, answers: list[str]) -> None:
+    done, evalset = bring(jsonl(project / "t.jsonl", asked(answers)))
+    joined = sum(";" in answer for answer in answers)
+    assert scored(evalset)["type"] != "multi_label"
+    assert f'{joined} answers ";" stands between words: if it joins labels, take --scorer multi_label' in told(done)
+
+
+@pytest.mark.parametrize("answers", [["red", "blue", "green"], ["It is one; that is all of it", "No", "Yes, if so"]])
+def test_nothing_is_said_of_joined_labels_where_none_are(project: Path, answers: list[str]) -> None:
+    done, _ = bring(jsonl(project / "t.jsonl", asked(answers)))
+    assert "multi_label" not in told(done)
+
+
+@pytest.mark.parametrize(
+    "answers", [["+", "-", "x y"], ["*", "**", "a"], ["two", "?", "…"], [["a", "!"], ["b"], ["c"]]]
+)
+def test_answers_that_are_only_signs_are_compared_with_their_punctuation(project: Path, answers: list[Any]) -> None:
+    _, evalset = bring(jsonl(project / "t.jsonl", asked(answers)))
+    assert scored(evalset) == {"type": "exact", "ignore": ["case"]}
+    scorer = evalset.scorers[0]
+    sign = next(a for each in answers for a in ([each] if isinstance(each, str) else each) if not a[0].isalnum())
+    of = next(each for each in evalset.items if sign in each.expectations["answer"])
+    assert scorer.score(evalset.parse(sign), of.expectations).value == 1
+    assert scorer.score(evalset.parse("~"), of.expectations).value == 0
+
+
 def test_semicolons_in_sentences_join_no_labels(project: Path) -> None:
     answers = [f"It is {n}; that is all of it, and nothing more was ever said about it" for n in range(6)]
     _, evalset = bring(jsonl(project / "t.jsonl", asked(answers)))
@@ -547,6 +592,26 @@ def test_an_unknown_sensitivity_is_restricted_and_a_missing_one_is_the_users(pro
     assert "t.jsonl:2: a sensitivity that is none of public" in lost(done) and "secret" not in lost(done)
 
 
+@pytest.mark.parametrize(
+    "mapping", [{}, {"inputs.text": "text", "expectations.label": "label", "sensitivity": "level"}]
+)
+def test_a_row_that_ends_before_its_sensitivity_is_restricted(project: Path, mapping: dict[str, str]) -> None:
+    head = ["text", "label", "level" if mapping else "sensitivity"]
+    rows = [head, ["a", "yes", "public"], ["b", "no"], ["c", "yes", ""], ["d", "no"]]
+    done, evalset = bring(table(project / "t.csv", rows), mapping, sensitivity="public")
+    assert [each.sensitivity for each in evalset.items] == ["public", "restricted", "public", "restricted"]
+    assert lost(done).splitlines() == [
+        "t.csv:3, 5: fewer cells than columns: those that are missing count as empty (2 times)",
+        "t.csv:3, 5: the row ends before its sensitivity: taken as restricted (2 times)",
+    ]
+
+
+def test_a_sensitivity_that_all_rows_end_before_makes_all_restricted(project: Path) -> None:
+    rows = [["text", "label", "sensitivity"], ["a", "yes"], ["b", "no"]]
+    _, evalset = bring(table(project / "t.csv", rows), sensitivity="public")
+    assert [each.sensitivity for each in evalset.items] == ["restricted"] * 2
+
+
 def test_a_mapping_does_not_drop_the_sensitivity(project: Path) -> None:
     rows = [{"text": "t", "label": "yes", "sensitivity": "restricted"}]
     source = jsonl(project / "t.jsonl", rows)
@@ -666,6 +731,7 @@ def test_rows_with_missing_cells_duplicate_ids_and_huge_cells(project: Path) -> 
     done, evalset = bring(table(project / "t.csv", rows))
     assert [item.id for item in evalset.items] == ["a", "a-2"] and evalset.items[0].inputs["text"] == huge
     assert "t.csv:3: no expected answer; the item is left out" in lost(done)
+    assert "t.csv:3, 7: fewer cells than columns: those that are missing count as empty (2 times)" in lost(done)
     assert "t.csv:4, 7: every input is empty; the item is left out (2 times)" in lost(done)
     assert "1 ids were there before" in told(done)
 
@@ -750,6 +816,29 @@ def test_noise_is_refused_and_nothing_else_happens(project: Path, format: str, s
     assert not [path for path in project.glob("evalsets/*") if path.name != "mine"]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_an_item_that_cannot_be_used_is_named_by_its_row(project: Path, name: str) -> None:
+    """A label that a cell only seems to have: what fails at the very end is told by where it came from."""
+    rows = [{"text": "a", "answer": "b"}, {"text": "", "answer": "c"}, {"text": "d", "answer": "..."}]
+    cells = [list(rows[0]), *(list(row.values()) for row in rows)]
+    source = table(project / name, cells) if name == "t.csv" else jsonl(project / name, rows)
+    with pytest.raises(InputError) as failure:
+        bring(source, {"inputs.text": "text", "expectations.answer": "answer"}, scorer="multi")
+    assert "no scorer 'multi'" in str(failure.value) and ".import-" not in str(failure.value)
+    with pytest.raises(InputError) as failure:
+        bring(source, {"inputs.text": "text", "expectations.pattern": "answer"}, scorer="date")
+    assert str(failure.value).startswith(f"{name}:{2 if name == 't.csv' else 1}: field 'expectations': ")
+    assert ".import-" not in str(failure.value) and not (project / "evalsets" / "mine").exists()
+
+
+def test_what_an_import_cannot_make_of_a_source_names_its_folder_to_be(project: Path) -> None:
+    source = jsonl(project / "t.jsonl", asked(["a", "b"]))
+    with pytest.raises(InputError) as failure:
+        import_evalset(source, "evalsets/no good name")
+    said = str(failure.value)
+    assert said.startswith("t.jsonl: ") and "evalsets/no good name/evalset.yaml:" in said and ".import-" not in said
+
+
 def test_a_folder_is_no_table(project: Path) -> None:
     (project / "data").mkdir()
     with pytest.raises(InputError, match="data: a folder, not a table"):
@@ -791,7 +880,7 @@ def test_a_large_file_is_read_in_bounded_memory(project: Path) -> None:
             file.write(line)
     taken = 0
 
-    def sink(item: dict[str, Any], /, *, split: str = "test") -> None:
+    def sink(item: dict[str, Any], /, *, split: str = "test", place: str = "") -> None:
         nonlocal taken
         taken += 1
 
@@ -842,7 +931,7 @@ ROUNDS: dict[str, list[dict[str, Any]]] = {
 def test_what_was_read_is_written_and_read_again(project: Path, case: str) -> None:
     rows, name = ROUNDS[case], "out.json" if case == "labels" else "out.jsonl"
     _, first = bring(jsonl(project / "t.jsonl", rows))
-    losses = export_evalset(first, "table", name)
+    losses = export_evalset(first, "table", name).losses
     generation = {"generation: set it with the model there"} if first.spec.output.labels else set()
     assert {str(loss).split(": ", 1)[1].split(" (")[0] for loss in losses} == generation | {
         "the prompts",
@@ -862,6 +951,32 @@ def test_the_same_through_a_csv(project: Path, case: str, name: str) -> None:
     export_evalset(first, "table", name)
     _, second = bring(project / name)
     assert same(first, second)
+
+
+TEXTS = st.text(
+    st.one_of(st.sampled_from(" \n\r\t,;|\"'\\ab"), st.characters(exclude_categories=["Cs"])), max_size=20
+).filter(lambda text: text.strip() and not text.lstrip().startswith(("{", "[")))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@given(texts=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
+@example(texts=[("a\nb", "c"), ("d", "e\rf")])
+@example(texts=[(" a", '"b"\r\n')])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_comes_back_through_cells(project: Path, suffix: str, texts: list[tuple[str, str]]) -> None:
+    items = [
+        {"id": f"i{n}", "inputs": {"q": one, "r": other}, "expectations": {"label": "red"}, "sensitivity": label}
+        for n, (one, other) in enumerate(texts)
+        for label in [("restricted", "public")[n % 2]]
+    ]
+    variants = {"default": {"messages": [{"role": "user", "content": "{{ inputs.q }}"}]}}
+    evalset = load_evalset(write_evalset(project, "texts", items, variants=variants))
+    export_evalset(evalset, "table", f"o.{suffix}")
+    done, again = bring(project / f"o.{suffix}", sensitivity="public")
+    assert not done.losses
+    assert [(each.inputs, each.sensitivity) for each in again.items] == [
+        (each.inputs, each.sensitivity) for each in evalset.items
+    ]
 
 
 def ours(project: Path, kind: str) -> EvalSet:
@@ -901,7 +1016,7 @@ def ours(project: Path, kind: str) -> EvalSet:
 @pytest.mark.parametrize("kind", ["labels", "text", "json"])
 def test_an_eval_set_of_ours_keeps_its_items(project: Path, kind: str) -> None:
     evalset = ours(project, kind)
-    losses = "\n".join(map(str, export_evalset(evalset, "table", "out/deep/o.jsonl")))
+    losses = "\n".join(map(str, export_evalset(evalset, "table", "out/deep/o.jsonl").losses))
     _, again = bring(project / "out/deep/o.jsonl")
     assert again.items == evalset.items and again.train == evalset.train
     scorers = {"labels": "label", "text": "rouge, contains", "json": "json_fields"}[kind]
@@ -912,7 +1027,7 @@ def test_an_eval_set_of_ours_keeps_its_items(project: Path, kind: str) -> None:
 
 def test_an_eval_set_of_ours_as_csv_says_what_cells_cannot_tell(project: Path) -> None:
     evalset = ours(project, "json")
-    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.csv")))
+    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.csv").losses))
     _, again = bring(project / "o.csv")
     for before, after in zip(evalset.items, again.items, strict=True):
         assert after == before.model_copy(update={"inputs": {**before.inputs, "size": str(before.inputs["size"])}})
@@ -921,10 +1036,66 @@ def test_an_eval_set_of_ours_as_csv_says_what_cells_cannot_tell(project: Path) -
     assert "null is an empty cell (10 times)" in losses
 
 
+def test_parquet_holds_items_as_they_are(project: Path) -> None:
+    items = [
+        {
+            "id": f"i{n}",
+            "inputs": {"thing": f"a\r\n{n}", "size": n, "parts": [{"name": "x", "tags": ["a", "b"][:n]}]},
+            "expectations": {"label": COLORS[n]},
+            **({"slice": {"topic": "t"}, "cluster": "c"} if n else {}),
+            "sensitivity": ["public", "restricted", "internal"][n],
+        }
+        for n in range(3)
+    ]
+    evalset = load_evalset(write_evalset(project, "ours", items, train=[{**items[0], "id": "tr"}]))
+    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.parquet").losses))
+    _, again = bring(project / "o.parquet")
+    assert again.items == evalset.items and again.train == evalset.train
+    assert "items.jsonl" not in losses and "the prompts (default)" in losses
+
+
+@pytest.mark.parametrize("odd", [{"a": None}, {"a": 1}, {"b": {"c": 1}}])
+def test_what_a_column_of_one_type_changes_is_said(project: Path, odd: dict[str, Any]) -> None:
+    inputs: list[dict[str, Any]] = [{"a": 2.5, "b": {"c": 1, "d": 2}}, {"a": 2.5, "b": {"c": 1, "d": 2}} | odd]
+    items = [
+        {"id": f"i{n}", "inputs": {"thing": "t", **each}, "expectations": {"label": "red"}}
+        for n, each in enumerate(inputs)
+    ]
+    losses = "\n".join(
+        map(str, export_evalset(load_evalset(write_evalset(project, "ours", items)), "table", "o.parquet").losses)
+    )
+    assert "items.jsonl i1: a column does not tell null from a missing key" in losses and "i0" not in losses
+
+
+@pytest.mark.parametrize("values", [["a", 1, None], [["a", {"b": 1}], ["c"]], [1 << 70, 2], ["a", ["a", "b"]]])
+def test_what_no_column_of_one_type_holds_is_json_text_and_said(project: Path, values: list[Any]) -> None:
+    items = [
+        {"id": f"i{n}", "inputs": {"thing": "t", "odd": value}, "expectations": {"label": "red"}}
+        for n, value in enumerate(values)
+    ]
+    evalset = load_evalset(write_evalset(project, "ours", items))
+    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.parquet").losses))
+    odd = [row["inputs"]["odd"] for row in pq.read_table(project / "o.parquet").to_pylist()]
+    assert [
+        each if isinstance(each, str | None) else json.loads(back) for each, back in zip(values, odd, strict=True)
+    ] == [back if isinstance(each, str | None) else each for each, back in zip(values, odd, strict=True)]
+    told = sum(not isinstance(each, str | None) for each in values)
+    times = f" ({told} times)" if told > 1 else ""
+    assert f"inputs.odd is written as JSON text: not all in its column are of one type{times}" in losses
+
+
+def test_a_key_without_any_values_is_refused_in_parquet(project: Path) -> None:
+    items = [{"id": "a", "inputs": {"thing": "CANARY", "odd": {}}, "expectations": {"label": "red"}}]
+    with pytest.raises(InputError) as failure:
+        export_evalset(load_evalset(write_evalset(project, "ours", items)), "table", "o.parquet")
+    assert str(failure.value).startswith("evalsets/ours/items.jsonl: holds an object without keys")
+    assert "CANARY" not in str(failure.value) and not (project / "o.parquet").exists()
+
+
 def test_texts_that_cells_cannot_hold_are_said(project: Path) -> None:
     rows = [{"id": "a", "inputs": {"q": "[1]", "r": ""}, "expectations": {"answer": "12"}}]
     _, evalset = bring(jsonl(project / "t.jsonl", rows))
-    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.csv")))
+    losses = "\n".join(map(str, export_evalset(evalset, "table", "o.csv").losses))
     assert "items.jsonl a inputs.q: a text that is JSON may be read back as a list or an object" in losses
     assert "items.jsonl a inputs.r: an empty text is read back as nothing" in losses
     assert "items.jsonl a expectations.answer: a text of digits may be read back as a number" in losses
@@ -932,6 +1103,6 @@ def test_texts_that_cells_cannot_hold_are_said(project: Path) -> None:
 
 def test_a_table_is_written_by_its_suffix_alone(project: Path) -> None:
     evalset = ours(project, "labels")
-    with pytest.raises(InputError, match=r"o.xlsx: a table is written as .jsonl, .json, .csv or .tsv"):
+    with pytest.raises(InputError, match=r"o.xlsx: a table is written as .jsonl, .json, .csv, .tsv or .parquet"):
         export_evalset(evalset, "table", "o.xlsx")
     assert not (project / "o.xlsx").exists()

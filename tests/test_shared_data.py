@@ -108,7 +108,7 @@ def _tool(name: str, format: str, suffix: str) -> tuple[Import, EvalSet]:
     done = import_evalset(SHARED / "formats" / name, "evalsets/real")
     evalset = load_evalset("evalsets/real")
     assert done.format == format
-    assert export_evalset(evalset, format, f"out{suffix}") == []
+    assert export_evalset(evalset, format, f"out{suffix}").losses == []
     import_evalset(f"out{suffix}", "evalsets/again")
     again = load_evalset("evalsets/again")
     assert again.items == evalset.items

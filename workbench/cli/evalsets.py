@@ -120,8 +120,5 @@ def _export(arguments: argparse.Namespace) -> int:
     from workbench.formats import export_evalset
 
     evalset = load_evalset(Path(arguments.evalsets) / arguments.name)
-    losses = export_evalset(evalset, arguments.format, arguments.to)
-    print(f"written: {project.shown(project.resolve(arguments.to))}, {len(evalset.items)} items")
-    for loss in losses:
-        print(f"not expressed: {loss}")
+    print(export_evalset(evalset, arguments.format, arguments.to))
     return 0

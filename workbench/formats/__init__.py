@@ -1,7 +1,7 @@
 """In and out: other tools' files to an eval set's folder, and back. One format a module or a folder, all of one shape.
 
 done = import_evalset("tests.csv", "evalsets/mine")     # finds out format and columns; done.losses: what was lost
-export_evalset(evalset, "promptfoo", "out/tests.yaml")  # what promptfoo cannot hold is listed
+print(export_evalset(evalset, "promptfoo", "out/tests.yaml"))  # what promptfoo cannot hold is listed
 
 An import writes a folder whole or not at all, drops nothing in silence, and runs nothing that a file holds.
 """
@@ -18,13 +18,24 @@ from pathlib import Path
 
 from workbench import project
 from workbench.errors import InputError
-from workbench.evalset import EvalSet, load_evalset
+from workbench.evalset import EvalSet
 from workbench.formats.base import FORMATS, Format, Found, Options, check_readable, where
-from workbench.formats.folder import fill
-from workbench.formats.shared.export import note_unwritten
+from workbench.formats.folder import check, fill
+from workbench.formats.shared.export import file_mode, is_restricted, note_unwritten
 from workbench.formats.shared.ledger import Ledger, Loss
 
-__all__ = ["FORMATS", "Format", "Found", "Import", "Loss", "Options", "detect", "export_evalset", "import_evalset"]
+__all__ = [
+    "FORMATS",
+    "Export",
+    "Format",
+    "Found",
+    "Import",
+    "Loss",
+    "Options",
+    "detect",
+    "export_evalset",
+    "import_evalset",
+]
 
 _OURS = ("huggingface", "inspect_ai", "lm_eval", "mlflow_records", "openai_evals", "promptfoo", "table")
 for _module in _OURS:
@@ -55,6 +66,33 @@ class Import:
         lines = [f"{project.shown(self.path)}: {self.items} items, read as {self.format}"]
         lines += [f"guessed: {note}" for note in self.notes]
         lines += [f"not carried over: {len(self.losses)}"] if self.losses else ["everything was carried over"]
+        return "\n".join([*lines, *(f"  {loss}" for loss in self.losses)])
+
+
+@dataclass
+class Export:
+    """What an export wrote.
+
+    Attributes:
+        format: the format's name.
+        path: the file or folder.
+        items: how many items are in it.
+        restricted: how many of them are restricted; they stand there in clear.
+        losses: what the tool's format cannot hold, line by line.
+    """
+
+    format: str
+    path: Path
+    items: int
+    restricted: int
+    losses: list[Loss] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{project.shown(self.path)}: {self.items} items, written as {self.format}"]
+        if self.restricted:
+            held = "the file holds them in clear, and is readable by its owner only"
+            lines.append(f"{self.restricted} of {self.items} items are restricted: {held}")
+        lines += [f"not expressed: {len(self.losses)}"] if self.losses else ["everything was expressed"]
         return "\n".join([*lines, *(f"  {loss}" for loss in self.losses)])
 
 
@@ -112,7 +150,7 @@ def import_evalset(
         folder = Path(scratch) / target.name
         folder.mkdir()
         count, found = fill(folder, reader, path, options)
-        load_evalset(folder)  # an import that would not load is no import
+        check(folder, target, reader, path, options)
         if confirm is not None and found.notes and not confirm(found.notes):
             raise InputError("not imported. Say where columns go with --map, or name a --format or --scorer.")
         if target.exists():
@@ -122,11 +160,8 @@ def import_evalset(
     return Import(reader.name, target, count, found.losses, found.notes)
 
 
-def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> list[Loss]:
-    """Write an eval set as another tool's file.
-
-    Returns:
-        What that tool's format cannot hold.
+def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> Export:
+    """Write an eval set as another tool's file; one with restricted items is its owner's alone to read.
 
     Raises:
         InputError: no such format, it cannot be exported to, or the file cannot be written.
@@ -139,5 +174,9 @@ def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> list[Loss]:
         raise InputError(f"{where(target)}: {what} written as {listed}. Name such a file.")
     ledger = Ledger()
     writer.write(evalset, target, ledger)
+    if target.is_file() and file_mode(evalset) == 0o600:  # for a format from elsewhere, which may not know
+        target.chmod(0o600)
     note_unwritten(evalset, ledger, writer.keeps)
-    return ledger.losses()
+    examples = evalset.train if "train" in writer.keeps else ()
+    restricted = evalset.by_sensitivity["restricted"] + sum(map(is_restricted, examples))
+    return Export(writer.name, target, len(evalset.items) + len(examples), restricted, ledger.losses())

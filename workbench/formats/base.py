@@ -25,9 +25,14 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 class Sink(Protocol):
-    """Takes one item in the form of items.jsonl; `id` may be left out. Of split `train` it goes to train.jsonl."""
+    """Takes one item in the form of items.jsonl; `id` may be left out. Of split `train` it goes to train.jsonl.
 
-    def __call__(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None: ...
+    `place` is where it stands in the source, for a message.
+    """
+
+    def __call__(
+        self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test", place: str = ""
+    ) -> None: ...
 
 
 @dataclass

@@ -1,18 +1,22 @@
 """The folder that an import makes: items as they come, evalset.yaml, the schema, and a README that says what was lost.
 
 count, found = fill(folder, reader, source, options)
+check(folder, "evalsets/mine", reader, source, options)      # that it loads; else an error that names the source's row
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import yaml
 
+from workbench import project
 from workbench.errors import InputError
+from workbench.evalset import load_evalset
 from workbench.formats.base import Format, Found, Options, where
 from workbench.strict import brief
 
@@ -48,6 +52,48 @@ def fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[
     return writer.count, found
 
 
+def check(folder: Path, target: Path, reader: Format, source: Path, options: Options) -> None:
+    """See that a folder that was filled loads: an import that would not is none.
+
+    Args:
+        target: where the folder is going to be; messages name that, for nobody finds this one.
+
+    Raises:
+        InputError: it does not; the message names the row of the source, or else a file of the eval set.
+    """
+    try:
+        load_evalset(folder)
+    except InputError as failure:
+        said = str(failure).replace(project.shown(folder), project.shown(target))
+        at = re.match(rf"{re.escape(project.shown(target))}/(items|train)\.jsonl:(\d+)", said)
+        place = _place_of(int(at[2]), "train" if at[1] == "train" else "test", reader, source, options) if at else ""
+        if at and place:
+            raise InputError(f"{place}{said[at.end() :]}") from None
+        raise InputError(f"{where(source)}: what it becomes is no eval set. {said}") from None
+
+
+class _Reached(Exception):
+    """The item that was looked for; the message is its place."""
+
+
+def _place_of(number: int, wanted: str, reader: Format, source: Path, options: Options) -> str:
+    """Where the source has an item of a split, found by reading once more; empty where that cannot be told."""
+    left = number
+
+    def sink(item: dict[str, Any], /, *, split: str = "test", place: str = "") -> None:
+        nonlocal left
+        left -= split == wanted
+        if not left:
+            raise _Reached(place)
+
+    try:
+        if source.exists():  # off a hub it would be fetched again
+            reader.read(source, options, sink)
+    except _Reached as reached:
+        return str(reached)
+    return ""
+
+
 class _ItemWriter:
     """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
 
@@ -66,7 +112,7 @@ class _ItemWriter:
         for file in self._files.values():
             file.close()
 
-    def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test") -> None:
+    def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test", place: str = "") -> None:
         self._written += 1
         self.count += split == "test"
         wanted = str(item.get("id") or f"{self._written:04d}")

@@ -20,7 +20,7 @@ from workbench.files import write_lines
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
 from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, position_of
-from workbench.formats.shared.export import chosen_variant, one_or_all, target_of
+from workbench.formats.shared.export import chosen_variant, file_mode, items_of, one_or_all, target_of
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields, metadata_of, scalar_text
@@ -46,6 +46,7 @@ class InspectAi(Format):
 
     name = "inspect_ai"
     about = "inspect_ai samples (CSV, JSON, JSONL with input and target)"
+    written = ("samples are", ".jsonl")
     keeps = frozenset({"variants", "output", "scorers", "accept"})
 
     def sniff(self, source: Path) -> float:
@@ -69,13 +70,13 @@ class InspectAi(Format):
                 what = f"a sample is left out: it {have}, and an eval set asks in one way"
                 found.ledger.tally(sample.place, what)
             else:
-                sink(_item(sample, plan, options, found.ledger))
+                sink(_item(sample, plan, options, found.ledger), place=sample.place)
         _describe(plan, options, found)
         return found
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         writer = _Writer(evalset, ledger)
-        write_lines(target, map(writer.line, evalset.items))
+        write_lines(target, map(writer.line, evalset.items), file_mode(evalset))
 
 
 FORMATS.add("inspect_ai", InspectAi())
@@ -139,6 +140,8 @@ def _sample(row: dict[str, Any], place: str, cells: bool, ledger: Ledger, guesse
     choices = _choices(row.get("choices"), cells)
     targets = _targets(row.get("target"), cells)
     metadata = cell_value(row.get("metadata"))
+    if cells and "metadata" in row and metadata is None:
+        metadata = {"sensitivity": None}  # the row ends before it, and it may have stated one: restricted
     if metadata not in (None, "") and not isinstance(metadata, dict):
         ledger.tally(place, "metadata that is no object")
     texts = _letters(targets, choices, guesses) if choices is not None else list(map(str, targets))
@@ -263,7 +266,8 @@ class _Writer:
         for scorer in self._evalset.scorers:
             meant = scorer.type == "label" if self._chooses else nearest(scorer, {"": _INCLUDES}) == ("", frozenset())
             if not meant:
-                self._ledger.add(place, f"scorer '{scorer.name or scorer.type}': name one in the inspect task")
+                what = f"scorer '{scorer.name or scorer.type}': name one in the inspect task"
+                self._ledger.add(place, f"{what} ({items_of(self._evalset, scorer)})")
 
     def line(self, item: Item) -> str:
         """A sample as JSON."""

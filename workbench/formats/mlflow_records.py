@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value, is_empty
-from workbench.formats.shared.export import item_rows, write_objects
+from workbench.formats.shared.export import file_mode, item_rows, write_objects
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import Numbered, first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
@@ -60,22 +61,24 @@ class MlflowRecords(Format):
         each = rows.each
 
         def records() -> Numbered:
-            return ((line, _item_row(row, rows.place(line))) for line, row in each())
+            return ((line, _item_row(row, rows.place(line), rows.text_only)) for line, row in each())
 
         rows.each = records
         return read_tables([(rows, None)], options, sink, found, reasons=_REASONS)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
-        write_objects(target, map(_record_of, item_rows(evalset)))
+        write_objects(target, map(_record_of, item_rows(evalset)), file_mode(evalset))
         _note_losses(evalset, ledger)
 
 
 FORMATS.add("mlflow_records", MlflowRecords())
 
 
-def _item_row(row: dict[str, Any], place: str) -> dict[str, Any]:
+def _item_row(row: dict[str, Any], place: str, cells: bool) -> dict[str, Any]:
     """A record with its tags where an item has them; what it does not use stays under its own name."""
     item = {name: cell_value(value) for name, value in row.items()}
+    if cells and "tags" in item and item["tags"] is None:
+        item["sensitivity"] = None  # the row ends before them, and they may have stated one
     for name in ("inputs", "expectations", "tags"):
         if not isinstance(item.get(name), dict) and not is_empty(item.get(name)):
             raise InputError(f"{place}: field '{name}': must be an object of names and values.")
@@ -101,14 +104,15 @@ def _record_of(row: dict[str, Any]) -> dict[str, Any]:
 def _note_losses(evalset: EvalSet, ledger: Ledger) -> None:
     place = where(evalset.path / "items.jsonl")
     seen: set[bytes] = set()
-    names: set[str] = set()
+    names: Counter[str] = Counter()
     count = 0
     for count, item in enumerate(itertools.chain(evalset.items, evalset.train), 1):  # noqa: B007
         seen.add(hashlib.blake2b(json.dumps(item.inputs, sort_keys=True).encode(), digest_size=12).digest())
-        names |= item.slice.keys()
+        names.update(item.slice.keys())
     if again := count - len(seen):
         what = f"{again} items repeat another's inputs: merge_records keeps one record for equal inputs"
         ledger.add(place, what)
     for name in sorted(names):
         if name.startswith("mlflow.") or name in _OWN_TAGS:
-            ledger.add(place, f"slice '{name[:60]}' is called like a tag that has its own meaning")
+            what = f"slice '{name[:60]}' is called like a tag that has its own meaning ({names[name]} items)"
+            ledger.add(place, what)

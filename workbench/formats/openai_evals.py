@@ -22,7 +22,15 @@ from workbench.evalset.spec import Generation
 from workbench.files import read_yaml, write_atomic
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, check_readable, where
 from workbench.formats.shared.cells import is_empty
-from workbench.formats.shared.export import chosen_variant, main_scorer, one_or_all, target_of, write_objects
+from workbench.formats.shared.export import (
+    chosen_variant,
+    file_mode,
+    items_of,
+    main_scorer,
+    one_or_all,
+    target_of,
+    write_objects,
+)
 from workbench.formats.shared.files import head, is_inside
 from workbench.formats.shared.kinds import nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
@@ -191,10 +199,11 @@ class _Samples:
         if not count:
             raise InputError(f"{where(self._rows.source)}: holds no samples.")
         for line, sample in self._rows:
+            place = self._rows.place(line)
             try:
-                sink(self._item(self._rows.place(line), sample))
+                sink(self._item(place, sample), place=place)
             except Unusable as failure:
-                self._found.ledger.tally(self._rows.place(line), f"{failure}; the sample is left out")
+                self._found.ledger.tally(place, f"{failure}; the sample is left out")
         self._describe()
         return self._found
 
@@ -249,7 +258,8 @@ def _turns(sample: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
 
 def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     """Write samples, and a registry file of the same name beside them."""
-    samples, name, spec = target.with_suffix(".jsonl"), evalset.name, evalset.spec
+    name, spec, given = evalset.name, evalset.spec, target.suffix.lower() == ".jsonl"
+    samples, registry = (target, target.with_suffix(".yaml")) if given else (target.with_suffix(".jsonl"), target)
     cls, args = _class_of(evalset, ledger)
     place, limit = where(evalset.path / "evalset.yaml"), spec.generation.max_tokens
     if limit != Generation().max_tokens:
@@ -269,8 +279,9 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         ledger.add(place, "output.labels")
     if spec.output.json_schema is not None:
         ledger.add(place, "output.json_schema: an ideal is the expected JSON as text, of several values the first")
-    write_objects(samples, (_sample(evalset, item, variant, ledger) for item in evalset.items))
-    write_atomic(target.with_suffix(".yaml"), yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
+    rows = (_sample(evalset, item, variant, ledger) for item in evalset.items)
+    write_objects(samples, rows, file_mode(evalset))
+    write_atomic(registry, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
 
 
 def _sample(evalset: EvalSet, item: Item, variant: str, ledger: Ledger) -> dict[str, Any]:
@@ -286,7 +297,8 @@ def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
     place, main = where(evalset.path / "evalset.yaml"), main_scorer(evalset)
     for other in evalset.scorers:
         if other is not main:
-            ledger.add(place, f"scorer '{other.name or other.type}' is not written: an eval has one")
+            what = f"scorer '{other.name or other.type}' is not written: an eval has one"
+            ledger.add(place, f"{what} ({items_of(evalset, other)})")
     args: dict[str, Any] = {}
     cls, more = nearest(main, _SCORERS)
     differs = "" if not more else "it ignores more" if cls == _FUZZY else f"{', '.join(sorted(more))} count"
@@ -297,5 +309,6 @@ def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:
     elif cls is None or (cls == _FUZZY and not getattr(main, "ignore", ())):
         cls, differs = _MATCH, "an answer must begin with what is expected"
     if differs:
-        ledger.add(place, f"scorer '{main.type}' becomes {cls.rpartition(':')[2]}: {differs}")
+        what = f"scorer '{main.type}' becomes {cls.rpartition(':')[2]}: {differs}"
+        ledger.add(place, f"{what} ({items_of(evalset, main)})")
     return cls, args

@@ -1,7 +1,7 @@
 """Plain tables: CSV, TSV, JSONL, JSON list, Parquet, by a mapping of columns or a guess; also deepeval's and ragas'.
 
 import_evalset("tests.csv", "evalsets/mine", options=Options(mapping={"inputs.text": "question", "id": "qid"}))
-export_evalset(evalset, "table", "items.csv")        # or .tsv, .jsonl, .json: what an item is, a row
+export_evalset(evalset, "table", "items.csv")        # or .tsv, .jsonl, .json, .parquet: what an item is, a row
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
-from workbench.files import write_lines
+from workbench.files import write_atomic, write_lines
 from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.export import item_rows, write_objects
+from workbench.formats.shared.export import file_mode, item_rows, write_objects
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_GROUPS = ("inputs", "expectations", "slice")
 _ORDER = ("id", "inputs.", "expectations.", "slice.", "cluster", "sensitivity", "split")
 
 
@@ -37,7 +38,7 @@ class Table(Format):
     name = "table"
     about = "a table: CSV, TSV, JSONL, JSON list or Parquet"
     mapped = True
-    written = ("a table is", ".jsonl", ".json", ".csv", ".tsv")
+    written = ("a table is", ".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
     def sniff(self, source: Path) -> float:
         if not source.is_file() or kind_of(source) in (None, "arrow", "yaml"):
@@ -49,11 +50,13 @@ class Table(Format):
         return read_tables([(open_rows(source, found), None)], options, sink, found)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
-        delimiter = _DELIMITERS.get(target.suffix.lower())
-        if delimiter is None:
-            write_objects(target, item_rows(evalset))
+        suffix = target.suffix.lower()
+        if suffix == ".parquet":
+            _write_parquet(evalset, target, ledger)
+        elif suffix in _DELIMITERS:
+            _write_csv(evalset, target, _DELIMITERS[suffix], ledger)
         else:
-            _write_csv(evalset, target, delimiter, ledger)
+            write_objects(target, item_rows(evalset), file_mode(evalset))
 
 
 FORMATS.add("table", Table())
@@ -72,13 +75,13 @@ def _write_csv(evalset: EvalSet, target: Path, delimiter: str, ledger: Ledger) -
                 ledger.tally(f"{place} {column}", problem)
     names = sorted(columns, key=lambda name: next(n for n, start in enumerate(_ORDER) if name.startswith(start)))
     rows = ([_cell(_flat(item).get(name)) for name in names] for item in item_rows(evalset))
-    write_lines(target, _lines(itertools.chain([names], rows), delimiter))
+    write_lines(target, _lines(itertools.chain([names], rows), delimiter), file_mode(evalset))
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any]:
     """An item by places: id, inputs.NAME, …."""
     flat = {key: value for key, value in item.items() if not isinstance(value, dict)}
-    for group in ("inputs", "expectations", "slice"):
+    for group in _GROUPS:
         flat |= {f"{group}.{name}": value for name, value in item.get(group, {}).items()}
     return flat
 
@@ -106,5 +109,67 @@ def _lines(rows: Iterable[list[str]], delimiter: str) -> Iterator[str]:
     """Rows of cells as the lines of a CSV file, without their ends."""
     for row in rows:
         out = io.StringIO()
-        csv.writer(out, delimiter=delimiter, lineterminator="").writerow(row)
-        yield out.getvalue()
+        # With these ends a cell that holds either of them is quoted; without, it would break the row.
+        csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerow(row)
+        yield out.getvalue().removesuffix("\r\n")
+
+
+def _write_parquet(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+    """Items as columns, objects and lists as they are; held in memory, since a column has one type for all items."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    flat, place, out = [_flat(row) for row in item_rows(evalset)], where(evalset.path / "items.jsonl"), io.BytesIO()
+    for name in dict.fromkeys(name for row in flat for name in row):
+        if not _is_column([row.get(name) for row in flat]):
+            _as_text(flat, name, place, ledger)
+    rows = [_nested(row) for row in flat]
+    try:
+        names = dict.fromkeys(name for row in rows for name in row)
+        table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+        pq.write_table(table, out)
+    except pa.ArrowException:  # what it says repeats values
+        raise InputError(f"{place}: holds an object without keys, which no column can. Write .jsonl.") from None
+    for row, written in zip(rows, table.to_pylist(), strict=True):
+        if json.dumps(row, sort_keys=True) != json.dumps(_as_read(written), sort_keys=True):
+            what = "a column does not tell null from a missing key, or a whole number among others from 1.0"
+            ledger.tally(f"{place} {row['id']}", what)
+    write_atomic(target, out.getvalue(), file_mode(evalset))
+
+
+def _is_column(values: list[Any]) -> bool:
+    """Whether values are of one type, and a number is one that 64 bits hold."""
+    import pyarrow as pa
+
+    try:
+        pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return False
+    return True
+
+
+def _as_text(rows: list[dict[str, Any]], name: str, place: str, ledger: Ledger) -> None:
+    """Make the values in one place texts, as in a cell: JSON where they are none."""
+    for row in rows:
+        if row.get(name) is not None and not isinstance(row[name], str):
+            what = f"{name[:60]} is written as JSON text: not all in its column are of one type"
+            ledger.tally(f"{place} {row['id']}", what)
+            row[name] = _cell(row[name])
+
+
+def _nested(row: dict[str, Any]) -> dict[str, Any]:
+    """An item of its values by places."""
+    item: dict[str, Any] = {}
+    for name, value in row.items():
+        group, dot, key = name.partition(".")
+        if dot and group in _GROUPS:
+            item.setdefault(group, {})[key] = value
+        else:
+            item[name] = value
+    return item
+
+
+def _as_read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of columns as an import reads it: what is null in it, or in a group of it, is not there."""
+    groups = {name: _as_read(value) for name, value in row.items() if isinstance(value, dict) and name in _GROUPS}
+    return {name: value for name, value in row.items() if value is not None} | groups

@@ -21,7 +21,7 @@ from workbench.formats.lm_eval.metrics import read_patterns, read_scorers, writt
 from workbench.formats.lm_eval.rows import OWN, TARGET, RowReader, filled_prompt, without_choices, written_row
 from workbench.formats.lm_eval.settings import Settings, named, read_generation, written_generation
 from workbench.formats.shared.choices import labels_for, lettered
-from workbench.formats.shared.export import chosen_variant, main_scorer, target_of, write_objects
+from workbench.formats.shared.export import chosen_variant, file_mode, main_scorer, target_of, write_objects
 from workbench.formats.shared.files import head, is_inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.prompts import bare_turns
@@ -47,6 +47,7 @@ class LmEval(Format):
 
     name = "lm_eval"
     about = "an lm-evaluation-harness task (YAML) over local data"
+    written = ("a task is", ".yaml", ".yml")  # and its data beside it
     keeps = frozenset({"variants", "output", "scorers", "accept", "generation"})
 
     def sniff(self, source: Path) -> float:
@@ -84,7 +85,7 @@ class _Reader:
         self._settings.note_unused()
         for place, doc in self._docs(self._found.ledger):
             try:
-                sink(self._rows.item(doc, place, self._found.ledger))
+                sink(self._rows.item(doc, place, self._found.ledger), place=place)
             except Unusable as failure:
                 self._found.ledger.tally(place, f"a row is left out: {failure}")
         self._describe()
@@ -116,7 +117,11 @@ class _Reader:
         for path in self._files[name]:
             rows = open_rows(path, Found(), header=True)
             for line, row in rows.read(ledger):
-                yield rows.place(line), row
+                # What a short row of a CSV lacks is not there for a template either.
+                yield (
+                    rows.place(line),
+                    {name: value for name, value in row.items() if value is not None or not rows.text_only},
+                )
 
     def _describe(self) -> None:
         found, config, given = self._found, self._settings, str(self._settings["doc_to_text"])
@@ -192,12 +197,12 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         "doc_to_text": turns[-1]["content"],
         "doc_to_target": TARGET,
         "doc_to_choice": choices or None,
-        **({"metric_list": [{"metric": "acc"}]} if choices else written_scorers(evalset.scorers, lose)),
+        **({"metric_list": [{"metric": "acc"}]} if choices else written_scorers(evalset, lose)),
         "generation_kwargs": written_generation(spec.generation, lose),
     }
     filled = partial(filled_prompt, evalset, name, prompt, simple)
     rows = (written_row(evalset, item, choices, ledger) | filled(item) for item in evalset.items)
-    write_objects(target.with_name(f"{target.stem}.jsonl"), rows)
+    write_objects(target.with_name(f"{target.stem}.jsonl"), rows, file_mode(evalset))
     header = f"# Run in this file's folder: lm_eval --include_path . --tasks {evalset.name}\n"
     write_atomic(target, header + dump_yaml({key: value for key, value in config.items() if value is not None}))
 

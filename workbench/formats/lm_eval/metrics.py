@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from workbench.evalset import EvalSet
 from workbench.formats.lm_eval.settings import listed, named
+from workbench.formats.shared.export import items_of
 from workbench.formats.shared.kinds import unscored, usable_pattern
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.structured import Function
@@ -135,13 +137,13 @@ def without(patterns: Sequence[str], text: str) -> str:
     return text.strip() if patterns else text
 
 
-def written_scorers(scorers: Sequence[Scorer], lose: Callable[[str], None]) -> dict[str, Any]:
+def written_scorers(evalset: EvalSet, lose: Callable[[str], None]) -> dict[str, Any]:
     """metric_list and filter_list that say what scorers do, or nearly; how they differ is lost."""
     metrics: list[dict[str, Any]] = []
     filters: dict[str, dict[str, Any]] = {}
     written = 0
-    for scorer in scorers:
-        metric = _written(scorer, lose)
+    for scorer in evalset.scorers:
+        metric = _written(scorer, items_of(evalset, scorer), lose)
         if metric is None:
             continue
         written += 1
@@ -160,13 +162,13 @@ def written_scorers(scorers: Sequence[Scorer], lose: Callable[[str], None]) -> d
     }
 
 
-def _written(scorer: Scorer, lose: Callable[[str], None]) -> dict[str, Any] | None:
+def _written(scorer: Scorer, items: str, lose: Callable[[str], None]) -> dict[str, Any] | None:
     name, ignore = scorer.name or scorer.type, set(getattr(scorer, "ignore", ()))
     if scorer.type not in ("exact", "rouge") or getattr(scorer, "field", None) is not None:
-        lose(f"scorer '{name}': the harness compares answers by exact_match")
+        lose(f"scorer '{name}': the harness compares answers by exact_match ({items})")
         return None
     if ignore - set(_IGNORED.values()) or getattr(scorer, "match", "whole") != "whole":
-        lose(f"scorer '{name}': what it ignores, and where it looks")
+        lose(f"scorer '{name}': what it ignores, and where it looks ({items})")
     if scorer.type == "rouge":
         return {"metric": getattr(scorer, "metric", "rougeL")}
     return {"metric": "exact_match", **{key: True for key, word in _IGNORED.items() if word in ignore}}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,13 @@ from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.promptfoo.assertions import Assertions, Claim, kind_for, read_assertion
 from workbench.formats.promptfoo.cases import Case, cases_of, from_row, written_test
 from workbench.formats.promptfoo.prompts import PROGRAM, Prompt, plain_variant, raw, read_prompts, written_prompts
+from workbench.formats.shared.export import file_mode, items_of
 from workbench.formats.shared.files import head, inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import item_fields
 from workbench.formats.shared.rows import first_row, kind_of, open_rows
 from workbench.formats.shared.structured import dump_yaml, read_structured
+from workbench.scorers import Scorer
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -50,6 +52,7 @@ class Promptfoo(Format):
 
     name = "promptfoo"
     about = "promptfoo test cases (CSV, JSONL, YAML, JSON) or a promptfooconfig"
+    written = ("a config is", ".yaml", ".yml")
     keeps = frozenset({"variants", "output", "scorers", "accept"})
 
     def sniff(self, source: Path) -> float:
@@ -95,7 +98,8 @@ class _Reader:
         self._rows = cache(partial(open_rows, found=self._found, header=True))
 
     def read(self, sink: Sink) -> Found:
-        found, config, bars, names = self._found, self._config.data, Counter[float](), Counter[str]()
+        found, config, names = self._found, self._config.data, Counter[str]()
+        bars, firsts = Counter[float](), dict[float, str]()  # tests by threshold, and where the first is
         asserted, failed = Assertions(map(self._claims, self._cases(Ledger()))), dict[str, str]()
         prompts = read_prompts(self._entries("prompts"), self._root, found.ledger)
         for case in self._cases(found.ledger):
@@ -106,8 +110,9 @@ class _Reader:
             fields = item_fields(case.metadata, case.place, found.ledger)
             fields["expectations"] |= expected
             fields["inputs"] |= case.vars
-            sink(fields)
-            bars[1.0 if case.threshold is None else case.threshold] += 1
+            sink(fields, place=case.place)
+            bars[bar := 1.0 if case.threshold is None else case.threshold] += 1
+            firsts.setdefault(bar, case.place)
             names.update(list(case.vars))  # of a mapping it would add the values
             self._odd |= {name for name, value in case.vars.items() if isinstance(value, dict | list | bool)}
             for prompt in prompts:
@@ -118,10 +123,7 @@ class _Reader:
                         prompt.name, f"it cannot be rendered for all tests, first {case.place}: {failure}"
                     )
         self._note_unused(prompts, failed)
-        bar = max(bars.items(), key=lambda each: (each[1], each[0]), default=(1.0, 0))[0]
-        if len(bars) > 1:
-            shown = ", ".join(f"{bar:g} ({count} tests)" for bar, count in bars.most_common(8))
-            found.ledger.add(where(self._source), f"tests pass with different scores: {shown}; here {bar:g}")
+        usual = self._usual(bars, firsts)
         found.schema, found.notes = asserted.schema, [*found.notes, *asserted.notes()]
         description = config.get("description")
         found.spec |= {"description": description} if isinstance(description, str) and description.strip() else {}
@@ -131,9 +133,18 @@ class _Reader:
             ),
             "output": {} if found.schema else {"text": True},
             "scorers": asserted.scorers(),
-            "accept": {"min_score": bar},
+            "accept": {"min_score": usual},
         }
         return found
+
+    def _usual(self, bars: Counter[float], firsts: dict[float, str]) -> float:
+        """The score from which most tests pass; that others differ is a loss."""
+        ordered = sorted(bars, key=lambda bar: (bars[bar], bar), reverse=True) or [1.0]
+        if len(bars) > 1:
+            shown = ", ".join(f"{bar:g} ({bars[bar]} tests, first {firsts[bar]})" for bar in ordered[:8])
+            what = f"tests pass with different scores: {shown}; here {ordered[0]:g}"
+            self._found.ledger.add(where(self._source), what)
+        return ordered[0]
 
     def _note_unused(self, prompts: list[Prompt], failed: dict[str, str]) -> None:
         for prompt in prompts:
@@ -170,15 +181,15 @@ class _Reader:
         if not isinstance(default, dict):
             ledger.add(origin, "a defaultTest that is no mapping: not read")
             default = {}
-        for place, test in self._listed(ledger) if self._config.data else self._file(self._source):
+        for place, test in self._listed(ledger) if self._config.data else self._file(self._source, ledger):
             try:
                 yield from cases_of(test, place, default, origin, ledger)
             except Unusable as failure:
                 ledger.tally(place, f"a test is left out: {failure}")
 
-    def _file(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _file(self, path: Path, ledger: Ledger) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = self._rows(path)
-        for line, row in rows:
+        for line, row in rows.read(ledger):
             yield rows.place(line), from_row(row) if rows.text_only else row
 
     def _listed(self, ledger: Ledger) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -192,7 +203,7 @@ class _Reader:
                 name = str(test.get("path") if isinstance(test, dict) else test)
                 files = [] if PROGRAM.match(name) else inside(self._root, name)
                 for path in files:
-                    yield from self._file(path)
+                    yield from self._file(path, ledger)
                 if not files:
                     why = "a program, which is not run, or not inside the folder; nothing is fetched"
                     ledger.add(place, f"tests of '{name[:60]}': {why}")
@@ -219,7 +230,7 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     spec, place = evalset.spec, where(evalset.path / "evalset.yaml")
     if spec.output.labels is not None:
         ledger.add(place, "output.labels: promptfoo has no list of labels")
-    kinds = [kind_for(scorer, partial(ledger.add, place)) for scorer in evalset.scorers]
+    kinds = [_kind(evalset, scorer, partial(ledger.add, place)) for scorer in evalset.scorers]
     kept = [(scorer, kind) for scorer, kind in zip(evalset.scorers, kinds, strict=True) if kind]
     lists = any(isinstance(value, list) for item in evalset.items for value in item.inputs.values())
     shared: dict[str, Any] = {"options": {"disableVarExpansion": True}} if lists else {}
@@ -243,4 +254,10 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         "tests": [written_test(item, kept, where(evalset.path / "items.jsonl"), ledger) for item in evalset.items],
     }
     header = "# For promptfoo: put your models for `echo`, or name one: promptfoo eval -c FILE -r PROVIDER\n"
-    write_atomic(target, header + dump_yaml({key: value for key, value in document.items() if value}))
+    text = header + dump_yaml({key: value for key, value in document.items() if value})
+    write_atomic(target, text, file_mode(evalset))
+
+
+def _kind(evalset: EvalSet, scorer: Scorer, lose: Callable[[str], None]) -> str | None:
+    """The kind of assertion for a scorer; what is lost says of how many items."""
+    return kind_for(scorer, lambda what: lose(f"{what} ({items_of(evalset, scorer)})"))

@@ -35,11 +35,13 @@ class Case(NamedTuple):
     threshold: float | None
 
 
-def from_row(row: dict[str, str]) -> dict[str, Any]:
+def from_row(row: dict[str, str | None]) -> dict[str, Any]:
     """A row of a table as a test. What nothing reads stands in it under its column's name."""
     test: dict[str, Any] = {"vars": {}, "metadata": {}, "assert": []}
     for column, cell in row.items():
-        if not column.startswith("__"):
+        if cell is None:  # the row ends before it: it may have been marked, so it counts as restricted
+            test["metadata"] |= {"sensitivity": None} if column == "__metadata:sensitivity" else {}
+        elif not column.startswith("__"):
             test["vars"][column] = cell
         elif cell.strip() and column.startswith("__expected"):
             test["assert"].append(cell)
@@ -85,6 +87,8 @@ def cases_of(test: dict[str, Any], place: str, default: dict[str, Any], origin: 
         for name, value in each.items():  # variables may name each other
             try:
                 each[name] = filled_in(value, {other: each[other] for other in each if other != name})
+                if isinstance(value, str) and each[name].count("\r") < value.count("\r"):
+                    ledger.tally(place, f"variable '{name[:60]}' is a template: its line ends are \\n here")
             except Unusable:
                 what = f"variable '{name[:60]}' holds a template that cannot be filled in; it stands as it is"
                 ledger.tally(place, what)

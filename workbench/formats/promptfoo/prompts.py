@@ -24,6 +24,7 @@ from workbench.formats.shared.prompts import Turns, bare_turns, read_turns
 from workbench.formats.shared.templates import bare_names, expression, is_template, literal, over_inputs, rendered
 
 PROGRAM = re.compile(r"exec:|(?!file:)[a-z]+://|[^\n{]*\.(py|js|ts|mjs|cjs|sh|rb|pl|bash)(:\w+)?\s*$")
+_RAW = re.compile(r"\{% raw %\}((?:(?!endraw).)*)\{% endraw %\}", re.DOTALL)  # as `raw` writes it
 _FILES = (".txt", ".md", ".j2", ".json")
 _FOREIGN = {"env", "_conversation"}  # other tools' own variables: values of a run, not of a test
 
@@ -188,6 +189,8 @@ def filled_in(value: Any, values: Mapping[str, Any]) -> Any:
         Unusable: one cannot be.
     """
     if isinstance(value, str):
+        if whole := _RAW.fullmatch(value):
+            return whole[1]  # jinja would make every line end a \n
         return rendered(value, values) if is_template(value) else value
     if isinstance(value, list):
         return [filled_in(each, values) for each in value]

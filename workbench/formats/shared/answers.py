@@ -24,6 +24,7 @@ _LABELS = 100  # at most; more of them are no classes
 _REPEATS = 3  # items for each label, on average, or they are no labels either
 _LONG_WORDS = 8  # words of an answer, on average, from which on it is compared by overlap
 _FIELD_LENGTH = 120
+_PIECE_WORDS = 2  # of what ";" parts, on average, up to which it may be a label
 _CODES = 10  # whole numbers up to here that repeat are grades or classes, not quantities
 _LABEL_TOKENS = 64
 _LISTED_LABELS = 6000  # characters of labels that a made-up prompt may hold
@@ -157,6 +158,10 @@ def _one(name: str, values: Values, named: bool, scorer: str | None) -> Form:
     if values.objects_only and not values.wide and scorer in (None, "json_fields"):
         return object_form(values.fields, part)
     form = _chosen(name, values) if scorer is None else _wanted(scorer, values)
+    if scorer is None and form.scorer["type"] in ("exact", "label", "rouge") and _looks_joined(values):
+        form.why += (
+            f'. In {values.joined} answers ";" stands between words: if it joins labels, take --scorer multi_label'
+        )
     return _keyed(form, name, values, named)
 
 
@@ -194,6 +199,9 @@ def _default_key(scorer: str) -> str:
 
 
 def _wanted(scorer: str, values: Values) -> Form:
+    if scorer == "multi_label" and (values.joined or values.entries is not None):
+        groups = grouped(values.parts if values.entries is None else values.entries.spellings)
+        return _several(groups if len(groups) <= _LABELS else {}, "as it was asked for")
     form = (_labels(values, repeats=0) if scorer == "label" else None) or Form({"type": scorer}, "")
     form.why = "as it was asked for"
     if scorer not in ("label", "numeric", *_SEVERAL):
@@ -276,11 +284,24 @@ def _joined(values: Values, plural: bool) -> Form | None:
     enough = 2 <= len(groups) <= _LABELS and sum((parts or {}).values()) >= _REPEATS * len(groups)
     if not (values.joined or plural) or set(values.kinds) != {"text"} or not enough:
         return None
-    ask = f'Answer with all of these that apply, separated by ";": {", ".join(sorted(groups.values(), key=plain))}'
-    shape = "lists" if plural else "cells"
-    why = f'{shape} hold several of {len(groups)} labels; the score is F1, and an answer separates them by ";"'
+    return _several(groups, f"{'lists' if plural else 'cells'} hold several of {len(groups)} labels")
+
+
+def _several(groups: dict[str, str], why: str) -> Form:
+    """Answers of several labels each, of which these are known."""
+    listed = ", ".join(sorted(groups.values(), key=plain))
+    known = 0 < len(listed) <= _LISTED_LABELS
+    ask = f'Answer with all {"of these " if known else "labels "}that apply, separated by ";"'
+    why += '; the score is F1, and an answer separates labels by ";"'
     scorer = {"type": "multi_label", "separator": ";"}
-    return Form(scorer, why, ask if len(ask) <= _LISTED_LABELS else None, accept=_PARTIAL)
+    return Form(scorer, why, f"{ask}: {listed}" if known else f"{ask}.", accept=_PARTIAL)
+
+
+def _looks_joined(values: Values) -> bool:
+    """Whether some texts are a few words each with ";" between them: labels that are joined, or else short phrases."""
+    pieces = sum((values.parts or {}).values())
+    plain_texts = set(values.kinds) == {"text"} and values.entries is None and values.names is None
+    return plain_texts and values.joined > 0 and 0 < values.words <= _PIECE_WORDS * pieces
 
 
 def _measured(values: Values) -> Form | None:
@@ -298,12 +319,13 @@ def _text(values: Values) -> Form:
     if words >= _LONG_WORDS:
         why = f"answers are texts of {words:.0f} words on average, compared by the overlap of words (rougeL)"
         return Form({"type": "rouge", "metric": "rougeL"}, why, accept=0.5, convert=_as_text)
+    ignore = ["case"] if values.signs else ["case", "punctuation"]  # an answer that is ignored would always be given
     why = (
-        "answers are short texts that do not repeat; they must be equal but for case and punctuation. "
+        f"answers are short texts that do not repeat; they must be equal but for {' and '.join(ignore)}. "
         "Where more words around them are fine, take --scorer contains"
     )
     ask = "Give the answer only, without an explanation."
-    return Form({"type": "exact", "ignore": ["case", "punctuation"]}, why, ask, convert=_as_text)
+    return Form({"type": "exact", "ignore": ignore}, why, ask, convert=_as_text)
 
 
 def _as_text(value: Any) -> Any:

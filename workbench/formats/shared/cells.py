@@ -27,8 +27,10 @@ _WORDS = 5  # that make a sentence, not a name
 _DATED = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
 
-def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str, str | None]]]:
     """The rows of a CSV file with the line that each begins on, one by one; the delimiter is found out.
+
+    A cell that a short row lacks is None.
 
     Args:
         header: the first row names the columns; otherwise they are column_1, column_2, ….
@@ -55,7 +57,7 @@ def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str,
                 if len(cells) > len(names):
                     what = f"{len(cells)} cells for {len(names)} columns. Quote cells that hold commas."
                     raise InputError(f"{where(source, first)}: {what}")
-                yield first, dict(zip(names, cells, strict=False))
+                yield first, dict(itertools.zip_longest(names, cells))
     except csv.Error as failure:
         raise InputError(f"{where(source, line)}: not valid CSV: {failure}. Check the quotes.") from None
     except UnicodeDecodeError:
@@ -114,7 +116,7 @@ def is_empty(value: Any) -> bool:
 def headless(source: Path) -> int:
     """How many columns a CSV has whose first row is data already; 0 where it names the columns, or there is none."""
     peeked = itertools.islice(csv_rows(source, header=False), _PEEKED_ROWS + 1)
-    first, *rest = [list(row.values()) for _, row in peeked] or [[]]
+    first, *rest = [[cell or "" for cell in row.values()] for _, row in peeked] or [[]]
     return 0 if not first or _is_header(first, rest) else len(first)
 
 

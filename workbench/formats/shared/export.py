@@ -17,6 +17,7 @@ from workbench.files import write_lines
 from workbench.formats.base import where
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.metadata import scalar_text
+from workbench.privacy import class_of
 from workbench.prompts import reference_answer
 from workbench.scorers import FieldScorer, Scorer
 
@@ -95,10 +96,27 @@ def item_row(item: Item) -> dict[str, Any]:
     return own | {"inputs": item.inputs, "expectations": item.expectations}
 
 
-def write_objects(target: Path, rows: Iterable[dict[str, Any]]) -> None:
+def items_of(evalset: EvalSet, scorer: Scorer) -> str:
+    """How many items a scorer scores, for a loss."""
+    count = sum(scorer.applies(item.expectations) for item in evalset.items)
+    return f"{count} item{'' if count == 1 else 's'}"
+
+
+def file_mode(evalset: EvalSet) -> int:
+    """Of a file with items: its owner's alone where any is restricted, also an example that a prompt may show."""
+    restricted = evalset.by_sensitivity["restricted"] or any(map(is_restricted, evalset.train))
+    return 0o600 if restricted else 0o644
+
+
+def is_restricted(item: Item) -> bool:
+    """Whether an item never reaches a hosted model."""
+    return class_of(item.sensitivity) == "restricted"
+
+
+def write_objects(target: Path, rows: Iterable[dict[str, Any]], mode: int) -> None:
     """Write objects as they come, as a JSON list if the file is called .json, else as JSONL."""
     lines: Iterator[str] = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
-    write_lines(target, _json_list(lines) if target.suffix.lower() == ".json" else lines)
+    write_lines(target, _json_list(lines) if target.suffix.lower() == ".json" else lines, mode)
 
 
 def _json_list(lines: Iterator[str]) -> Iterator[str]:

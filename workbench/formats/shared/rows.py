@@ -48,7 +48,7 @@ class Rows:
         source: the file.
         each: makes its rows anew.
         unit: what stands between the file's name and a row's number in messages.
-        text_only: its cells are all text, as in CSV.
+        text_only: its cells are all text, as in CSV; None where a row ends before its last column.
         sparse: its objects have every key of the column, null where there is none, as in Parquet.
     """
 
@@ -71,6 +71,8 @@ class Rows:
             except UnicodeEncodeError:
                 what = "half a character (a lone surrogate), which no file can hold."
                 raise InputError(f"{self.place(line)}: {what}") from None
+            if self.text_only and None in plain.values():
+                ledger.tally(self.place(line), "fewer cells than columns: those that are missing count as empty")
             for name, value in row.items() if self.sparse else ():  # only such files hold more than JSON can
                 if odd := _odd(value):
                     ledger.tally(self.place(line), f"column '{str(name)[:60]}': {odd}, left out")

@@ -56,7 +56,7 @@ def read_tables(
     reader.note_unused(parts, reasons or {})
     for rows, split in parts:
         for line, row in rows.read(found.ledger):
-            reader.take(row, rows.place(line), line, split, rows.sparse, sink)
+            reader.take(row, line, rows, split, sink)
     reader.describe()
     return found
 
@@ -100,12 +100,12 @@ class _Reader:
             name = cut(".".join(way)) or "without a name"
             self._ledger.add(place, f"column '{name}' ({values.filled} rows have a value) is not used: {why}")
 
-    def take(self, row: Row, place: str, line: int, split: str | None, sparse: bool, sink: Sink) -> None:
+    def take(self, row: Row, line: int, rows: Rows, split: str | None, sink: Sink) -> None:
         """Hand a row's item to the sink, or count why there is none."""
-        raw = self._group("expectations", row)
+        raw, place = self._group("expectations", row), rows.place(line)
         try:
             split = split or self._split(row)
-            inputs = self._read_inputs(row, sparse, place)
+            inputs = self._read_inputs(row, rows.sparse, place)
             expectations = self._form.expectations(raw)
             if expectations is None:
                 raise Unusable("no expected answer")
@@ -116,14 +116,14 @@ class _Reader:
             if not is_empty(value) and name not in self._scored:
                 kept = "kept, but no scorer reads it" if name in self._form.unread else "not kept"
                 self._ledger.tally(place, f"expectations.{cut(name)}: {kept}")
-        item = {"inputs": inputs, "expectations": expectations, **self._about(row, place)}
+        item = {"inputs": inputs, "expectations": expectations, **self._about(row, place, rows.text_only)}
         if split != "test":
-            sink(item, split="train")
+            sink(item, split="train", place=place)
             return
         self._count += 1
         for name, value in inputs.items():
             self._inputs.setdefault(name, Values()).observe(value, line)
-        sink(item)
+        sink(item, place=place)
 
     def _split(self, row: Row) -> str:
         value = dig(row, self._plan.ways["split"]) if self._splits else None
@@ -150,7 +150,7 @@ class _Reader:
         found = {name: value for name, value in found.items() if value is not None or not sparse}
         return found | {name: value for name, way in self._named[group].items() if (value := dig(row, way)) is not None}
 
-    def _about(self, row: Row, place: str) -> dict[str, Any]:
+    def _about(self, row: Row, place: str, cells: bool) -> dict[str, Any]:
         """Id, slice, cluster and sensitivity, where a row has them."""
         single = {name: dig(row, way) for name, way in self._plan.ways.items() if "." not in name}
         about: dict[str, Any] = {key: _text(single[key]) for key in ("id", "cluster") if not is_empty(single.get(key))}
@@ -169,7 +169,15 @@ class _Reader:
             if not known:
                 what = "a sensitivity that is none of public, internal, restricted: taken as restricted"
                 self._ledger.tally(place, what)
+        elif cells and self._is_cut_off(row):
+            about["sensitivity"] = "restricted"
+            self._ledger.tally(place, "the row ends before its sensitivity: taken as restricted")
         return about
+
+    def _is_cut_off(self, row: Row) -> bool:
+        """Whether a row of cells ends before the one with its sensitivity; an empty cell states none."""
+        way = self._plan.ways.get("sensitivity")
+        return way is not None and way[0] in row and row[way[0]] is None
 
     def describe(self) -> None:
         """Say how the items are asked and scored, once all of them are known."""

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Any
 
 from workbench.formats.shared.cells import cell_value, is_empty
+from workbench.scorers.exact import normalized
 from workbench.scorers.values import amount, days, number, plain
 
 _DISTINCT = 400  # spellings that are kept; a set of labels has fewer
@@ -22,6 +23,7 @@ _SHORT = 80  # characters of what may be a label
 _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?\s?%?")
 _MONEY = re.compile(r"[-−(]?\s*(?:[A-Z]{1,3}\$?|[$€£¥₹])?\s*[-−]?\d[\d.,' ]*(?:[A-Z]{3}|[€$£¥₹]|zł)?\s*\)?")
 _MARK = re.compile(r"[A-Z]{2,3}|[$€£¥₹]|zł")
+_WORDY = re.compile(r"[^\W_]")  # a letter or a digit
 _DATE_LENGTH = 40
 
 
@@ -35,6 +37,7 @@ class Values:
         kinds: of single values, and of the entries of lists, how many are text, number, boolean; else nested.
         looks: what every text so far reads as: number, date, money.
         marked, integers: how many texts name a currency, and how many numbers are whole.
+        signs: how many texts are nothing but punctuation and symbols.
         spellings: the short texts and how often each occurs; None once there are too many, or a long one.
         parts: the same of what stands between ";", with `joined`, how many have one.
         longest, characters, words: of the text.
@@ -45,7 +48,7 @@ class Values:
 
     def __init__(self, depth: int = 0) -> None:
         self._depth = depth
-        self.filled = self.empty = self.first = self.joined = self.marked = self.integers = 0
+        self.filled = self.empty = self.first = self.joined = self.marked = self.integers = self.signs = 0
         self.longest = self.characters = self.words = 0
         self.shapes: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
@@ -106,6 +109,7 @@ class Values:
         self.longest = max(self.longest, len(text))
         self.characters += len(text)
         self.words += text.count(" ") + 1
+        self.signs += _WORDY.search(text) is None and not normalized(text, ["punctuation"])
         self.spellings = _counted(self.spellings, [text])
         if self.parts is not None:
             pieces = [piece.strip() for piece in text.split(";") if piece.strip()]

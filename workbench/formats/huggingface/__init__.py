@@ -8,12 +8,11 @@ export_evalset(evalset, "huggingface", "out/dataset")     # a folder that load_d
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,17 +20,17 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.files import read_json, read_text
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.export import item_row, write_objects
+from workbench.formats.huggingface.labels import Features, Label, by_name, file_features, labels_of, named
+from workbench.formats.shared.export import file_mode, item_row, write_objects
 from workbench.formats.shared.files import is_inside
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
+from workbench.formats.shared.rows import open_rows
 from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits, named_files, visible
 from workbench.formats.shared.tables import Part, read_tables
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
-Features = dict[str, Any]  # by column, as dataset_info.json or a card says
 Splits = dict[str, list[Path]]
 
 _ABOUT = re.compile(r"(?i)(readme|license|citation|\.git.*|dataset_infos?\.json|dataset_dict\.json|state\.json)(\..*)?")
@@ -85,7 +84,7 @@ class HuggingFace(Format):
                 folder = Path(scratch) / target.name
                 folder.mkdir()
                 for name, items in splits.items():
-                    write_objects(folder / f"{name}.jsonl", map(item_row, items))
+                    write_objects(folder / f"{name}.jsonl", map(item_row, items), file_mode(evalset))
                 card = f"---\n{head}---\n\n# {evalset.name}\n\n{evalset.spec.description}\n"
                 (folder / "README.md").write_text(card, "utf-8")
                 folder.rename(target)
@@ -132,10 +131,13 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
                 count = sum(1 for _ in rows.each())
                 found.ledger.add(where(path), f"split '{name}' is not used ({count} rows)")
                 continue
-            own = _labels(known | (_file_features(path) if rows.sparse else {}), where(source), found)
+            own = labels_of(known | (file_features(path) if rows.sparse else {}), where(source), found)
             declared |= own
-            parts.append((_named(rows, own), None if len(splits) == 1 else use))
+            parts.append((named(rows, own), None if len(splits) == 1 else use))
     labels = {name: label.names for name, label in declared.items() if not label.listed}
+    for name, names in labels.items() if any(rows.text_only for rows, _ in parts) else ():
+        if any(each.strip().isdigit() for each in names):
+            found.notes.append(f"column '{name[:60]}': digits are positions of its labels (from 0), not their names")
     return read_tables(parts, options, sink, found, labels=labels)
 
 
@@ -184,7 +186,7 @@ def _saved(folder: Path) -> tuple[list[Path], Features, str | None]:
         files.append(folder / name)
     info = read_json(about) if about.is_file() else {}
     split = state.get("_split")
-    return files, _by_name(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
+    return files, by_name(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
 
 
 def _front_matter(folder: Path) -> dict[str, Any]:
@@ -219,7 +221,7 @@ def _repository(folder: Path, found: Found) -> tuple[Splits, Features]:
     infos = front.get("dataset_info")
     entries = [entry for entry in (infos if isinstance(infos, list) else [infos]) if isinstance(entry, dict)]
     same = (entry for entry in entries if entry.get("config_name") == config.get("config_name"))
-    return splits, _by_name(next(same, entries[0] if entries else {}).get("features"))
+    return splits, by_name(next(same, entries[0] if entries else {}).get("features"))
 
 
 def _config(configs: Any, card: str, found: Found) -> dict[str, Any]:
@@ -255,95 +257,3 @@ def _note_leftovers(folder: Path, visible: list[Path], used: set[Path], ledger: 
     if others:
         shown = ", ".join(name[:60] for name in others[:3]) + (", …" if len(others) > 3 else "")
         ledger.add(where(folder), f"{len(others)} further files are not read ({shown})")
-
-
-# What the columns are: the names behind the numbers of a ClassLabel, also in lists of them
-
-
-class Label(NamedTuple):
-    """The names of a column's labels, and whether a value is a list of them."""
-
-    names: list[str]
-    listed: bool
-
-
-def _by_name(features: Any) -> Features:
-    """The features of dataset_info.json (by name), or of a card (a list)."""
-    if isinstance(features, list):
-        features = {str(each.get("name")): each for each in features if isinstance(each, dict)}
-    return features if isinstance(features, dict) else {}
-
-
-def _labels(features: Features, place: str, found: Found) -> dict[str, Label]:
-    labels: dict[str, Label] = {}
-    for name, about in features.items():
-        entry = _entry(about)
-        names = _names(about) or _names(entry)
-        if names is not None:
-            labels[name] = Label(names, _names(about) is None)
-        elif "ClassLabel" in str(about) or "class_label" in str(about):
-            found.ledger.add(place, f"column '{name[:60]}': the names of labels further inside are not read")
-    return labels
-
-
-def _entry(about: Any) -> Any:
-    """What a list is of, in any of the spellings; None where it is none."""
-    if isinstance(about, list):
-        return about[0] if len(about) == 1 else None
-    keys = ("feature", "sequence", "list") if isinstance(about, dict) else ()
-    return next((about[key] for key in keys if key in about), None)
-
-
-def _names(about: Any) -> list[str] | None:
-    """The names of a ClassLabel; None where it is none, or has none."""
-    if not isinstance(about, dict):
-        return None
-    about = about.get("dtype") if isinstance(about.get("dtype"), dict) else about
-    label = about if about.get("_type") == "ClassLabel" else about.get("class_label")
-    names = label.get("names") if isinstance(label, dict) else None
-    if isinstance(names, dict):  # the card counts them out: {'0': neg, '1': pos}
-        numbered = {str(key): name for key, name in names.items()}
-        names = [numbered.get(str(index)) for index in range(len(numbered))]
-    if not isinstance(names, list) or not names or None in names:
-        return None
-    return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
-
-
-def _file_features(source: Path) -> Any:
-    """The features that datasets writes into a Parquet or Arrow file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if kind_of(source) == "parquet":
-            metadata = pq.read_schema(source).metadata
-        else:
-            with pa.memory_map(str(source)) as file:
-                metadata = pa.ipc.open_stream(file).schema.metadata
-        return json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError):
-        return {}
-
-
-def _named(rows: Rows, labels: dict[str, Label]) -> Rows:
-    """The rows with names for the numbers of classes."""
-    each = rows.each
-
-    def named() -> Numbered:
-        return ((line, _decoded(row, labels)) for line, row in each())
-
-    rows.each = named
-    return rows
-
-
-def _decoded(row: Row, labels: dict[str, Label]) -> Row:
-    """A row with names for numbers; a number without a name (-1: not labeled) becomes null."""
-
-    def name(value: Any, names: list[str]) -> Any:
-        if isinstance(value, list):
-            return [name(each, names) for each in value]
-        if not isinstance(value, int) or isinstance(value, bool):
-            return value
-        return names[value] if 0 <= value < len(names) else None
-
-    return {key: name(value, labels[key].names) if key in labels else value for key, value in row.items()}

@@ -98,7 +98,46 @@ def test_a_long_text_that_happens_to_name_a_label_has_not_chosen_it(text: str, l
 @pytest.mark.parametrize(
     ("text", "label"),
     [
+        ("not a bug", None),
+        ("It's not a bug.", None),
+        ("This is no bug", None),
+        ("It isn’t really a **bug**.", None),
+        ("Answer: not a bug", None),
+        ("neither bug nor billing", None),
+        ("Not a bug but billing", "billing"),
+        ("It is billing, not a bug.", "billing"),
+        ("neither a bug nor billing, but access", "access"),
+        ("not billing or access", "access"),  # only what stands right behind is negated
+        ("Not sure, but it may be a bug", "bug"),
+        ("No, a bug.", "bug"),
+        ("The client wants a bug mended", "bug"),
+        ("It is the most important bug", "bug"),
+        ("Urgent: no\nbug", "bug"),
+        ("Whether or not, bug", "bug"),
+        ("Whether they pay or not bug", "bug"),
+        ("not only a bug, billing too", None),
+        ("not a bug? It is a bug.", "bug"),
+    ],
+)
+def test_a_label_that_is_negated_is_not_chosen(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=QUEUES).value == label
+
+
+def test_a_negation_that_is_a_label_itself_negates_nothing() -> None:
+    assert parse_answer("no yes", labels=["yes", "no"]).value is None
+    assert parse_answer("Yes, no doubt", labels=["yes", "no", "doubt"]).value is None
+
+
+@pytest.mark.parametrize(("text", "letter"), [("not B", None), ("It is not B but C", "C"), ("not A) but C", "C")])
+def test_a_negated_choice_is_not_chosen(text: str, letter: str | None) -> None:
+    assert parse_answer(text, labels=LETTERS).value == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
         ("not spam", "not spam"),
+        ("It is not a spam", None),
         ("It is not spam.", "not spam"),
         ("It is\nnot  spam.", "not spam"),
         ("It is spam!", "spam"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from audited import Plant, Rows, colors, found, questions, says, tickets
-from conftest import COLORS, item
+from conftest import COLORS, REPOSITORY, item
 
 from workbench.audit import Finding, audit
+from workbench.evalset import load_evalset
 
 
 def only(findings: list[Finding]) -> Finding:
@@ -250,6 +253,98 @@ def test_a_label_field_of_a_json_answer_is_announced_too(project: Path) -> None:
         items[4]["inputs"]["body"] += "\nTotal: 49"  # to be extracted
 
     assert found(audit(tickets(project, plant))) == [("leaks", "error", ("k-03",))]
+
+
+SPACED = {"indent": 2}
+COMPACT = {"separators": (",", ":")}
+
+
+def key(row: dict[str, Any], **options: Any) -> str:
+    return json.dumps(row["expectations"], ensure_ascii=False, **options)
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in REPOSITORY.glob("evalsets/*/evalset.yaml")))
+@pytest.mark.parametrize("options", [{}, COMPACT, SPACED])
+def test_an_announced_json_answer_is_found_in_every_curated_set(
+    curated: Path, name: str, options: dict[str, Any]
+) -> None:
+    """In all items, and in one alone."""
+    file = curated / "evalsets" / name / "items.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for count in (len(rows), 1):
+        told = copy.deepcopy(rows)
+        for row in told[:count]:
+            field = next(each for each in ("body", "facts", "transcript", "document") if each in row["inputs"])
+            row["inputs"][field] += f"\nExpected answer: {key(row, **options)}"
+        file.write_text("".join(json.dumps(row) + "\n" for row in told))
+        errors = [each for each in found(audit(load_evalset(file.parent))) if each[1] == "error"]
+        assert errors == [("leaks", "error", tuple(row["id"] for row in told[:count]))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Answer: {"queue": "billing", "urgent": false, "amount": "49.00"}',  # the same amount
+        'Correct answer is\n```json\n{"amount": 49, "urgent": false, "queue": "Billing"}\n```',
+        '**Solution:** {"queue":"billing","urgent":false,"amount":"49","why":"a plan"} and so on',
+    ],
+)
+def test_an_announced_object_with_the_full_score_is_found(project: Path, text: str) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        items[4]["inputs"]["body"] += f" {text}"
+
+    assert found(audit(tickets(project, plant))) == [("leaks", "error", ("k-05",))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Expected answer: {"queue": "bug", "urgent": false, "amount": "49"}',  # a wrong one
+        'Expected answer: {"queue": "billing", "urgent": false, "amount": "4',
+        "Expected answer: {}",
+        'We sent {"queue": "billing", "status": 402} and got nothing back',
+        "Expected answer: {" * 5000,
+    ],
+)
+def test_an_object_that_is_not_the_answer_is_no_leak(project: Path, text: str) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        items[4]["inputs"]["body"] += f" {text}"
+
+    assert found(audit(tickets(project, plant))) == []
+
+
+def test_an_example_in_the_template_is_no_leak_though_it_is_the_key_of_some(project: Path) -> None:
+    example = 'Answer: {"queue": "access", "urgent": false, "amount": null}'
+    ask = {"messages": [{"role": "user", "content": f"A ticket: lost my key.\n{example}\nNow: {{{{ inputs.body }}}}"}]}
+    assert found(audit(tickets(project, variants={"default": ask}))) == []
+
+
+@pytest.mark.parametrize(("share", "level"), [(1, "note"), (11, "warning")])
+def test_a_json_answer_in_the_inputs_is_found_without_an_announcement(project: Path, share: int, level: str) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for row in items[:share]:
+            row["inputs"]["body"] += f" (seen: {key(row, **COMPACT)})"
+
+    (finding,) = audit(tickets(project, plant)).findings
+    assert (finding.check, finding.level, len(finding.items)) == ("leaks", level, share)
+    assert finding.what.endswith("whose expected JSON stands in the inputs")
+
+
+@pytest.mark.parametrize(
+    ("lines", "leaks"),
+    [
+        ({2: "billing"}, ("k-03",)),
+        ({2: "Billing.", 12: "bug"}, ("k-03", "k-13")),
+        ({2: "billing", 12: "access"}, ()),  # what the customer took it for: as often wrong
+        ({2: "the longest one"}, ()),
+    ],
+)
+def test_a_label_under_its_own_name_is_found(project: Path, lines: dict[int, str], leaks: tuple[str, ...]) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for number, label in lines.items():
+            items[number]["inputs"]["body"] += f"\n**Queue**: {label}"
+
+    assert found(audit(tickets(project, plant))) == ([("leaks", "warning", leaks)] if leaks else [])
 
 
 def test_an_answer_that_only_the_template_announces_is_found(project: Path) -> None:

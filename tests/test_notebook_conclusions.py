@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import COLORS, item, write_evalset
 
 import workbench as wb
-from workbench.notebooks import chosen, routed, to_mend
+from workbench.notebooks import by_slice, chosen, routed, to_mend
 from workbench.routing.policy import Evidence, Link, Policy, PolicyEvidence, Route
 
 
@@ -86,3 +87,18 @@ def test_what_is_worst_is_mended_first(project: Path, copies: int) -> None:
         f"colors has {len(items)} items, which show a difference of {report.power.detectable:.3f} or more (if "
         f"candidates differ on as many items as is usual). For its margin of 0.05 that takes about {needed:,}."
     )
+
+
+def test_a_model_is_told_by_slice_where_it_was_asked() -> None:
+    columns = {"task": "t", "sensitivity": "internal"}
+    told = [("i1", 1.0, "easy"), ("i2", 0.5, "easy"), ("i3", 0.0, "hard")]
+    table = pd.DataFrame(
+        {**columns, "item_id": item_id, "model": model, "score": score * share, "slice": f'{{"difficulty": "{level}"}}'}
+        for item_id, score, level in told
+        for model, share in (("rules", 1.0), ("other", 0.1))
+    )
+    assert by_slice(table, "rules") == [
+        "t: rules scores 0.50 on 3 items (by difficulty: 0.75 on 2 easy, 0.00 on 1 hard)."
+    ]
+    assert by_slice(table, "rules", "length") == ["t: rules scores 0.50 on 3 items."]
+    assert by_slice(table, "gone") == []

@@ -173,6 +173,7 @@ def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> N
         ("01_quickstart", "Of 5 routes: 0 decided"),
         ("02_evalsets", "handed_over, mend first: 1 item not marked restricted"),
         ("02_evalsets", "support_triage has 160 items, which show a difference of 0.0"),
+        ("03_compare", "support_triage: rules scores "),
         ("03_compare", ": cannot tell at a margin of 0.05"),
         ("03_compare", "/evaluations?compareToRunUuid="),
         ("06_routing", "support_triage (open): goes to "),

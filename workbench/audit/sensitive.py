@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Literal
 
+from workbench.audit.credentials import SECRETS
 from workbench.audit.inputs import fingerprint, shown, strings_in
 from workbench.audit.presidio import installed as presidio_installed
 from workbench.audit.presidio import kinds_in as presidio_kinds_in
@@ -21,8 +22,10 @@ from workbench.evalset import EvalSet, Item
 
 Detector = Literal["auto", "patterns", "presidio"]
 
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|mär|okt|dez)[a-z]*\.?"
 _DATE = rf"(?:\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{1,4}}|\d{{1,2}}\.? {_MONTH}|{_MONTH} \d{{1,2}})"
+_WORDED = rf"(?:\d{{1,2}}(?:st|nd|rd|th|\.)?(?: of)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)"
+_LIVING = r"(?:19[2-9]\d|20\d\d)"  # a birth in 1776 is history
 _PATTERNS = {
     "e-mail address": re.compile(
         r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+(?!(?:png|jpe?g|gif|svg|webp|pdf)\b)[^\W\d_]{2,63}(?![\w-])", re.I
@@ -30,12 +33,14 @@ _PATTERNS = {
     "phone number": re.compile(
         r"(?<![\w.,/+-])(?:\+[1-9]\d{0,2}[ .-]?(?:\(?\d{1,4}\)?[ ./-]?){2,5}\d{2,4}"
         r"|(?:1[ .-])?\([2-9]\d\d\)[ -]?[2-9]\d\d[ .-]\d{4}|(?:1-)?[2-9]\d\d([.-])[2-9]\d\d\1\d{4}"
-        r"|555-01\d\d)(?![\w-])"
+        r"|555-01\d\d"
+        r"|07\d{3}[ -]\d{3}[ -]?\d{3}|01[567]\d[ /-]\d{7,8}|0[67](?:[ .-]\d\d){4})(?![\w-])"  # mobile: GB, DE, FR
     ),
     "social security number": re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
     "date of birth": re.compile(
         rf"\b(?:(?:date of birth|d\.?o\.?b\.?|geburtsdatum)\W{{0,3}}(?:is )?{_DATE}"
-        r"|born (?:on )?\d{1,2}[./-]\d{1,2}[./-]\d)",
+        r"|(?:born|geboren|n[ée]e?) (?:(?:on|am|le) )?(?:the )?"
+        rf"(?:\d{{1,2}}[./-]\d{{1,2}}[./-]\d|{_WORDED},? {_LIVING}\b))",
         re.I,
     ),
     "card number's last digits": re.compile(
@@ -51,19 +56,6 @@ _PHONE_NAMED = re.compile(
     rf"(?!{_DATE}\b)(\(?\d[\d ()./-]{{5,18}}\d)(?![\w-])",
     re.I,
 )
-_SECRETS = {
-    "private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
-    "access key": re.compile(
-        r"\b(?:sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
-        r"|xox[abpr]-[A-Za-z0-9-]{20,}|AIza[0-9A-Za-z_-]{35}|hf_[A-Za-z0-9]{30,}|glpat-[\w-]{20,}|[sr]k_live_[A-Za-z0-9]{16,})"
-    ),
-    "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    "password": re.compile(
-        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S*\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
-        r"|://[^\s/:@]+:[^\s/@]{3,}@",
-        re.I,
-    ),
-}
 _CARD = re.compile(
     r"(?<![\w.-])(?:(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d|35\d\d|62\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}"
     r"|3[47]\d\d([ -]?)\d{6}\2\d{5})(?![\w-])"
@@ -83,7 +75,7 @@ _IBAN_LENGTHS = {
 
 def kinds_in(text: str) -> set[str]:
     """Which kinds of personal data or secrets a text seems to hold."""
-    found = {kind for kind, pattern in (*_PATTERNS.items(), *_SECRETS.items()) if pattern.search(text)}
+    found = {kind for kind, pattern in (*_PATTERNS.items(), *SECRETS.items()) if pattern.search(text)}
     if any(sum(map(str.isdigit, match.group(1))) >= 7 for match in _PHONE_NAMED.finditer(text)):
         found.add("phone number")
     if any(_luhn(match.group()) for match in _CARD.finditer(text)):

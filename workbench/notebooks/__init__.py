@@ -4,7 +4,7 @@ from workbench import notebooks
 notebooks.check_parameters()          # in a notebook's first cell: an unknown or mistyped parameter is an error
 """
 
-from workbench.notebooks.conclusions import chosen, links, pair, routed, to_mend
+from workbench.notebooks.conclusions import by_slice, chosen, links, pair, routed, to_mend
 from workbench.notebooks.execute import find_notebook, run_notebook
 from workbench.notebooks.index import load_index, run_all
 from workbench.notebooks.parameters import check_parameters
@@ -12,6 +12,7 @@ from workbench.notebooks.site import build_site
 
 __all__ = [
     "build_site",
+    "by_slice",
     "check_parameters",
     "chosen",
     "find_notebook",

@@ -14,6 +14,8 @@ from workbench.errors import InputError
 from workbench.power import items_needed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.audit import Audit
     from workbench.evalset import EvalSet
     from workbench.routing import Policy
@@ -106,6 +108,23 @@ def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
         f"{report.name} has {power.n:,} items, which show a difference of {power.detectable:.3f} or more ({basis}). "
         f"For its margin of {margin:g} {enough}."
     )
+    return lines
+
+
+def by_slice(outcomes: pd.DataFrame, model: str, name: str = "difficulty") -> list[str]:
+    """How a model scores on each task and on its slices of a name, a line each; none where it was not asked."""
+    from workbench.views.where import heat
+
+    own = outcomes[outcomes["model"] == model]
+    if own.empty:
+        return []
+    lines = []
+    for (task, candidate), cells in heat(own).groupby(["task", "candidate"], observed=True):
+        scores = {str(cell.slice): f"{cell.score:.2f} on {cell.n:,}" for cell in cells.itertuples()}
+        mark = f"{name}="
+        parts = [f"{told} {part.removeprefix(mark)}" for part, told in scores.items() if part.startswith(mark)]
+        by = f" (by {name}: {', '.join(parts)})" if parts else ""
+        lines.append(f"{task}: {candidate} scores {scores['']} items{by}.")
     return lines
 
 

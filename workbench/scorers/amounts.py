@@ -31,6 +31,11 @@ _SIGNS = {
     **{"euro": "EUR", "euros": "EUR", "Euro": "EUR", "Euros": "EUR", "eur": "EUR", "Eur": "EUR"},
     **{"usd": "USD", "gbp": "GBP", "chf": "CHF", "jpy": "JPY"},
 }
+# Their sign is a bare "$" at home; "R$" of BRL and the like never stand without their letter.
+_DOLLARS = frozenset(
+    {"ARS", "AUD", "BBD", "BMD", "BND", "BSD", "BZD", "CAD", "CLP", "COP", "CUP", "DOP", "FJD", "GYD", "HKD", "JMD"}
+    | {"KYD", "LRD", "MXN", "NAD", "NZD", "SBD", "SGD", "SRD", "TTD", "TWD", "USD", "UYU", "XCD"}
+)
 _CURRENCIES = {**{code: code for code in _CODES}, **_SIGNS}
 _SCALES = {"k": 3, "thousand": 3, "tsd": 3, "million": 6, "mio": 6, "billion": 9, "bn": 9, "mrd": 9}
 _RANGE = {"-", "–", "—", "to", "or", "bis", "oder", "à", "ou"}
@@ -151,7 +156,7 @@ def _only_number(text: str) -> float:
 
 
 def amount(value: Any) -> tuple[Decimal, str | None] | None:
-    """An amount of money and its currency (ISO 4217), where it names one; a bare "$" names none.
+    """An amount of money and its currency (ISO 4217), where it names one; "$" for a dollar or peso that is not told.
 
     Separators of thousands and decimals are told apart by what follows them: "1.020,00", "1,020" and "1 020" are 1020.
     Of several numbers the first beside a currency counts, else the first that is no percentage; a range is no amount.
@@ -178,6 +183,20 @@ def _amount(text: str) -> tuple[Decimal, str | None] | None:
         if chosen in (left, right) and text[left.ends : right.begins].strip() in _RANGE:
             return None
     value = chosen.value(point_groups=True)
+    return None if value is None else (value, chosen.currency or _named_beside(text, chosen.currency == ""))
+
+
+def _named_beside(text: str, dollar: bool) -> str | None:
+    """The only currency that a text names; of an amount in dollars the dollar that it is."""
     codes = {_CURRENCIES[sign.group()] for sign in _CURRENCY.finditer(text)}
-    currency = chosen.currency or (codes.pop() if len(codes) == 1 else None)
-    return None if value is None else (value, currency)
+    codes &= _DOLLARS if dollar else codes
+    if len(codes) == 1:
+        return codes.pop()
+    return "$" if dollar or ("$" in text and not codes) else None
+
+
+def same_currency(one: str | None, other: str | None) -> bool:
+    """Whether two currencies of `amount` may be the same; one that is not named may be any, "$" any dollar or peso."""
+    if one is None or other is None or one == other:
+        return True
+    return (one == "$" and other in _DOLLARS) or (other == "$" and one in _DOLLARS)

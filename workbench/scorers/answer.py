@@ -6,7 +6,7 @@ parse_answer("<think>hm</think>Queue: billing", labels=["billing", "bug"]).value
 What is looked at, in this order: thoughts in `<think>` are left out; then for JSON the whole text, fenced blocks, and
 objects with text around, the first that meets the schema; for a label the whole text, what stands behind "Answer:", a
 list of one, a choice such as "B) Paris", and last the only label that is mentioned, in a short text or in the first or
-last line of a long one: a page that happens to name a label has not chosen it.
+last line of a long one: a page that happens to name a label has not chosen it, and neither has "not a bug".
 """
 
 from __future__ import annotations
@@ -39,6 +39,13 @@ _CHOICE = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?!\w)|\s*$)")
 _BRACKETED = re.compile(r"(?<!\w)([A-Za-z])\)")
 # "A cat" and "I think" are no choices, "A is right" is.
 _WORD_BEHIND = re.compile(r"\s+(?!(?:is|was|because|since|as|and|or|but)\b)\w")
+# Right before a label, on its line: "not a bug", "isn't really billing"; but "whether or not" negates nothing.
+_NEGATION = re.compile(
+    r"(?<![\w-])(?<!\bor )(not|no|neither|nor|\w+n['’]t)"
+    r"(?: (?:an?|the|any|about|for|in|to|be|really))*[ \"'`*_(\[]*\Z",
+    re.IGNORECASE,
+)
+_BEFORE = 60  # characters in which a negation is looked for
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def without_thoughts(text: str) -> str | None:
 
 def _read_json(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
     first: tuple[Any, str] | None = None
-    for value in islice(_json_objects(said), _OBJECTS_LOOKED_AT):
+    for value in islice(json_objects(said), _OBJECTS_LOOKED_AT):
         try:
             problem = schema_problem(value, schema)
         except TimeoutError:
@@ -107,16 +114,16 @@ def _read_json(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
     return first or (None, "no JSON object in the answer")
 
 
-def _json_objects(said: str) -> Iterator[dict[str, Any]]:
+def json_objects(said: str) -> Iterator[dict[str, Any]]:
     """Every JSON object that an answer may mean: the whole text, fenced blocks, objects with text around."""
     after = 0
     if said.startswith("{"):
-        value, end = _decoded(said)
+        value, end = json_at(said)
         after = end if isinstance(value, dict) else 1
         if isinstance(value, dict):
             yield value
     for block in _FENCE.finditer(said):
-        value, _ = _decoded(block.group(1).strip())
+        value, _ = json_at(block.group(1).strip())
         if isinstance(value, dict):
             yield value
     unread = 4 * len(said) + 100_000  # characters that may still be read
@@ -124,7 +131,7 @@ def _json_objects(said: str) -> Iterator[dict[str, Any]]:
         opening = _OPENING.search(said, after)
         if opening is None or unread < 0:
             return
-        value, end = _decoded(said, opening.start())
+        value, end = json_at(said, opening.start())
         unread -= end - opening.start()
         after = opening.start() + 1
         if isinstance(value, dict):
@@ -135,7 +142,7 @@ def _json_objects(said: str) -> Iterator[dict[str, Any]]:
 def listed(text: str, separator: str = "\n") -> list[Any]:
     """The entries of a list in a text: a JSON list, also fenced; else its lines, without bullets, and their parts."""
     for candidate in (text, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
-        value, _ = _decoded(candidate.strip())
+        value, _ = json_at(candidate.strip())
         if isinstance(value, list):
             return value
     lines = [_BULLET.sub("", line) for line in text.splitlines()]
@@ -156,7 +163,7 @@ def _finite(number: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-def _decoded(text: str, start: int = 0) -> tuple[Any, int]:
+def json_at(text: str, start: int = 0) -> tuple[Any, int]:
     """The JSON value at a place of a text and where it ends; None and how far it was read where there is none."""
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -205,13 +212,24 @@ class _Vocabulary:
         return self.names.get(found.group(1).casefold()) if found and not several else None
 
     def mentioned(self, text: str) -> set[str]:
-        """All labels in a text."""
-        text = " ".join(text.split())
-        found = {self.names[each.group()] for each in self.words.finditer(text.casefold())}
-        for letter in self.letters.finditer(text):
-            if letter.group() not in "aAI" or not _WORD_BEHIND.match(text, letter.end()):
+        """All labels in a text, without those that it directly negates."""
+        lines = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+        folded = lines.casefold()
+        found = {
+            self.names[each.group()]
+            for each in self.words.finditer(folded.replace("\n", " "))
+            if not self._negated(folded[: each.start()])
+        }
+        for letter in self.letters.finditer(lines):
+            word = letter.group() in "aAI" and _WORD_BEHIND.match(lines, letter.end())
+            if not word and not self._negated(lines[: letter.start()]):
                 found.add(self.names[letter.group().casefold()])
         return found
+
+    def _negated(self, before: str) -> bool:
+        """Whether what stands before a label negates it; a word that is a label itself does not."""
+        negation = _NEGATION.search(before[-_BEFORE:])
+        return negation is not None and negation.group(1).casefold() not in self.names
 
 
 def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> _Vocabulary:
@@ -287,7 +305,7 @@ def _announced(said: str) -> Iterator[str]:
 
 def _alone(said: str, lines: Sequence[str]) -> Iterator[str]:
     """A label that is in a list or object of one, or behind a bullet."""
-    value, _ = _decoded(said)
+    value, _ = json_at(said)
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))
     if isinstance(value, list) and len(value) == 1:

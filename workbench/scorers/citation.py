@@ -1,6 +1,6 @@
 """Citations: the clause that an answer relies on, or the span of text that it quotes.
 
-scorers: [{type: citation, field: clause, weight: 0}]            # "Section 7.2" is 7.2
+scorers: [{type: citation, field: clause, weight: 0}]            # "Section 7.2" is 7.2, and "see clause 7.2" too
 scorers: [{type: citation, field: quote, match: span}]           # word overlap with the expected span
 """
 
@@ -18,6 +18,22 @@ _LEAD = re.compile(
     r"^(?:(?:(?:clause|section|sec|article|art|paragraph|para|rule|no|item)s?(?![^\W\d_])|§)\W*)+", re.IGNORECASE
 )
 _SEVERAL = re.compile(r",|;|/|\band\b|&|\+", re.IGNORECASE)
+_LOOKED_AT = 200  # characters: what is longer is no citation, but a text with some
+_NUMBER = r"\d[\w.]*(?:\s?\((?:[a-z]{1,2}|[ivx]{1,5}|\d{1,3})\))*"
+_REFERENCE = re.compile(
+    r"(?:\b(?:clause|section|sec|article|art|paragraph|para|rule)s?\b|§)[\s.:§]*"
+    rf"({_NUMBER}(?:\s?(?:[,;&+/–-]|\b(?:and|or|to)\b)\s?{_NUMBER})*)"
+    rf"|(?<![\w.,/-])(?=\d{{1,3}}\.\d)({_NUMBER})(?![/-]?\w)",
+    re.IGNORECASE,
+)
+
+
+def references(text: str) -> set[str]:
+    """The clauses that a short text cites: what a word such as "clause" stands before, and numbers such as 7.2."""
+    if len(text) > _LOOKED_AT:
+        return set()
+    cited = (named or dotted for named, dotted in _REFERENCE.findall(text))
+    return {clause(number) for numbers in cited for number in re.findall(_NUMBER, numbers, re.IGNORECASE)}
 
 
 def clause(text: str) -> str:
@@ -39,7 +55,8 @@ class CitationScorer(FieldScorer):
     """The cited reference, or quoted span, against the accepted ones. See `FieldScorer`.
 
     Attributes:
-        match: `reference`: 1 where all that is cited is accepted; `span`: the largest word overlap.
+        match: `reference`: 1 where all that is cited is accepted, also in a short text; `span`: the largest word
+            overlap.
     """
 
     type: Literal["citation"]
@@ -60,4 +77,6 @@ class CitationScorer(FieldScorer):
             return Score(max(overlap(given, value) for value in accepted))
         wanted = {clause(value) for value in accepted}
         cited = {clause(given)} if clause(given) in wanted else {clause(part) for part in _SEVERAL.split(given)} - {""}
+        if not cited <= wanted and not isinstance(value, dict | list):
+            cited = references(given)
         return Score(float(bool(cited) and cited <= wanted))

@@ -1,5 +1,7 @@
 """An amount of money in any usual spelling: "1.020,00 €" against "1020.00 EUR".
 
+"$12" is 12 USD, 12 CAD or any other dollar or peso, and no 12 EUR.
+
 scorers: [{type: money, field: total}]
 """
 

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 from workbench.files import StrictModel
 from workbench.scorers.amounts import amount as amount
 from workbench.scorers.amounts import number as number
+from workbench.scorers.amounts import same_currency
 
 Kind = Literal["label", "text", "number", "date", "money", "boolean", "ordinal", "list", "object"]
 LANGUAGES = ("en", "de", "fr", "es")
@@ -283,7 +284,7 @@ def _same_money(given: Any, expected: Any, tolerance: Decimal) -> bool:
     left, right = amount(given), amount(expected)
     if left is None or right is None or abs(left[0] - right[0]) > tolerance:
         return False
-    return left[1] is None or right[1] is None or left[1] == right[1]
+    return same_currency(left[1], right[1])
 
 
 def days_of(spec: FieldSpec, value: Any) -> frozenset[date]:

@@ -1,0 +1,57 @@
+"""How keys, tokens and passwords are written: by their vendors' prefixes, behind a name, in a header, in an address.
+
+What stands behind a name is taken for a secret only where it looks like one: long, with letters and digits; a password
+may be a word, at the end of its clause. Tests hold the patterns against texts that only speak of such things.
+"""
+
+from __future__ import annotations
+
+import re
+
+# The value may end in "=" as base64 does; "<your key>", "${KEY}" and "****" begin with none of its characters.
+_LONG = r"(?=[A-Za-z_./+~-]*\d)(?=[\d_./+~-]*[A-Za-z])[A-Za-z0-9][\w./+~-]{15,}"
+_NAMES = (
+    r"(?:(?:api|access|secret|private|account|auth|client|encryption|signing|shared[ _-]access)[ _-]?)"
+    r"(?:key|token|secret)(?:[ _-]?id)?|secret|token|passphrase"
+)
+_BEHIND = r"[\"'`*]{0,3}[ \t]{0,3}(?:=>|:=|[:=]|\bis\b)[ \t]{0,3}[\"'`]{0,3}"
+_NO_PASSWORD = (  # words that stand behind "Password:" and are none
+    r"(?!(?:required|optional|forgotten|vergessen|expired|abgelaufen|incorrect|invalid|unknown|unchanged|protected|changed"
+    r"|rejected|accepted|disabled|redacted|restricted|undefined|anything|whatever|something|(?:re)?setting|recovery"
+    r"|characters?|minimum|maximum|complexity|managers?|problems?|questions?|x{6,}|https?:)\b"
+    r"|[a-z_]+\.[a-z_.]+\b)"  # settings.password
+)
+
+SECRETS = {
+    "private key": re.compile(
+        r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
+        r"|\bPuTTY-User-Key-File-\d|\bAGE-SECRET-KEY-1[0-9A-Z]{50}"
+    ),
+    "access key": re.compile(
+        r"\b(?:"
+        r"sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
+        r"|xox[abeoprs]-[A-Za-z0-9-]{20,}|xapp-[A-Za-z0-9-]{20,}|AIza[0-9A-Za-z_-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
+        r"|hf_[A-Za-z0-9]{30,}|gl(?:pat|dt|rt)-[\w-]{20,}|(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}"
+        r"|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{40,}|dckr_pat_[\w-]{20,}|do[opr]_v1_[a-f0-9]{64}"
+        r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|SG\.[\w-]{16,32}\.[\w-]{16,64}|hvs\.[\w-]{24,}|lin_api_\w{30,}|gsk_[A-Za-z0-9]{40,}"
+        r"|sq0(?:atp|csp)-[\w-]{20,}|AccountKey=[A-Za-z0-9+/]{40,}"
+        r")"
+        rf"|(?<![A-Za-z])(?i:{_NAMES}){_BEHIND}{_LONG}"
+        r"|\b(?i:authorization)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?i:bearer|basic|token)\s"
+        r"(?=\S{0,60}[\d=]|\S{0,30}[a-z]\S{0,30}[A-Z])[\w.~+/-]{8,}"
+        rf"|\b(?i:bearer)\s{_LONG}"
+    ),
+    "webhook": re.compile(
+        r"\bhooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{16,}|\bdiscord(?:app)?\.com/api/webhooks/\d+/[\w-]{16,}"
+        r"|\bwebhook\.office\.com/webhookb2/[\w@-]{16,}",
+        re.I,
+    ),
+    "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    "password": re.compile(
+        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S*\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
+        rf"|(?:password|passwd|pwd|passwort)[\"'`]?[ \t]{{0,3}}[:=][ \t]{{0,3}}[\"'`]?{_NO_PASSWORD}"
+        r"\w[^\s\"'`,;)]{7,60}(?=[\"'`,;)]|[ \t]*$)"
+        r"|://[^\s/:@]+:[^\s/@]{3,}@",
+        re.I | re.M,
+    ),
+}

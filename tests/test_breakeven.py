@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from conftest import write_models
 
 import workbench as wb
-from workbench.breakeven import break_even, local_price, measured_prices, price_of
+from workbench.breakeven import break_even, local_price, measured_prices, price_of, prices_to_route_by
 from workbench.catalog import Machine, Models
 from workbench.cli import main
 from workbench.errors import InputError
@@ -178,4 +179,31 @@ def test_routes_are_decided_at_the_price_that_a_load_test_measured(
     table.to_parquet(project / "outcomes.parquet")
     for extra, chosen in (([], "m"), (["--utilization", "1"], "cheap")):
         assert main(["route", "outcomes.parquet", "--policies", "per_task", "--to", "r.yaml", *extra]) == 0
-        assert f"colors (open): {chosen}" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"colors (open): {chosen}" in out
+        # A load test that is there and not used is told, and how to use it.
+        assert ("note: m: a load test tells" in out and "--utilization 0.2 takes" in out) == (not extra)
+
+
+def test_a_load_test_that_is_not_used_is_told_where_it_would_count(project: Path) -> None:
+    found = models(project)
+    told = partial(prices_to_route_by, found, how="HOW")
+    assert told({"m"}, None) == (None, [])  # there is none
+    result(found).save()
+    prices, (note,) = told({"m", "cheap"}, None)
+    assert prices is None and note.startswith("m: a load test tells") and "HOW takes" in note
+    assert told({"cheap"}, None) == (None, [])  # m was not asked
+    assert told({"m"}, 1.0) == (measured_prices(found), [])
+    result(found, engine="another", started="2026-11-29T10:00:00+00:00").save()
+    (project / ".workbench" / "load" / "broken.json").write_text("{}")
+    assert told({"m"}, None) == (None, [])  # a file that nobody asked for stops nobody
+    with pytest.raises(InputError, match="no load test of this version"):
+        told({"m"}, 0.5)
+
+
+def test_a_model_without_a_load_test_is_told_where_they_are_used(project: Path) -> None:
+    path = write_models(
+        project, q4={"engine": "llamacpp", "model": "q4.gguf"}, other={"engine": "llamacpp", "model": "o"}
+    )
+    prices, notes = prices_to_route_by(wb.load_models(path), {"q4"}, 0.2, "HOW")
+    assert prices == {} and len(notes) == 1 and notes[0].startswith("q4 has no load test ('workbench load q4')")

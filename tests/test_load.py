@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,46 @@ def test_the_engines_metrics_are_sampled_beside_the_requests(project: Path) -> N
     assert (step.kv_cache, step.kv_cache_max) == (0.25, 0.25)
     assert step.prefix_hits == pytest.approx(0.25, abs=0.02)
     assert "KV cache 25%" in load_text(result)
+
+
+def test_what_the_caches_did_in_the_warm_up_does_not_count(project: Path) -> None:
+    """Before the window the cache is nearly full and all prompts hit; in it, it is a quarter full and none does."""
+    with NullServer(0.03, tokens=1) as server:
+        began: list[float] = []
+
+        def metrics(number: int) -> None:
+            began.append(time.monotonic())
+            warming = began[-1] - began[1 if number > 1 else 0] < 0.7
+            hits.append(hits[-1] + 10 * warming)
+            server.metrics = (
+                f"vllm:kv_cache_usage_perc {0.9 if warming else 0.25}\nvllm:prefix_cache_queries_total {10 * number}\n"
+                f"vllm:prefix_cache_hits_total {hits[-1]}\n"
+            )
+
+        hits = [0]
+        server.on_request = metrics
+        result = loaded(project, server, warmup_s=1.2, duration_s=1.0, repeats=1)
+    step = result.steps[0]
+    assert hits[-1] > 0  # there were some
+    assert (step.kv_cache, step.kv_cache_max, step.prefix_hits) == (0.25, 0.25, 0.0)
+
+
+def test_all_quantiles_are_told_with_their_intervals_and_fit_a_terminal(project: Path) -> None:
+    with NullServer(0.02, 0.005, tokens=6) as server:
+        result = loaded(project, server, levels=[1, 8], duration_s=0.4)
+    text, table = load_text(result), load_table(result)
+    assert max(map(len, text.split("note:")[0].splitlines())) <= 100
+    of_eight = text.split("8 in flight:")[1].splitlines()
+    assert of_eight[1].split() == ["p50", "p90", "p95", "p99"]
+    for line, name in zip(of_eight[2:5], ("TTFT", "ITL", "e2e"), strict=True):
+        assert line.split()[:2] == [name, "ms"]
+        assert len(re.findall(r"[\d.,]+ \([\d.,]+–[\d.,]+\)", line)) == 4, line
+    for time_of in ("ttft", "itl", "e2e"):
+        for quantile in ("p50", "p90", "p95", "p99"):
+            low, value, high = (table[f"{time_of}_{quantile}{end}_s"] for end in ("_lo", "", "_hi"))
+            assert (low <= value).all() and (value <= high).all(), (time_of, quantile)
+    assert (table["goodput_per_s_lo"] <= table["goodput_per_s"]).all()
+    assert table["ttft_p99_s"].iloc[1] == result.steps[1].ttft_s.p99.value
 
 
 def test_without_metrics_it_says_so(project: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.load.drive import Request, Window
+from workbench.catalog import Machine, Model
+from workbench.load.arrivals import Loop
+from workbench.load.drive import Request, Times, Window
 from workbench.load.engine import EngineWatch, parse
 from workbench.load.figures import (
     StepRun,
@@ -23,8 +25,11 @@ from workbench.load.figures import (
     summarize,
     within,
 )
+from workbench.load.notes import notes_on
+from workbench.load.plan import Plan
 from workbench.load.result import LoadLimits, Step
 from workbench.load.sweep import Sweep, rates_of
+from workbench.load.workload import synthetic
 
 
 def request(due: float, ttft: float, gap: float, tokens: int, **more: Any) -> Request:
@@ -173,6 +178,35 @@ def test_saturation_is_where_throughput_is_highest_and_says_whether_there_is_a_p
     assert saturation(laws([1, 2, 4, 8], [1] * 4)) == (8, False)
     assert saturation(laws([1, 2, 4, 3], [1] * 4)) == (4, True)
     assert saturation(laws([1], [1])) == (1, False)
+
+
+def places_note(loop: Loop, steps: list[Step], **entry: Any) -> str:
+    """What is said of a managed engine's places, or nothing."""
+    known = {"id": "m", "engine": "llamacpp", "model": "m.gguf", "concurrency": 4, **entry}
+    model = Model.model_validate(known)
+    asked = (synthetic(8, 4, model, 0), loop, None, 0.25, Times(1.0, 10.0), 3, LoadLimits(), None, 0)
+    notes = notes_on(Plan(model, Machine(), *asked), steps, saturated=True)
+    found = [note for note in notes if "places by its entry" in note]
+    assert len(found) <= 1
+    return "".join(found)
+
+
+def test_a_knee_at_the_places_of_an_engine_may_be_its_entrys_setting() -> None:
+    at_places = laws([1, 2, 4, 4, 4], [1, 1, 1, 2, 4])  # knee and saturation at 4
+    said = places_note("closed", at_places)
+    assert "4 places by its entry (concurrency)" in said and "knee and the level with the most throughput" in said
+    assert places_note("closed", at_places, concurrency=8) == ""
+    assert places_note("closed", at_places, concurrency=2, gpus=["0", "1"], engine="vllm", model="d") == said
+    assert "3 places by its entry (max_num_seqs)" in places_note(
+        "closed", at_places, engine="vllm", model="d", engine_args={"max_num_seqs": 3}
+    )
+    # Somebody else's server has no places that we know of.
+    assert places_note("closed", at_places, engine="openai", model="m", base_url="http://127.0.0.1:1/v1") == ""
+    later = places_note("closed", laws([1, 2, 2.1, 2.2], [1, 1, 2, 4]))  # the knee is at 2, the most at 8
+    assert "the level with the most throughput may be" in later and "knee" not in later
+    # An open loop's levels are rates: how many are in flight is what counts.
+    few = [step.model_copy(update={"in_flight": over_repeats([1.5] * 3)}) for step in at_places]
+    assert places_note("poisson", few) == ""
 
 
 def test_the_limits_hold_up_to_the_first_level_that_breaks_them() -> None:

@@ -8,16 +8,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
+import pandas as pd
+import planted
 import pytest
 from conftest import REPOSITORY, environment
 from test_notebook_site import check_standalone
 
+import workbench as wb
+import workbench.project
 from workbench.cli import main
 from workbench.errors import InputError
 from workbench.notebooks import load_index
+from workbench.outcomes.table import write_outcomes
 
 pytestmark = pytest.mark.timeout(1500)  # all notebooks run before the first test that looks at them
 NOTEBOOKS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -36,6 +42,39 @@ def test_a_notebook_is_short_has_parameters_and_is_stored_without_outputs(name: 
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
             assert "def " not in cell.source and "class " not in cell.source  # logic lives in the package
+
+
+@pytest.mark.parametrize(("asked", "given"), [("bf16", True), ("bf16", False), ("", True)])
+def test_token_probabilities_are_asked_for_a_given_table_too(
+    project: Path, capsys: pytest.CaptureFixture[str], asked: str, given: bool
+) -> None:
+    """The cell on its own, with a stand-in for what would ask vLLM."""
+    notebook = nbformat.read(REPOSITORY / "notebooks" / "04_quantization.ipynb", 4)
+    (cell,) = [cell for cell in notebook.cells if cell.cell_type == "code" and "measure(" in cell.source]
+    table = planted.outcomes({"bf16": [1.0] * 8, "w4": [1.0] * 8})
+    found = pd.DataFrame(
+        {"task": "planted", "variant": "default", "item_id": table["item_id"][:8], "reference": "bf16", "model": "w4"}
+        | {"k": 20, "tokens": 5, "kl_nats": 0.25, "top_token_agreement": 0.5}
+    )
+    found.attrs["notes"] = ["as asked"]
+    shown: list[pd.DataFrame] = []
+    (project / "kept").mkdir()
+    names = {
+        "wb": wb,
+        "table": table,
+        "divergence": asked,
+        "catalog": None,
+        "evalsets": None,
+        "FILE": "divergence.parquet",
+    }
+    names |= {"measure": lambda *arguments: found, "write_outcomes": write_outcomes, "display": shown.append}
+    names |= {"project": workbench.project, "outcomes": "kept/outcomes.parquet" if given else ""}
+    names["run"] = None if given else SimpleNamespace(path=project / "kept")
+    exec(cell.source, names)
+    said = capsys.readouterr().out
+    assert said == ("as asked\n" if asked else "Not asked for: the parameter divergence names no reference.\n")
+    assert (project / "kept" / "divergence.parquet").exists() == bool(asked)
+    assert [list(table["kl_nats"]) for table in shown] == ([[0.25]] if asked else [])
 
 
 def test_the_table_for_people_says_what_the_index_says() -> None:
@@ -162,6 +201,7 @@ def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> N
     said = "".join(outputs(executed["05_serving"], "stream"))
     assert "a million tokens, read and written as measured, cost $" in said and "used to 20% of saturation" in said
     assert "break-even against openai/gpt-4o-mini" in said and "problem" not in said
+    assert all(f"{name:>20}" in said for name in ("p50", "p90", "p95", "p99"))
     assert len(outputs(executed["05_serving"], "image/png")) == 1
     assert len(list((executed["root"] / ".workbench" / "load").iterdir())) == 2
 
@@ -178,6 +218,7 @@ def test_a_load_test_ends_with_what_a_token_costs(executed: dict[str, Any]) -> N
         ("03_compare", "/evaluations?compareToRunUuid="),
         ("06_routing", "support_triage (open): goes to "),
         ("06_routing", "champion in MLflow: version 1"),
+        ("06_routing", "smollm2-q4: a load test tells what tokens cost on this machine, and is not used"),  # of 05
     ],
 )
 def test_a_notebook_ends_with_what_its_run_says(executed: dict[str, Any], name: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
+import stand_ins
 from conftest import item, write_evalset, write_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +166,65 @@ def test_a_candidate_that_was_held_to_another_format_gets_no_verdict(project: Pa
     assert "w4 is not compared (only one of it and the reference was held to a JSON schema)" in report.sentence
 
 
+def noted(outcomes: pd.DataFrame, **constrained: bool) -> pd.DataFrame:
+    """The outcomes with what the run noted on who was held to a JSON schema."""
+    outcomes.attrs["engines"] = {model: {"load_s": 1.0, "constrained": held} for model, held in constrained.items()}
+    return outcomes
+
+
+def test_what_the_run_noted_of_schemas_counts_and_not_what_models_yaml_says_today(project: Path) -> None:
+    outcomes = noted(table(w8=BF16, w4=BF16, new=BF16), bf16=True, w8=True, w4=False)
+    today = catalog(project, bf16=[], w8=["json_schema"], w4=[], new=["json_schema"])
+    for models, new in ((None, "unknown"), (today, "same")):
+        report = quantization_report(outcomes, "bf16", models=models)
+        assert {model: row(report, model)["mode"] for model in ("w8", "w4", "new")} == {
+            **{"w8": "same", "w4": "another", "new": new}
+        }
+        assert row(report, "w4")["verdict"] == "not compared"
+        assert any("who of new was held" in note for note in report.notes) == (models is None)
+
+
+def test_nothing_is_called_free_without_saying_that_the_output_format_is_not_known() -> None:
+    unknown = quantization_report(table(w8=BF16), "bf16").sentence
+    assert "w8 is free" in unknown and "if both were held to the same output format, which is not known" in unknown
+    assert "not known" not in quantization_report(noted(table(w8=BF16), bf16=False, w8=False), "bf16").sentence
+
+
+@pytest.mark.parametrize(
+    ("reference", "quantization", "said"),
+    [
+        ("w4", None, "w4"),
+        ("smollm2-q4_0", None, "q4_0"),
+        ("Qwen3-4B-AWQ", None, "AWQ"),
+        ("small", "nf4", "nf4"),
+        ("small-4bit", None, "4bit"),
+        ("small-q4", "F16", None),
+        ("mixtral-8x7b-v1", None, None),
+        ("smollm2-bf16-b1", None, None),
+        ("gpt-4o-fp16", None, None),
+    ],
+)
+def test_a_reference_that_is_itself_quantized_is_told(
+    project: Path, reference: str, quantization: str | None, said: str | None
+) -> None:
+    entry = {"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m", "zone": "local"}
+    models = None
+    if quantization is not None:
+        write_models(project, **{reference: {**entry, "quantization": quantization}})
+        models = load_models()
+    outcomes = planted.outcomes({reference: BF16, "other": BF16})
+    notes = quantization_report(outcomes, reference, models=models).notes
+    told = [note for note in notes if "is itself quantized" in note]
+    assert told == [] if said is None else f"{reference} is itself quantized ({said})" in told[0]
+
+
+def test_the_file_of_a_reference_tells_too_that_it_is_quantized(project: Path) -> None:
+    write_models(project, small={"engine": "llamacpp", "model": "models-w4/small.Q8_0.gguf"})
+    outcomes = planted.outcomes({"small": BF16, "other": BF16})
+    notes = quantization_report(outcomes, "small", models=load_models()).notes
+    assert any("small is itself quantized (Q8_0)" in note for note in notes)
+
+
 def test_where_an_eval_set_has_no_schema_nobody_is_held_to_one(project: Path) -> None:
     write_evalset(project, "planted", [item("1"), item("2", label="green")])
     models = catalog(project, bf16=["json_schema"], w4=[])
@@ -188,12 +249,27 @@ def test_a_reference_that_is_never_right_has_nothing_to_flip_and_it_is_said() ->
     assert any("none can go from right to wrong" in note for note in quantization_report(outcomes, "bf16").notes)
 
 
-def test_retries_are_told() -> None:
+def test_retries_of_a_wrong_format_are_told_and_lost_connections_are_none() -> None:
     outcomes = table(w4=BF16)
-    outcomes["attempts"] = 1
-    outcomes.loc[(outcomes["model"] == "w4") & (outcomes.groupby("model").cumcount() % 9 == 0), "attempts"] = 2
-    report = quantization_report(outcomes, "bf16")
-    assert "w4 is free" in report.sentence and "retries 11.2 % more of the items" in report.sentence
+    again = (outcomes["model"] == "w4") & (outcomes.groupby("model").cumcount() % 9 == 0)
+    outcomes["attempts"] = 1 + again.astype(int)
+    for name, told in ((again, 0.1125), (again & False, 0.0)):
+        report = quantization_report(outcomes.assign(format_retries=name.astype(int)), "bf16")
+        assert row(report, "w4")["retry_difference"] == pytest.approx(told)
+        assert "w4 is free" in report.sentence and ("retries 11.2 % more of the items" in report.sentence) == (told > 0)
+        assert not any("retries are not known" in note for note in report.notes)
+    # A table that does not tell them apart: several attempts are no retries, and one attempt is none.
+    unsure = quantization_report(outcomes, "bf16")
+    assert math.isnan(row(unsure, "w4")["retried"]) and "retries" not in unsure.sentence
+    assert any("retries are not known" in note for note in unsure.notes)
+    once = quantization_report(outcomes.assign(attempts=1), "bf16")
+    assert row(once, "w4")["retried"] == 0 and not any("retries are not known" in note for note in once.notes)
+
+
+def test_a_repeat_whose_retries_are_not_known_makes_the_items_unknown() -> None:
+    first = table(w4=BF16).assign(format_retries=0)
+    second = first.assign(repeat=1, format_retries=pd.NA)
+    assert math.isnan(row(quantization_report(pd.concat([first, second]), "bf16"), "w4")["retried"])
 
 
 def test_too_few_shared_items_are_no_comparison() -> None:
@@ -212,7 +288,7 @@ def test_a_table_with_the_required_columns_only_says_what_is_not_known() -> None
     for name in ("flips", "mcnemar_p", "same_output", "retried", "length_ratio", "cost_per_accepted_usd", "kl_nats"):
         assert math.isnan(found[name]), name
     assert any("no column accepted" in note for note in report.notes)
-    assert any("models.yaml was not given" in note for note in report.notes)
+    assert any("neither the run nor models.yaml tells who of bf16, w4" in note for note in report.notes)
     free = quantization_report(table(w8=BF16)[["task", "item_id", "model", "score"]], "bf16")
     assert row(free, "w8")["verdict"] == "score only"
     assert "its format failures are not known" in free.sentence
@@ -323,6 +399,28 @@ def test_memory_load_time_and_tokens_a_second() -> None:
     assert found["tokens_per_s"] == pytest.approx(50 * N / (0.1 * N / 2), rel=1e-3)
 
 
+def engines(gpu_memory_bytes: int | None) -> dict[str, dict[str, Any]]:
+    took = {"load_s": 2.0, "memory_bytes": 3_000_000_000, "weights_bytes": 270_000_000, "constrained": False}
+    return {model: {**took, "gpu_memory_bytes": gpu_memory_bytes} for model in ("bf16", "w4")}
+
+
+def test_gpu_memory_that_tells_no_variants_apart_points_to_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(engine: str, gpu_memory_bytes: int | None) -> list[str]:
+        outcomes = table({"bf16": f"{engine} 1 a", "w4": f"{engine} 1 b"}, w4=BF16)
+        outcomes.attrs["engines"] = engines(gpu_memory_bytes)
+        return [note for note in quantization_report(outcomes, "bf16").notes if "compare 'weights'" in note]
+
+    (share,) = said("vllm", 22_000_000_000)
+    assert "gpu_memory_utilization" in share
+    assert said("transformers", 5_000_000_000) == []  # it takes what it needs
+    assert said("vllm", None) == []  # a machine without a GPU
+    stand_ins.nvidia_smi(tmp_path, monkeypatch, "0, GPU-1, NVIDIA L4, 23034, 22000, 8.9\n")
+    (unseen,) = said("vllm", None)
+    assert "this machine has a GPU" in unseen and "containers" in unseen
+
+
 def test_names_are_checked() -> None:
     outcomes = table(w4=BF16)
     for wrong in (
@@ -369,6 +467,38 @@ def test_the_command_prints_the_report(project: Path, capsys: pytest.CaptureFixt
     assert main(["quantization", str(path), "--reference", "fp16"]) == 2
     assert "there is no model 'fp16'" in capsys.readouterr().err
     assert main(["quantization", str(path), "--reference", "bf16", "--divergence"]) == 2
+
+
+def test_the_command_prints_all_that_is_measured_in_tables_that_can_be_read(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = table({"b1": f"{VLLM}bf16"}, b1=flipped(BF16, 3, 3), w4=flipped(BF16, 40, 12))
+    outcomes["slice"] = [f'{{"language": "{("de", "en")[n % 2]}"}}' for n in range(len(outcomes))]
+    outcomes = outcomes.assign(output="abc", format_retries=0, output_tokens=50)
+    outcomes["output"] = outcomes["output"].where(outcomes["model"] != "w4", "abcd")
+    path = write_outcomes(outcomes, project / "outcomes.parquet")
+    (project / "run.json").write_text(json.dumps({"engines": engines(22_000_000_000)}))
+    assert main(["quantization", str(path), "--reference", "bf16", "--noise", "b1"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    tables = "\n".join(line for line in lines if line.startswith("  ") or line.endswith(":"))
+    for cell in ("<0.001", "+11.5 (+", "1.33 (1.33 to 1.33)", "0.10 s", "2.00 s", "3,000 MB", "22,000 MB"):
+        assert cell in tables, cell
+    for word in ("mid-p", "retries", "length", "load", "memory", "weights", "p50", "language: de", "verdict"):
+        assert word in tables, word
+    assert max(map(len, tables.splitlines())) <= 100
+
+
+def test_the_command_writes_the_picture_and_the_page(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_outcomes(table(w4=flipped(BF16, 40, 12)), project / "outcomes.parquet")
+    argv = ["quantization", str(path), "--reference", "bf16", "--figure", "q.png", "--html", "pages/q.html"]
+    assert main(argv) == 0
+    assert "written: q.png" in (out := capsys.readouterr().out) and "written: pages/q.html" in out
+    assert (project / "q.png").read_bytes()[:4] == b"\x89PNG"
+    page = (project / "pages" / "q.html").read_text()
+    assert (
+        page.startswith("<!DOCTYPE html>") and "w4 costs 7.0 points" in page and "http" not in page.split("</head>")[1]
+    )
 
 
 def test_it_is_what_the_package_offers() -> None:

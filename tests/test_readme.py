@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import planted
 import pytest
 import yaml
 from conftest import REPOSITORY
 
-from workbench.catalog import load_models
+import workbench as wb
+from workbench.catalog import Models, load_models
 from workbench.cli import main
 from workbench.evalset import load_evalset
 
@@ -37,6 +42,23 @@ def test_the_model_of_the_readme_loads(project: Path) -> None:
         entries = yaml.safe_load(block("yaml", begins))
         (project / "models.yaml").write_text(yaml.safe_dump({"schema": 1, "models": entries}))
         assert set(load_models()) == set(entries) and all(model.zone == "local" for model in load_models().values())
+
+
+def test_the_variants_that_the_readme_compares_are_there_and_share_a_constraint_mode(project: Path) -> None:
+    """The example as it stands, with planted outcomes in place of a run that asks them."""
+    shutil.copy(REPOSITORY / "models-quantized.yaml", project)
+    code = block("python", "variants = ")
+
+    def run(tasks: object, models: Models) -> SimpleNamespace:
+        return SimpleNamespace(outcomes=planted.outcomes({name: [1.0, 0.0] * 200 for name in models}))
+
+    names: dict[str, Any] = {
+        "wb": SimpleNamespace(run=run, load_models=wb.load_models, quantization_report=wb.quantization_report)
+    }
+    exec(code, {**names, "tasks": {}}, names)
+    report = names["report"]
+    assert report.noise and set(report.table["mode"].dropna()) == {"same"} and "not known" not in report.sentence
+    assert not any("JSON schema" in note or "itself quantized" in note for note in report.notes)
 
 
 def test_the_commented_models_of_the_catalog_load(project: Path) -> None:

@@ -245,7 +245,7 @@ def test_a_hosted_cost_counts_the_attempts_that_failed(
     write_evalset(project, "colors", [item("1")])
     write_models(project, far=remote(server))
     row = go().outcomes.iloc[0]
-    assert (row["attempts"], row["score"]) == (attempts, 1)
+    assert (row["attempts"], row["format_retries"], row["score"]) == (attempts, 0, 1)
     assert pd.isna(row["cost_usd"]) if cost is None else row["cost_usd"] == pytest.approx(cost)
 
 
@@ -257,6 +257,7 @@ def test_a_format_retry_counts_in_attempts_time_and_cost(project: Path, server: 
     run = go()
     row = run.outcomes.iloc[0]
     assert (run.asked, row["attempts"], row["output"], row["format_ok"]) == (2, 2, "red", True)
+    assert row["format_retries"] == 1
     assert row["cost_usd"] == pytest.approx(2 * ATTEMPT_USD) and row["output_tokens"] == 2 * OUTPUT_TOKENS
     assert [request.body["seed"] for request in server.requests] == [0, 1]  # or the answer would be the same again
 

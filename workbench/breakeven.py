@@ -11,13 +11,13 @@ utilization of 0.2 a token costs five times what it costs at 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from workbench.catalog import Machine, Model, Models
-from workbench.errors import InputError
+from workbench.errors import InputError, WorkbenchError
 from workbench.load.plan import engine_digest
 from workbench.load.result import Figure, LoadResult, Step, read_loads
 from workbench.prices import ListedPrice, Price, token_cost
@@ -173,10 +173,49 @@ def measured_prices(models: Models, utilization: float = 1.0, at: At = "saturati
         InputError: no utilization.
     """
     loads = read_loads()
-    here = [model for model in models.values() if model.zone == "local" and not engine_of(model).unavailable(model)]
+    tested = {load.model for load in loads}
+    local = [model for model in models.values() if model.zone == "local" and model.id in tested]
+    here = [model for model in local if not engine_of(model).unavailable(model)]
     found = {model.id: local_price(model, loads, utilization, at=at, machine=models.machine) for model in here}
     prices = {name: price.usd_per_mtok.value for name, price in found.items() if price is not None}
     return {name: usd for name, usd in prices.items() if usd is not None}
+
+
+def prices_to_route_by(
+    models: Models, asked: Collection[str], utilization: float | None, how: str
+) -> tuple[dict[str, float] | None, list[str]]:
+    """What a routing decision takes for tokens of local models, and what its reader should know of that.
+
+    Args:
+        asked: the models of the outcomes.
+        utilization: see `price_of`; None does not use load tests.
+        how: how to say that they are to be used, such as `--utilization 0.2`.
+
+    Returns:
+        USD a million tokens by model, or None: their share of the machine's time. And lines: which models have no load
+        test, or which have one that is not used.
+
+    Raises:
+        InputError: no utilization, or a file among the load tests is none, where they are used.
+    """
+    own = Models({name: model for name, model in models.items() if name in asked}, models.machine)
+    if utilization is not None:
+        prices = measured_prices(own, utilization)
+        without = [name for name, model in own.items() if model.managed and name not in prices]
+        return prices, [
+            f"{name} has no load test ('workbench load {name}'): it costs its share of the machine's time"
+            for name in without
+        ]
+    try:
+        tested = ", ".join(measured_prices(own))
+    except WorkbenchError:  # what is not used stops nobody
+        tested = ""
+    if not tested:
+        return None, []
+    return None, [
+        f"{tested}: a load test tells what tokens cost on this machine, and is not used: the run's own costs are, "
+        f"which leave idle time out. {how} takes the load test's price, with the machine used to a fifth"
+    ]
 
 
 def break_even(

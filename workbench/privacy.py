@@ -30,8 +30,9 @@ _ORDER: dict[str, int] = {"public": 0, "internal": 1, "restricted": 2}
 _PLAIN_COLUMNS = frozenset(
     [
         *("task", "item_id", "model", "variant", "repeat", "split", "score", "accepted", "format_ok", "error_class"),
-        *("attempts", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s", "wait_s"),
-        *("concurrency", "engine_id", "sensitivity", "asked_at", "source", "run_id", "evalset_digest"),
+        *("attempts", "format_retries", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s"),
+        *("ttft_s", "wait_s", "concurrency", "engine_id", "sensitivity", "asked_at", "source", "run_id"),
+        "evalset_digest",
     ]
 )
 _RELEASE = object()  # only the gate holds it, so only the gate makes a Released

@@ -10,6 +10,7 @@ from workbench.cli.common import command, count, names
 
 if TYPE_CHECKING:
     from workbench.cli.common import Commands
+    from workbench.quantization import QuantizationReport
 
 
 def add(commands: Commands) -> None:
@@ -22,6 +23,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--evalsets", metavar="DIR", help="where the margins are; evalsets/ where it is there")
     parser.add_argument("--models-file", default="models.yaml", metavar="FILE")
     parser.add_argument("--divergence", action="store_true", help="ask vLLM for log-probabilities first, and keep them")
+    parser.add_argument("--figure", metavar="FILE", help="where to write the picture, a PNG")
+    parser.add_argument("--html", metavar="FILE", help="where to write the whole report as a page")
     parser.add_argument("--items", type=count, default=50, metavar="N", help="of each task, with --divergence")
 
 
@@ -52,4 +55,20 @@ def _quantization(arguments: argparse.Namespace) -> int:
     if kept.is_file():
         report = quantization_report(outcomes, arguments.reference, **asked, divergence=kept)
     print(report.describe())
+    _write(report, arguments.figure, arguments.html)
     return 0
+
+
+def _write(report: QuantizationReport, figure: str | None, page: str | None) -> None:
+    from workbench.files import write_atomic
+    from workbench.views.figures import png
+    from workbench.views.quantization import quantization_html
+    from workbench.views.tables import document
+
+    if figure:
+        write_atomic(project.target(figure), png(report.figure()))
+        print(f"written: {project.shown(project.target(figure))}")
+    if page:
+        title = f"Quantization, against {report.reference}"
+        write_atomic(project.target(page), document(title, quantization_html(report)))
+        print(f"written: {project.shown(project.target(page))}")

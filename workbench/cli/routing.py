@@ -113,21 +113,18 @@ def _given(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "objective": _objective(arguments.objective),
         "policies": names(arguments.policies) or KINDS,
         "constraints": constraints if stated else None,
-        "local_usd_per_mtok": _local(models, arguments.utilization),
+        "local_usd_per_mtok": _local(models, set(outcomes["model"]), arguments.utilization),
     }
     return outcomes, asked
 
 
-def _local(models: Models, utilization: float | None) -> dict[str, float] | None:
+def _local(models: Models, asked: set[str], utilization: float | None) -> dict[str, float] | None:
     """What local models' tokens cost by their load tests, where that is asked for."""
-    if utilization is None:
-        return None
-    from workbench.breakeven import measured_prices
+    from workbench.breakeven import prices_to_route_by
 
-    prices = measured_prices(models, utilization)
-    for name, model in models.items():
-        if model.managed and name not in prices:
-            print(f"note: {name} has no load test ('workbench load {name}'): it costs its share of the machine's time")
+    prices, notes = prices_to_route_by(models, asked, utilization, "--utilization 0.2")
+    for note in notes:
+        print(f"note: {note}")
     return prices
 
 

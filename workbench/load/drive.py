@@ -7,8 +7,7 @@ window.measured                       # the requests of the window, failed ones 
 A step warms up, measures, and goes on until what it measured has its answers: the last ones are not answered by a
 server that is being left alone. In the open loop a request's time begins when it was due, whatever kept it from being
 sent: the client's own delay, or its limit of requests in flight, is no one else's waiting that goes unseen (Tene,
-    "coordinated
-omission").
+"coordinated omission").
 """
 
 from __future__ import annotations
@@ -107,9 +106,15 @@ class Window:
 
 class _Step:
     def __init__(
-        self, ask: Ask, times: Times, places: int, stopping: asyncio.Event, clock: Callable[[], float]
+        self,
+        ask: Ask,
+        times: Times,
+        places: int,
+        stopping: asyncio.Event,
+        clock: Callable[[], float],
+        begun: Callable[[], None],
     ) -> None:
-        self._ask, self._times, self._clock, self._places = ask, times, clock, places
+        self._ask, self._times, self._clock, self._places, self._begun = ask, times, clock, places, begun
         self.stopping, self.warmup_s = stopping, times.warmup_s
         self.requests: list[Request] = []
         self.start_s: float | None = None
@@ -132,6 +137,7 @@ class _Step:
     def begin_window(self) -> None:
         self.start_s = self.now
         self.end_s = self.start_s + self._times.duration_s
+        self._begun()
 
     def new(self, due_at: float) -> Request:
         """A request that is sent now."""
@@ -180,6 +186,7 @@ async def drive(
     times: Times,
     stopping: asyncio.Event,
     clock: Callable[[], float],
+    begun: Callable[[], None] = lambda: None,
 ) -> Window:
     """Send requests for a step.
 
@@ -189,9 +196,10 @@ async def drive(
         times: how long.
         stopping: ends the step early.
         clock: seconds since the step began; all times are told on it.
+        begun: called as the window begins.
     """
     places = load.concurrency if isinstance(load, ClosedLoop) else 0
-    step = _Step(ask, times, places, stopping, clock)
+    step = _Step(ask, times, places, stopping, clock, begun)
     work = _closed(step, load, times) if isinstance(load, ClosedLoop) else _open(step, load, times)
     sender = asyncio.create_task(work)
     try:

@@ -1,6 +1,7 @@
 """What an engine says of itself while it is under load: the use of its KV cache, and what its prefix cache had.
 
-async with watched(client) as engine: ...
+async with watched(client) as engine:
+    engine.begin()                       # once it is warm: nothing before that counts
 engine.kv_cache, engine.prefix_hits      # shares; None where the engine does not tell
 
 Out of `/metrics`, in Prometheus' text format: vLLM's names, and llama.cpp's.
@@ -32,15 +33,21 @@ class _Source(Protocol):
 
 @dataclass
 class EngineWatch:
-    """What was seen.
+    """What was seen since it began.
 
     Attributes:
         kv_cache: the share of the KV cache in use, at each look.
         prefix_hits: the share of prompt tokens that the prefix cache had; None where the engine does not tell.
+        begun: whether the warm-up is over.
     """
 
     kv_cache: list[float] = field(default_factory=list)
     prefix_hits: float | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self) -> None:
+        """Look from now on."""
+        self.begun.set()
 
     @property
     def kv_cache_mean(self) -> float | None:
@@ -69,31 +76,36 @@ def parse(text: str) -> dict[str, float]:
 
 @asynccontextmanager
 async def watched(source: _Source, offered: bool = True) -> AsyncIterator[EngineWatch]:
-    """Look at an engine's metrics for as long as the block runs; what it has to tell is there afterwards.
+    """Look at an engine's metrics from when it is begun to the block's end; what it has to tell is there afterwards.
 
     Args:
         offered: False asks nothing, as for a hosted API.
     """
     watch = EngineWatch()
-    first = parse(await source.metrics() or "") if offered else {}
-    if not first:
+    if not offered:
         yield watch
         return
-    task = asyncio.create_task(_look(source, watch))
+    first: dict[str, float] = {}
+    task = asyncio.create_task(_look(source, watch, first))
     try:
         yield watch
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    watch.prefix_hits = _hits(first, parse(await source.metrics() or ""))
+    if first:
+        watch.prefix_hits = _hits(first, parse(await source.metrics() or ""))
 
 
-async def _look(source: _Source, watch: EngineWatch) -> None:
-    while True:
+async def _look(source: _Source, watch: EngineWatch, first: dict[str, float]) -> None:
+    """Fill in what the metrics are as it begins, and then look again and again."""
+    await watch.begun.wait()
+    now = parse(await source.metrics() or "")
+    first |= now
+    while first:
+        watch.kv_cache += [now[name] for name in _KV_CACHE if name in now][:1]
         await asyncio.sleep(_EVERY_S)
         now = parse(await source.metrics() or "")
-        watch.kv_cache += [now[name] for name in _KV_CACHE if name in now][:1]
 
 
 def _hits(first: Mapping[str, float], last: Mapping[str, float]) -> float | None:

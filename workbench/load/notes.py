@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.load.figures import FEWEST_REPEATS
+from workbench.catalog import Model
+from workbench.load.figures import FEWEST_REPEATS, knee, saturation
 from workbench.load.plan import Plan
 from workbench.load.result import ClientShare, Step
 
@@ -25,6 +26,7 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
 
     if not saturated:
         notes.append("no plateau: the highest level still added throughput, so a token may cost less than is said here")
+    notes += _own_places(plan, steps)
     if plan.repeats < FEWEST_REPEATS:
         notes.append(f"{plan.repeats} repeats tell nothing of what varies between them: from 3 on there are intervals")
     if few := where(lambda step: step.latency_s.few(0.95)):
@@ -39,6 +41,40 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
     if failed := sum(step.failed for step in steps):
         notes.append(f"{failed} of {requests} requests failed; in the quantiles they count as endless")
     return notes + _own_share(plan, where)
+
+
+def _own_places(plan: Plan, steps: Sequence[Step]) -> list[str]:
+    """Where the knee or the saturation may be the places that the model's entry gives to its engine."""
+    places, setting = _places(plan.model)
+    if places is None:
+        return []
+
+    def reached(level: float) -> bool:
+        step = next(step for step in steps if step.level == level)
+        return (level if plan.loop == "closed" else step.in_flight.number) >= places
+
+    found = [
+        name
+        for name, level in (("knee", knee(steps)), ("level with the most throughput", saturation(steps)[0]))
+        if reached(level)
+    ]
+    if not found:
+        return []
+    return [
+        f"the engine has {places} places by its entry ({setting}), and what is more waits for one: the "
+        f"{' and the '.join(found)} may be that setting's, not the machine's. Raise it in models.yaml and measure again"
+    ]
+
+
+def _places(model: Model) -> tuple[int | None, str]:
+    """How many requests a managed engine takes at once, all replicas together, and what says so."""
+    if not model.managed:
+        return None, ""
+    replicas = max(len(model.gpus), 1)
+    for name in ("max_num_seqs", "max-num-seqs"):
+        if isinstance(given := model.engine_args.get(name), int):
+            return given * replicas, name
+    return model.concurrency * replicas, "concurrency"
 
 
 def _own_share(plan: Plan, where: Callable[[Callable[[Step], bool]], str]) -> list[str]:

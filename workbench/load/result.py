@@ -108,9 +108,9 @@ class Step(StrictModel):
         in_flight: how many were in flight, on average over the window.
         input_tokens: of an answered request, on average; None where the server does not count.
         output_tokens: likewise.
-        kv_cache: the share of the KV cache in use on average; None where the engine does not tell.
+        kv_cache: the share of the KV cache in use on average, warm-up excluded; None where the engine does not tell.
         kv_cache_max: at most.
-        prefix_hits: the share of prompt tokens that the prefix cache had; None where the engine does not tell.
+        prefix_hits: the share of prompt tokens that the prefix cache had, warm-up excluded; None likewise.
     """
 
     level: float

@@ -207,7 +207,9 @@ class _LoadTest:
         try:
             async with watched(clients, self.plan.model.zone != "hosted") as watch:
                 with overhead.sending(_Never()):
-                    window = await drive(sender.ask, load, times, stop, lambda: time.perf_counter() - began)
+                    window = await drive(
+                        sender.ask, load, times, stop, lambda: time.perf_counter() - began, watch.begin
+                    )
         finally:
             passing.cancel()
         self._failed_in_a_row = sender.failed_in_a_row

@@ -14,13 +14,13 @@ TEXT = [
     *("output", "prompt", "cluster", "sensitivity", "source", "run_id", "evalset_digest"),
 ]
 FLOAT = ["score", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s", "wait_s"]
-INT = ["repeat", "attempts", "input_tokens", "output_tokens", "concurrency"]
+INT = ["repeat", "attempts", "format_retries", "input_tokens", "output_tokens", "concurrency"]
 BOOL = ["accepted", "format_ok"]
 COLUMNS = [
     *("task", "item_id", "model", "variant", "repeat", "split", "score", "accepted", "format_ok", "error"),
-    *("error_class", "attempts", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd", "latency_s", "ttft_s"),
-    *("wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice", "cluster", "sensitivity"),
-    *("asked_at", "source", "run_id", "evalset_digest"),
+    *("error_class", "attempts", "format_retries", "input_tokens", "output_tokens", "cost_usd", "judge_cost_usd"),
+    *("latency_s", "ttft_s", "wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice"),
+    *("cluster", "sensitivity", "asked_at", "source", "run_id", "evalset_digest"),
 ]
 RUN_FILE = "run.json"
 DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}

@@ -67,9 +67,11 @@ def per_unit(rows: pd.DataFrame, model: str, repeat: int | None = None) -> pd.Da
     table["accepted"] = _share(own, "accepted").where(answered, 0.0) if "accepted" in own else unknown
     table["failed_format"] = (1 - _share(own, "format_ok")).where(answered, 1.0) if "format_ok" in own else unknown
     attempts = own["attempts"].astype("float64") if "attempts" in own else unknown
-    table["retried"] = (attempts > 1).astype("float64").where(attempts.notna())
+    table["retried"] = _format_retried(own, attempts)
     table["length"] = _lengths(own, attempts)
     found = table.groupby(UNIT, sort=True).mean()
+    unsure = table["retried"].isna().groupby([table[name] for name in UNIT]).any()  # one repeat that is not known
+    found["retried"] = found["retried"].mask(unsure)
     first = own.assign(right=table["accepted"]).sort_values("repeat").drop_duplicates(UNIT).set_index(UNIT)
     found["right"] = first["right"]
     for name in ("output", "cluster", "slice"):
@@ -79,6 +81,18 @@ def per_unit(rows: pd.DataFrame, model: str, repeat: int | None = None) -> pd.Da
 
 def _share(own: pd.DataFrame, name: str) -> pd.Series[Any]:
     return own[name].astype("Float64").astype("float64")
+
+
+def _format_retried(own: pd.DataFrame, attempts: pd.Series[Any]) -> pd.Series[Any]:
+    """Whether an answer in a wrong format was asked for again.
+
+    Attempts are no such thing: they count lost connections and engines that were restarted as well. Without the column
+    `format_retries`, one attempt says that nothing was asked again, and several do not say why.
+    """
+    if "format_retries" in own:
+        again = own["format_retries"].astype("Float64").astype("float64")
+        return (again > 0).astype("float64").where(again.notna())
+    return pd.Series(0.0, index=own.index).where(attempts == 1)
 
 
 def _lengths(own: pd.DataFrame, attempts: pd.Series[Any]) -> pd.Series[Any]:

@@ -148,7 +148,7 @@ def quantization_report(
         noise: the reference asked again at another batch size, under another id; flips count beyond its own. Where it
             is left out, two repeats of the reference serve, if the table has them.
         candidates: model ids; where left out, every other model of the table but rules.
-        models: to tell who was held to a JSON schema, and for the names of quantizations.
+        models: for the names of quantizations, and to tell who was held to a JSON schema where the run did not note it.
         limits: eval sets, or limits, by task: their margin decides what is free; 0.05 where left out.
         divergence: what `workbench.divergence.measure` found, or its file.
 
@@ -157,8 +157,9 @@ def quantization_report(
     """
     rows = prepare(outcomes)
     chosen = setting.candidates(rows, reference, noise, candidates)
-    notes = setting.notes(rows, reference, noise, models)
-    report = _Report(rows, reference, noise, chosen, models, limits or {}, dict(outcomes.attrs.get("engines") or {}))
+    told = setting.Told(models, limits or {}, dict(outcomes.attrs.get("engines") or {}))
+    notes = setting.notes(rows, reference, noise, chosen, told)
+    report = _Report(rows, reference, noise, chosen, told)
     measured = read_divergence(divergence) if divergence is not None else None
     table = pd.DataFrame(report.rows(measured))
     notes += _further_notes(report, table, measured)
@@ -174,12 +175,9 @@ class _Report:
         reference: str,
         noise: str | None,
         chosen: list[str],
-        models: Models | None,
-        limits: Mapping[str, EvalSet | Limits],
-        engines: Mapping[str, Any],
+        told: setting.Told,
     ) -> None:
-        self.outcomes, self.reference, self.noise, self.chosen = rows, reference, noise, chosen
-        self.models, self.limits, self.engines = models, limits, engines
+        self.outcomes, self.reference, self.noise, self.chosen, self.told = rows, reference, noise, chosen, told
         self.confidence = 1 - 2 * self._alpha(chosen)
         self.pairs = {model: of_pairs.paired(rows, reference, model) for model in chosen}
         self.units = of_pairs.per_unit(rows, reference).reset_index()
@@ -226,16 +224,16 @@ class _Report:
             if rows.empty:
                 continue
             row: dict[str, Any] = {"task": task, "candidate": candidate_id(model, variant or "default"), "model": model}
-            row |= {"variant": variant, "role": role, "verdict": ""} | setting.about(rows, model, self.models)
+            row |= {"variant": variant, "role": role, "verdict": ""} | setting.about(rows, model, self.told.models)
             if role == "reference":
                 row |= self._of_reference(units)
             else:
                 pairs = within(floor if role == "noise" and floor is not None else self.pairs[model])
                 row |= self._of_pairs(pairs, units, floor, margin)
-                row |= setting.against(own, self.reference, model, self.models, self.limits)
+                row |= setting.against(own, self.reference, model, self.told)
                 row["verdict"] = verdict(row) if role == "candidate" else ""
             row |= {"length_unit": of_pairs.length_unit(self.outcomes)} | resources.answers(rows)
-            row |= resources.engine(rows, self.engines.get(str(model))) if whole else {}
+            row |= resources.engine(rows, self.told.engines.get(str(model))) if whole else {}
             row |= self._divergence(divergence, task, variant, str(model))
             made.append(row)
         return made
@@ -243,11 +241,11 @@ class _Report:
     def _margin(self, task: str, units: pd.DataFrame) -> float:
         """Of the task; over several, the strictest."""
         tasks = units["task"].unique() if task == ALL else [task]
-        return min(_margin_of(self.limits.get(str(name))) for name in tasks)
+        return min(_margin_of(self.told.limits.get(str(name))) for name in tasks)
 
     def _of_reference(self, units: pd.DataFrame) -> dict[str, Any]:
         items = units.groupby(["task", "item_id"])[["points"]].mean()
-        mean = {name: float(units[name].mean()) for name in ("failed_format", "retried")}
+        mean = {name: float(units[name].mean(skipna=False)) for name in ("failed_format", "retried")}
         return {"n": len(items), "coverage": 1.0, "score": float(items["points"].mean()), **mean}
 
     def _of_pairs(
@@ -297,6 +295,11 @@ def _further_notes(report: _Report, table: pd.DataFrame, measured: pd.DataFrame 
     for what, column in (("accepted, so no flips", "flips"), ("format_ok, so no format failures", "failed_format")):
         if len(compared) and compared[column].isna().all():
             notes.append(f"the table has no column {what} are known")
+    if len(compared) and "format_retries" not in report.outcomes and table["retried"].isna().any():
+        notes.append(
+            "retries are not known: the table has no column format_retries, and several attempts may be lost "
+            "connections as well"
+        )
     if len(compared) and compared["flips_n"].any() and not report.units["right"].fillna(0).any():
         notes.append("no answer of the reference was accepted, so none can go from right to wrong")
     if measured is not None and compared["kl_nats"].isna().all():
@@ -306,4 +309,4 @@ def _further_notes(report: _Report, table: pd.DataFrame, measured: pd.DataFrame 
             "KL divergence is over the tokens that both engines name at a place, with all others as one class: a "
             "lower bound, as merging classes never raises it"
         )
-    return notes
+    return notes + resources.notes(table)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.economics import cost_per_accepted, quantile
+from workbench.servers.gpus import list_gpus
 
 _NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
 
@@ -49,6 +50,23 @@ def engine(own: pd.DataFrame, noted: Mapping[str, Any] | None) -> dict[str, Any]
     found: dict[str, Any] = {name: _number(noted.get(name)) for name in _NOTED}
     rate, source = _tokens_per_s(own, _number(noted.get("busy_s")))
     return found | {"tokens_per_s": rate, "tokens_per_s_from": source}
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the memory should know, of a report's table: on a GPU it need not be the weights'."""
+    told = table[table["gpu_memory_bytes"].notna()] if "gpu_memory_bytes" in table else table.iloc[:0]
+    if told["engine"].str.startswith("vllm").any():
+        return [
+            "vLLM takes the share of a GPU that it is given (gpu_memory_utilization), whatever its weights need, so "
+            "GPU memory does not tell variants apart: compare 'weights'"
+        ]
+    managed = table[table["memory_bytes"].notna()] if "memory_bytes" in table else table.iloc[:0]
+    if managed.empty or len(told) or not list_gpus():
+        return []
+    return [
+        "GPU memory is not known: this machine has a GPU, but nvidia-smi named none of the engines' processes, as in "
+        "containers: compare 'weights'"
+    ]
 
 
 def _tokens_per_s(own: pd.DataFrame, busy_s: float) -> tuple[float, str | None]:

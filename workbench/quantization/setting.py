@@ -1,13 +1,16 @@
 """What is compared: engines, weights and output formats of the candidates, as far as the table and models.yaml tell.
 
-    against(rows, "smollm2-bf16", "smollm2-q4", models, limits)["compares"]   # 'engine + quantization'
+    told = Told(models, limits, outcomes.attrs.get("engines") or {})
+    against(rows, "smollm2-bf16", "smollm2-q4", told)["compares"]     # 'engine + quantization'
 
 A difference between engines, or between answers that were held to a JSON schema and others, is no quantization's.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,9 +20,47 @@ from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, Limits
 from workbench.servers import capabilities_of
+from workbench.servers.quantization import PLAIN
 
 Mode = Literal["same", "another", "unknown"]
 _NO_ENGINES = {"openai": None, "rules": None}  # a server somewhere may be any engine
+# What names say of weights: w8a8, w4, q4_0, iq3, int8, 4bit, nf4, fp8, mxfp4, and methods.
+_ROUNDED = re.compile(
+    r"(?:^|[^a-z0-9])((?:w\d+(?:a\d+)?|i?q\d(?:f\d+)?|int[2-8]|[2-8]-?bit|nf4|(?:mx|nv)?fp[468]|awq|gptq|bnb)(?:_[a-z0-9_]+)?)"
+    r"(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What there is beside the table, to tell how its answers were made.
+
+    Attributes:
+        models: models.yaml as it is today.
+        limits: eval sets, or limits, by task.
+        engines: what the run noted on its engines, by model; of those that it did not start there is none.
+    """
+
+    models: Models | None = None
+    limits: Mapping[str, EvalSet | Limits] = field(default_factory=dict)
+    engines: Mapping[str, Any] = field(default_factory=dict)
+
+    def held(self, model: str) -> bool | None:
+        """Whether a model's server was held to a JSON schema where there is one; None where nothing tells.
+
+        What the run noted counts; else what the runner would send today.
+        """
+        noted = self.engines.get(model)
+        if isinstance(noted, Mapping) and isinstance(noted.get("constrained"), bool):
+            return bool(noted["constrained"])
+        entry = self.models.known.get(model) if self.models is not None else None
+        return None if entry is None else "json_schema" in capabilities_of(entry)
+
+    def schemaless(self, tasks: Sequence[str]) -> bool:
+        """Whether none of the tasks has a schema that anyone could be held to."""
+        evalsets = [self.limits.get(task) for task in tasks]
+        return all(isinstance(evalset, EvalSet) and evalset.output_schema is None for evalset in evalsets)
 
 
 def candidates(rows: pd.DataFrame, reference: str, noise: str | None, named: str | Sequence[str] | None) -> list[str]:
@@ -45,17 +86,11 @@ def about(rows: pd.DataFrame, model: str, models: Models | None) -> dict[str, An
     return {"quantization": entry.quantization if entry else None, "engine": " ".join(filter(None, _words(rows)[:2]))}
 
 
-def against(
-    rows: pd.DataFrame,
-    reference: str,
-    model: str,
-    models: Models | None,
-    limits: Mapping[str, EvalSet | Limits],
-) -> dict[str, Any]:
+def against(rows: pd.DataFrame, reference: str, model: str, told: Told) -> dict[str, Any]:
     """What differs between a candidate and the reference beside the quantization."""
     return {
         "compares": _compares(_first_words(rows, reference), _first_words(rows, model)),
-        "mode": _mode(reference, model, sorted(rows["task"].unique()), models, limits),
+        "mode": _mode(reference, model, sorted(rows["task"].unique()), told),
     }
 
 
@@ -79,28 +114,45 @@ def _words(rows: pd.DataFrame) -> list[str | None]:
     return [*found, *[None] * (3 - len(found))]
 
 
-def _mode(
-    reference: str, model: str, tasks: list[str], models: Models | None, limits: Mapping[str, EvalSet | Limits]
-) -> Mode:
-    """Whether both were held to a JSON schema, or neither: what the runner would send today."""
-    evalsets = [limits.get(task) for task in tasks]
-    if all(isinstance(evalset, EvalSet) and evalset.output_schema is None for evalset in evalsets):
+def _mode(reference: str, model: str, tasks: list[str], told: Told) -> Mode:
+    """Whether both were held to a JSON schema, or neither."""
+    if told.schemaless(tasks):
         return "same"  # there is nothing to be held to
-    if models is None or reference not in models.known or model not in models.known:
+    held = [told.held(name) for name in (reference, model)]
+    if None in held:
         return "unknown"
-    held = ["json_schema" in capabilities_of(models.known[name]) for name in (reference, model)]
     return "same" if held[0] == held[1] else "another"
 
 
-def notes(rows: pd.DataFrame, reference: str, noise: str | None, models: Models | None) -> list[str]:
+def rounding_of(model: str, models: Models | None) -> str | None:
+    """What a model's entry, or its name, says of a quantization of its weights; None where it says of none."""
+    entry = models.known.get(model) if models is not None else None
+    if entry is not None and entry.quantization:
+        return None if entry.quantization.lower() in PLAIN else entry.quantization
+    files = [] if entry is None else [entry.model] if isinstance(entry.model, str) else entry.model
+    names = [model, *(file.rstrip("/").rsplit("/", 1)[-1] for file in files)]
+    found = next(filter(None, map(_ROUNDED.search, names)), None)
+    return found[1] if found else None
+
+
+def notes(rows: pd.DataFrame, reference: str, noise: str | None, chosen: Sequence[str], told: Told) -> list[str]:
     """What has to be said of the reference and its noise run.
 
     Raises:
         InputError: the noise run has other weights than the reference.
     """
     found = []
-    if models is None:
-        found.append("models.yaml was not given, so it is not known who was held to a JSON schema")
+    if (rounded := rounding_of(reference, told.models)) is not None:
+        found.append(
+            f"{reference} is itself quantized ({rounded}): against it 'free' says little. Take the same engine's "
+            "unquantized form as reference"
+        )
+    unsure = [name for name in (reference, *chosen) if told.held(name) is None]
+    if unsure and not told.schemaless(sorted(rows["task"].unique())):
+        found.append(
+            f"neither the run nor models.yaml tells who of {', '.join(unsure)} was held to a JSON schema. Give the "
+            "models file that they were asked with (models=, --models-file)"
+        )
     if noise is None:
         return found
     own, other = (_words(rows[rows["model"] == name]) for name in (reference, noise))

@@ -22,7 +22,7 @@ def verdict(row: Row) -> Verdict:
     `free`: the score is not worse by more than the margin, and neither are format failures. `costs`: it is worse, and
     how much it is worse may be more than the margin; or formats break more often. `score only`: within the margin by
     score, with formats not known. `not compared`: held to another output format, or too few shared items. `undecided`
-    is all else.
+    is all else. Where it is not known who was held to a format, the sentence says so beside the verdict.
     """
     if row["mode"] == "another" or not row["coverage"] >= MIN_COVERAGE:
         return "not compared"
@@ -87,8 +87,10 @@ def _cost(row: Row) -> str:
 
 
 def _beside(row: Row) -> list[str]:
-    """What comes on top of the score: retries, and answers that change beyond the noise."""
+    """What comes on top of the score: an unknown setting, retries, and answers that change beyond the noise."""
     found = []
+    if row["mode"] == "unknown":
+        found.append("if both were held to the same output format, which is not known")
     if row["retry_lo"] > 0:
         between = f"{_points(row['retry_lo'])} to {_points(row['retry_hi'])}"
         found.append(f"retries {_points(row['retry_difference'])} % more of the items ({between})")

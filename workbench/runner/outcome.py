@@ -134,6 +134,8 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
         "error": kept(last.error),
         "error_class": last.error_class,
         "attempts": len(attempts),
+        # Apart from errors of the connection: only an answer in a wrong format is followed by another attempt.
+        "format_retries": sum(attempt.text is not None for attempt in attempts[:-1]),
         **spent(attempts, model, machine),
         "wait_s": math.fsum(attempt.wait_s for attempt in attempts),
         "concurrency": last.concurrency,

@@ -16,7 +16,7 @@ from typing import Any
 from workbench.catalog import Model
 from workbench.errors import InputError
 
-_PLAIN = {"none", "bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "unquantized"}
+PLAIN = {"none", "bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "unquantized"}
 _LABELS = {
     *("awq", "gptq", "w8a8", "w4a16", "w8a16", "fp8", "fp4", "nf4", "int8", "int4", "mxfp4", "nvfp4", "bitsandbytes"),
     *("compressedtensors", "fp8dynamic"),
@@ -111,7 +111,7 @@ def check(model: Model, folder: Path, while_loading: Mapping[str, str]) -> str |
     label, found = _plain(model.quantization), scheme(folder)
     here = f"{model.place}: quantization: {model.quantization}"
     if found is not None:
-        if label in found.labels or (label not in _LABELS and label not in _PLAIN):
+        if label in found.labels or (label not in _LABELS and label not in PLAIN):
             return None
         raise InputError(f"{here} contradicts the checkpoint, whose config.json says {found.name}. Mend one of them.")
     if label in while_loading:

@@ -8,7 +8,7 @@ print(*conclusions(result, models, utilization=0.2), sep="\\n")
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -22,26 +22,33 @@ if TYPE_CHECKING:
 
     from workbench.catalog import Models
 
+_QUANTILES = ("p50", "p90", "p95", "p99")
 # Of Okabe and Ito's colors, as in `views.figures`.
 _BLUE, _ORANGE, _GREEN, _GRAY = "#0072B2", "#D55E00", "#009E73", "#888888"
 
 
 def load_table(result: LoadResult) -> pd.DataFrame:
-    """The steps as a table, a row a level; times in seconds, without intervals."""
+    """The steps as a table, a row a level; times in seconds.
+
+    Returns:
+        Columns such as `ttft_p95_s` and `goodput_per_s`, each with the ends of its 95 % interval over repeats beside it
+        (`ttft_p95_lo_s`, `ttft_p95_hi_s`, `goodput_per_s_lo`, `goodput_per_s_hi`); NaN is unknown, and infinite is a
+        time without bound, where too many requests failed.
+    """
     return pd.DataFrame([_row(result, step) for step in result.steps])
 
 
 def _row(result: LoadResult, step: Step) -> dict[str, object]:
-    times = {"ttft": step.ttft_s, "itl": step.itl_s, "e2e": step.latency_s}
     row: dict[str, object] = {"in_flight" if result.loop == "closed" else "requests_per_s_asked": step.level}
-    for name, found in times.items():
-        for quantile in ("p50", "p90", "p95", "p99"):
-            row[f"{name}_{quantile}_s"] = getattr(found, quantile).number if found else math.nan
+    for name, found in _times(step).items():
+        for quantile in _QUANTILES:
+            figure: Figure | None = getattr(found, quantile, None)
+            row[f"{name.lower()}_{quantile}_s"] = figure.number if figure else math.nan
+            row |= {f"{name.lower()}_{quantile}_{end}_s": _end(figure, end) for end in ("lo", "hi")}
+    for name in ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "goodput_per_s"):
+        rate: Figure = getattr(step, name)
+        row |= {name: rate.value} | {f"{name}_{end}": _end(rate, end) for end in ("lo", "hi")}
     return row | {
-        "output_tokens_per_s": step.output_tokens_per_s.value,
-        "total_tokens_per_s": step.total_tokens_per_s.value,
-        "requests_per_s": step.requests_per_s.value,
-        "goodput_per_s": step.goodput_per_s.value,
         "kv_cache": step.kv_cache,
         "prefix_hits": step.prefix_hits,
         "requests": step.requests,
@@ -49,37 +56,64 @@ def _row(result: LoadResult, step: Step) -> dict[str, object]:
     }
 
 
+def _end(figure: Figure | None, end: str) -> float:
+    """An end of an interval; an upper one that is not there beside a lower one is without bound."""
+    value: float | None = getattr(figure, end, None)
+    if value is not None:
+        return value
+    return math.inf if end == "hi" and figure is not None and figure.lo is not None else math.nan
+
+
+def _times(step: Step) -> dict[str, Quantiles | None]:
+    """To the first token, between tokens, end to end."""
+    return {"TTFT": step.ttft_s, "ITL": step.itl_s, "e2e": step.latency_s}
+
+
 def load_text(result: LoadResult) -> str:
     """The steps for a terminal, each figure with its interval, and what a reader should know."""
-    what = "in flight" if result.loop == "closed" else "asked/s"
-    head = f"{what:>9} {'':6} {'p50':>24} {'p95':>24} {'p99':>9}   per second"
-    lines = [f"{result.model}: {result.workload}, {result.loop} loop, {result.engine_id}", head]
+    lines = [f"{result.model}: {result.workload}, {result.loop} loop, {result.engine_id}"]
+    lines.append("TTFT is the time to the first token, ITL between tokens, e2e of the whole answer; (a–b) are 95 %")
+    lines.append("intervals over the repeats; '?' has fewer requests than it takes to bound the quantile")
+    units = {name: _unit([_times(step)[name] for step in result.steps]) for name in ("TTFT", "ITL", "e2e")}
     for step in result.steps:
-        lines += _step_lines(step)
+        lines += _step_lines(result, step, units)
     lines += [f"note: {note}" for note in result.notes]
     return "\n".join([*lines, *_client_line(result), *(f"problem: {problem}" for problem in result.problems)])
 
 
-def _step_lines(step: Step) -> list[str]:
-    rates = [
-        f"{_with(step.output_tokens_per_s)} tokens out, {_with(step.total_tokens_per_s)} in all",
-        f"{_with(step.requests_per_s)} requests, {_with(step.goodput_per_s)} within limits",
-        f"{step.requests} measured, {_failed(step)}{_engine(step)}",
-    ]
-    lines = []
-    names = (("TTFT", step.ttft_s), ("ITL", step.itl_s), ("e2e", step.latency_s))
-    for number, ((name, found), rate) in enumerate(zip(names, rates, strict=True)):
-        level = f"{step.level:g}" if not number else ""
-        lines.append(f"{level:>9} {name:6} {_quantiles(found)}   {rate}")
-    return lines
+def _unit(found: Sequence[Quantiles | None]) -> str:
+    """The unit of a time on all levels: milliseconds, where none is ten seconds long."""
+    known = [getattr(each, name).value or 0.0 for each in found if each is not None for name in _QUANTILES]
+    return "s" if max(known, default=0.0) >= 10 else "ms"
 
 
-def _quantiles(found: Quantiles | None) -> str:
-    if found is None:
-        return f"{'not streamed':>24} {'':>24} {'':>9}"
-    mark = {name: "?" if found.few(float(f"0.{name[1:]}")) else "" for name in ("p95", "p99")}
-    p99 = f"{_seconds(found.p99.value)}{mark['p99']}"
-    return f"{_with(found.p50, _seconds):>24} {_with(found.p95, _seconds) + mark['p95']:>24} {p99:>9}"
+def _step_lines(result: LoadResult, step: Step, units: Mapping[str, str]) -> list[str]:
+    level = f"{result.level_name(step.level)}: {step.requests} measured, {_failed(step)}{_engine(step)}"
+    lines = ["", level, "  " + " " * 7 + "".join(f"  {name:>20}" for name in _QUANTILES)]
+    for name, found in _times(step).items():
+        cells = ["not streamed"] if found is None else [_cell(found, each, units[name]) for each in _QUANTILES]
+        lines.append(f"  {f'{name} {units[name]}':7}" + "".join(f"  {cell:>20}" for cell in cells))
+    tokens = f"{_close(step.output_tokens_per_s)} tokens written, {_close(step.total_tokens_per_s)} with those read"
+    answers = f"{_close(step.requests_per_s)} requests, {_close(step.goodput_per_s)} of them within limits"
+    return [*lines, f"  a second: {tokens}", f"            {answers}"]
+
+
+def _cell(found: Quantiles, name: str, unit: str) -> str:
+    def say(value: float | None) -> str:
+        return _short(value if value is None or unit == "s" else 1000 * value)
+
+    figure = getattr(found, name)
+    mark = "?" if name != "p50" and found.few(float(f"0.{name[1:]}")) else ""
+    return f"{'endless' if figure.value is None else say(figure.value)}{_between(figure, say)}{mark}"
+
+
+def _close(figure: Figure) -> str:
+    return f"{_short(figure.value)}{_between(figure, _short)}"
+
+
+def _between(figure: Figure, say: Callable[[float | None], str]) -> str:
+    """An interval, as short as can be."""
+    return "" if figure.lo is None and figure.hi is None else f" ({say(figure.lo)}–{say(figure.hi)})"
 
 
 def _failed(step: Step) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import math
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _COLORS = {"candidate": "#0072B2", "noise": "#888888"}  # Okabe and Ito's, as in `views.figures`
 _BROKE, _FIXED = "#D55E00", "#009E73"
 _SLICES = 12
+_SLICES_CAPTION = "slices that lose most (exploratory, 95 % each)"
 
 Row = dict[str, Any]
 
@@ -45,10 +47,22 @@ def _points(row: Row, value: str, lo: str, hi: str) -> str:
     return f"{signed[0]} ({signed[1]} to {signed[2]})".replace("-", "−")
 
 
+def _difference(row: Row) -> str:
+    return _points(row, "difference", "lo", "hi")
+
+
 def _flips(row: Row) -> str:
     if not _known(row.get("flips")):
         return "–"
     return f"−{row['broke']:.0f} +{row['fixed']:.0f} of {row['flips_n']:.0f}"
+
+
+def _length(row: Row) -> str:
+    """How long the answers are against the reference's, with its interval."""
+    if not _known(row.get("length_ratio")):
+        return "–"
+    between = [_cell(row, name, ".2f") for name in ("length_lo", "length_hi")]
+    return f"{row['length_ratio']:.2f} ({' to '.join(between)})"
 
 
 def _megabytes(row: Row, name: str) -> str:
@@ -59,16 +73,16 @@ def _megabytes(row: Row, name: str) -> str:
 _CELLS: dict[str, Any] = {
     "n": lambda row: _cell(row, "n", "d"),
     "score": lambda row: _cell(row, "score", ".3f"),
-    "difference in points": lambda row: _points(row, "difference", "lo", "hi"),
+    "difference in points": _difference,
     "right→wrong, wrong→right": _flips,
-    "McNemar mid-p": lambda row: _cell(row, "mcnemar_p", ".3f"),
+    "McNemar mid-p": lambda row: "<0.001" if row.get("mcnemar_p", 1.0) < 0.0005 else _cell(row, "mcnemar_p", ".3f"),
     "flips beyond noise, points": lambda row: _points(row, "flips_beyond", "flips_beyond_lo", "flips_beyond_hi"),
     "same answer": lambda row: _cell(row, "same_output", ".0%"),
     "KL, nats a token ≥": lambda row: _cell(row, "kl_nats", ".4f"),
     "same top token": lambda row: _cell(row, "top_token_agreement", ".1%"),
     "format failures": lambda row: _cell(row, "failed_format", ".1%"),
-    "retried": lambda row: _cell(row, "retried", ".1%"),
-    "length": lambda row: _cell(row, "length_ratio", ".2f"),
+    "format retries": lambda row: _cell(row, "retried", ".1%"),
+    "length": _length,
     "cost per accepted": lambda row: usd(row["cost_per_accepted_usd"]),
     "p50": lambda row: seconds(row["latency_p50_s"]),
     "tokens/s": lambda row: _cell(row, "tokens_per_s", ",.0f"),
@@ -77,13 +91,23 @@ _CELLS: dict[str, Any] = {
     "GPU memory": lambda row: _megabytes(row, "gpu_memory_bytes"),
     "weights": lambda row: _megabytes(row, "weights_bytes"),
 }
+# What a terminal shows below each other, each narrow enough for it.
+_BLOCKS = {
+    "score": ["n", "score", "difference in points", "format failures", "format retries", "verdict"],
+    "what changed": [
+        *("right→wrong, wrong→right", "McNemar mid-p", "flips beyond noise, points", "same answer", "length"),
+        *("KL, nats a token ≥", "same top token"),
+    ],
+    "what it takes": ["cost per accepted", "p50", "tokens/s", "load", "memory", "GPU memory", "weights"],
+}
+_WORDS = frozenset({"model", "verdict", "task", "candidate", "slice"})  # columns that begin at the left
 
 
 def _told(row: Row) -> str:
     """What stands beside a row: its verdict, and what else differs."""
     if row["role"] != "candidate":
         return f"the {row['role']} run" if row["role"] == "noise" else "the reference"
-    mode = "; held to another output format" if row["mode"] == "another" else ""
+    mode = {"another": "; held to another output format", "unknown": "; output format not known"}.get(row["mode"], "")
     setting = "" if row["compares"] == "quantization" else f"; {row['compares']}"
     return f"{row['verdict']}{mode}{setting}"
 
@@ -143,40 +167,74 @@ def _notes(report: QuantizationReport) -> list[str]:
     ]
 
 
-def _slices_html(report: QuantizationReport) -> str:
+def _losing(report: QuantizationReport) -> list[Row]:
     """The slices with the largest losses."""
     found = report.by_slice.sort_values("difference", kind="stable").head(_SLICES)
     found = found[found["difference"] < -5e-4]  # what would be shown as 0.0 is no loss
-    if found.empty:
+    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
+
+
+def _slices_html(report: QuantizationReport) -> str:
+    """The slices with the largest losses."""
+    losing = _losing(report)
+    if not losing:
         return ""
-    losing: list[Row] = [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
     rows = "".join(
         f"<tr><td class=t>{escape(str(row['task']))}</td><td class=t>{escape(str(row['candidate']))}</td>"
         f"<td class=t>{escape(str(row['slice']))}: {escape(str(row['value']))}</td><td>{row['n']}</td>"
-        f"<td>{_points(row, 'difference', 'lo', 'hi')}</td></tr>"
+        f"<td>{_difference(row)}</td></tr>"
         for row in losing
     )
     head = "<tr><th class=t>task</th><th class=t>candidate</th><th class=t>slice</th><th>n</th><th>points</th></tr>"
-    return f"<table><caption>slices that lose most (exploratory, 95 % each)</caption>{head}{rows}</table>"
+    return f"<table><caption>{_SLICES_CAPTION}</caption>{head}{rows}</table>"
 
 
 def quantization_text(report: QuantizationReport) -> str:
-    """The report for a terminal."""
+    """The report for a terminal: of each task the verdicts, what changed in the answers, and what a model takes."""
     lines = [report.sentence, ""]
     for caption, rows in _groups(report):
-        names = ["n", "score", "difference in points", "right→wrong, wrong→right", "same answer", "format failures"]
-        names += ["KL, nats a token ≥", "cost per accepted", "tokens/s"]
-        columns = [name for name in names if name in _columns(rows)]
-        cells = [["model", *columns, "verdict"]]
-        cells += [[row["model"], *(_CELLS[name](row) for name in columns), _told(row)] for row in rows]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        lines.append(f"{caption}:")
-        for line in cells:
-            first, *middle, last = line
-            told = "  ".join(cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True))
-            lines.append(f"  {first.ljust(widths[0])}  {told}  {last}")
-        lines.append("")
-    return "\n".join([*lines, *(f"note: {line}" for line in _notes(report))])
+        told = _columns(rows)
+        for about, names in _BLOCKS.items():
+            columns = [name for name in names if name in told or name == "verdict"]
+            if columns:
+                cells = [[row["model"], *(_text_cell(row, name) for name in columns)] for row in rows]
+                lines += [f"{caption}, {about}:", *_aligned(["model", *columns], cells), ""]
+    return "\n".join([*lines, *_slices_text(report), *(f"note: {line}" for line in _notes(report))])
+
+
+def _text_cell(row: Row, name: str) -> str:
+    return _told(row) if name == "verdict" else str(_CELLS[name](row))
+
+
+def _aligned(head: list[str], body: list[list[str]]) -> list[str]:
+    """A table's lines. A heading takes several where it is wider than what stands below it."""
+    wrapped = [
+        wrap(name, max(*map(len, name.split()), *(len(line[at]) for line in body))) for at, name in enumerate(head)
+    ]
+    high = max(map(len, wrapped))
+    rows = [*zip(*([""] * (high - len(name)) + name for name in wrapped), strict=True), *body]
+    widths = [max(len(line[at]) for line in rows) for at in range(len(head))]
+    words = [name in _WORDS for name in head]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(line, widths, words, strict=True)
+        ).rstrip()
+        for line in rows
+    ]
+
+
+def _slices_text(report: QuantizationReport) -> list[str]:
+    """The slices with the largest losses, for a terminal."""
+    losing = _losing(report)
+    if not losing:
+        return []
+    cells = [
+        [row["task"], row["candidate"], f"{row['slice']}: {row['value']}", str(row["n"]), _difference(row)]
+        for row in losing
+    ]
+    return [f"{_SLICES_CAPTION}:", *_aligned(["task", "candidate", "slice", "n", "points"], cells), ""]
 
 
 def quantization_figure(report: QuantizationReport) -> Figure:

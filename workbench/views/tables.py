@@ -71,6 +71,16 @@ def page(content: str) -> str:
     return f'{_STYLE}<div class="wb">{content}</div>'
 
 
+def document(title: str, content: str) -> str:
+    """A piece of HTML as a file of its own, which loads nothing."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f'<title>{escape(title)}</title></head><body style="font-family:sans-serif">{content}</body></html>\n'
+    )
+
+
 def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: Models | None = None) -> str:
     """The leaderboard, a table a task.
 

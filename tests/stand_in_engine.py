@@ -3,7 +3,9 @@
 Keys of SPEC: `log` (lines said at once), `exit` (status to end with while loading), `hang` (never listen), `silent`
 (listen and never answer), `child` (a child in a session of its own), `delay_s` (before an answer), `die_at` (numbers of
 requests, over all engines that share the file `count`, at which it dies), `last_words` (said then), `ignore_term`,
-`file` (left in the temporary folder), `shared` (a segment of shared memory), `port` (to listen on).
+`file` (left in the temporary folder), `shared` (a segment of shared memory), `port` (to listen on), `gpu` (the
+nvidia-smi of `stand_ins` in the folder `smi` says `gpus` and `apps` while this runs, in which PID stands for its own,
+and what it said before again `freed_s` seconds after its end, or never).
 """
 
 import http.server
@@ -34,6 +36,30 @@ def count() -> None:
             sys.stderr.write("".join(f"{line}\n" for line in SPEC.get("last_words", [])))
             sys.stderr.flush()
             os._exit(3)
+
+
+FREED = """
+import os, pathlib, sys, time
+while os.path.exists(f"/proc/{sys.argv[1]}"):
+    time.sleep(0.01)
+time.sleep(float(sys.argv[2]))
+for path, text in zip(sys.argv[3::2], sys.argv[4::2]):
+    pathlib.Path(path + ".new").write_text(text)
+    os.replace(path + ".new", path)
+"""
+
+
+def take_gpu(gpu: dict[str, Any]) -> None:
+    """Have the stand-in of nvidia-smi say that this process is on a GPU."""
+    before = []
+    for name in ("apps", "gpus"):
+        path = pathlib.Path(gpu["smi"], name)
+        before += [str(path), path.read_text()]
+        pathlib.Path(f"{path}.new").write_text(gpu[name].replace("PID", str(os.getpid())))
+        os.replace(f"{path}.new", path)
+    if gpu.get("freed_s") is not None:  # the driver's work, so it is none of this engine's processes
+        argv = [sys.executable, "-c", FREED, str(os.getpid()), str(gpu["freed_s"]), *before]
+        subprocess.Popen(argv, env={"PATH": os.environ["PATH"]}, start_new_session=True)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -82,6 +108,8 @@ def main() -> None:
 
         resource_tracker.unregister(segment._name, "shared_memory")  # as one that is killed hard
         globals()["SEGMENT"] = segment
+    if SPEC.get("gpu"):
+        take_gpu(SPEC["gpu"])
     if "exit" in SPEC:
         sys.exit(SPEC["exit"])
     if SPEC.get("hang"):

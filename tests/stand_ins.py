@@ -19,24 +19,33 @@ def script(path: Path, text: str) -> Path:
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, apps: str = "") -> None:
-    """An nvidia-smi on PATH that says this of --query-gpu and --query-compute-apps (csv, no header, no units)."""
+    """An nvidia-smi on PATH that says this of --query-gpu and --query-compute-apps (csv, no header, no units).
+
+    It notes what it was asked in `smi/asked`; where there is a file `smi/fault`, that is run first.
+    """
     (folder / "smi").mkdir()
     (folder / "smi" / "gpus").write_text(gpus)
     (folder / "smi" / "apps").write_text(apps)
     script(
         folder / "smi" / "nvidia-smi",
+        f'echo "$1" >> {folder}/smi/asked\n[ -f {folder}/smi/fault ] && . {folder}/smi/fault\n'
         f'case "$1" in --query-gpu*) cat {folder}/smi/gpus;; --query-compute-apps*) cat {folder}/smi/apps;; esac',
     )
     monkeypatch.setenv("PATH", f"{folder}/smi:{os.environ['PATH']}")
 
 
-def engine(root: Path, name: str, version: str, help_text: str = "") -> Path:
-    """An environment with an engine's command that prints its help; its interpreter tells the version only."""
+def engine(root: Path, name: str, version: str, help_text: str = "", lacks: str = "none") -> Path:
+    """An environment with an engine's command that prints its help; its interpreter tells the version only.
+
+    Args:
+        lacks: a package that it does not have; it has every other.
+    """
     (root / "help").parent.mkdir(parents=True, exist_ok=True)
     (root / "help").write_text(help_text)
     script(root / "bin" / name, "exit 3")
     return script(
         root / "bin" / "python",
+        f'case "$3" in *{lacks}*) exit 1;; esac\n'
         f'[ "$1" = -I ] && echo {version} && exit\necho asked >> {root}/asked\ncat {root}/help',
     )
 

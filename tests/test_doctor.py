@@ -87,6 +87,80 @@ def test_a_gpu_that_is_busy_names_who_uses_it(project: Path, monkeypatch: pytest
     assert "there is no GPU 3 here, but 0, 1." in (diagnosed(project, gpus=["0", "3"]).reason or "")
 
 
+HALF = "0, GPU-aaaa, NVIDIA A10, 23028, 11000, 8.6\n"
+SIX = "".join(f"{n}, GPU-{n}, NVIDIA A10, 23028, 22515, 8.6\n" for n in range(6))
+OTHERS = "GPU-aaaa, 4194999, /usr/bin/python3, 11500\n"
+
+
+def test_vllm_does_not_start_beside_another_process_unless_it_is_to_take_less(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(project, monkeypatch, HALF, OTHERS)
+    reason = diagnosed(project).reason or ""
+    assert "vLLM takes 0.92 of a GPU (gpu_memory_utilization), which is 22.2 GB of GPU 0 (NVIDIA A10)" in reason
+    assert "and 11.5 GB are free. Set engine_args: {gpu_memory_utilization: 0.43}" in reason
+    assert "or end what uses it: python3 (process 4194999, another user): 12.1 GB." in reason
+    for name in ("gpu_memory_utilization", "gpu-memory-utilization"):
+        assert diagnosed(project, engine_args={name: 0.43}).reason is None  # what it was told to set
+        assert "vLLM takes 0.5 of a GPU" in (diagnosed(project, engine_args={name: 0.5}).reason or "")
+    engine(project / ".venv-transformers", "transformers", "9.9")
+    assert diagnosed(project, engine="transformers").reason is None  # it takes what it needs
+
+
+def test_a_share_that_its_weights_do_not_fit_in_is_not_named_as_a_mend(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(project, monkeypatch, HALF.replace("11000", "930"), OTHERS)
+    reason = diagnosed(project).reason or ""
+    assert "End what uses it: python3" in reason and "Set engine_args" not in reason
+
+
+def test_every_replicas_gpus_are_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10 + T4_BUSY, APPS)
+    for gpus in (["0", "1"], ["1", "0"]):
+        assert "free of GPU 1 (Tesla T4)" in (diagnosed(project, gpus=gpus).reason or "")
+    found = diagnosed(project, gpus=["0", "0"])
+    assert "each of 2 replicas takes 0.92 of a GPU" in (found.reason or "")
+    assert "gpu_memory_utilization: 0.46" in (found.reason or "")
+    assert diagnosed(project, gpus=["0", "0"], engine_args={"gpu_memory_utilization": 0.46}).reason is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        ({}, "GPU 4"),
+        ({"tensor-parallel-size": 2}, "GPU 4, GPU 0"),
+        ({"tensor_parallel_size": 2, "pipeline-parallel-size": 2}, "GPU 4, GPU 0, GPU 1, GPU 5"),
+    ],
+)
+def test_a_model_that_is_shared_out_has_the_gpus_that_it_sees(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], where: str
+) -> None:
+    nvidia_smi(project, monkeypatch, SIX)
+    names = ", ".join(f"{name} (NVIDIA A10)" for name in where.split(", "))
+    assert f"of {names}\n" in f"{diagnosed(project, gpus=['4,0,1,5'], engine_args=arguments)}\n"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,0,1,5")
+    assert f"of {names}\n" in f"{diagnosed(project, engine_args=arguments)}\n"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "of main memory" in str(diagnosed(project))
+
+
+def test_more_gpus_than_there_are_need_ray(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, SIX)
+    arguments: dict[str, Any] = {"tensor_parallel_size": 2, "pipeline_parallel_size": 4}
+    reason = diagnosed(project, engine_args=arguments).reason or ""
+    assert "asks for 8 GPUs, and it has GPU 0 (NVIDIA A10), GPU 1" in reason
+    by_ray = diagnosed(project, engine_args={**arguments, "distributed-executor-backend": "ray"})
+    assert by_ray.reason is None and "Ray places it" in str(by_ray)
+
+
+def test_a_build_for_the_cpu_takes_main_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, HALF, OTHERS)
+    engine(project / "cpu", "vllm", "9.9+cpu")
+    found = diagnosed(project, python="cpu/bin/python")
+    assert found.reason is None and "of main memory" in str(found)
+
+
 def test_a_gpus_generation_is_held_against_the_type(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(project, monkeypatch, A10 + T4_BUSY.replace(" 2,", " 15000,"))
     assert any("computes FP8 from 8.9 on" in line for line in diagnosed(project, quantization="fp8").warnings)

@@ -73,7 +73,6 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "export/_litellm_probe.py": ("LiteLLM's process: it knows the stand-ins only", {"litellm"}),
     "servers/rules_server.py": ("answers a gateway from rules; listens, and asks nobody", {"aiohttp"}),
     "servers/process.py": ("finds a port of 127.0.0.1 that is free; connects to nothing", {"socket"}),
-    "servers/memory.py": ("asks nvidia-smi what an engine takes of a GPU", {"subprocess"}),
     "servers/watched.py": ("starts an engine of this machine behind its watchdog", {"subprocess"}),
     "servers/_watchdog.py": (
         "the watchdog, which starts the engine and ends it with its owner: it waits for its pipe",

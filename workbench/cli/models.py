@@ -106,6 +106,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         server.wait()
     finally:
         server.stop()
+        for note in server.notes:
+            print(note, file=sys.stderr)
     raise WorkbenchError(f"{model.id}: the engine ended. {server.last_words()}")
 
 

@@ -127,6 +127,7 @@ class _LoadTest:
                         return
                 self.sweep = Sweep(levels, self.plan.repeats, self.plan.seed)
                 self.complete = await self._all(self.sweep, self.plan.loop, self.plan.times, clients, served)
+        self.notes += [note for each in served for note in each.notes]  # its engines have ended
 
     async def _probe(self, clients: Pool) -> None:
         """One request, so that a server that is not there is told before anything is measured."""

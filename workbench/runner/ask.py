@@ -39,7 +39,8 @@ class Use:
     """What a lane took: requests that were sent, or tried to be, and of managed engines what they took.
 
     Attributes:
-        load_s: the loading of an engine, the slowest of several; 0 where it was there from before.
+        managed: an engine was started for it, or was there from before.
+        load_s: the loading of an engine, the slowest of several; None where it was there from before.
         busy_s: with requests in flight, all of a model's endpoints together.
         memory_bytes: the most that engines took of the main memory while they were asked.
         gpu_memory_bytes: likewise, of GPUs.
@@ -49,6 +50,7 @@ class Use:
     """
 
     sent: int = 0
+    managed: bool = False
     load_s: float | None = None
     busy_s: float = 0.0
     memory_bytes: int | None = None

@@ -47,12 +47,16 @@ async def serve_lane(
     stopper = asyncio.create_task(_stop_with(lane, sending.stopping)) if lane.sends else None
     try:
         if await lane.anything():
-            async with _unless(sending.stopping, serving_all(model, say)) as served:
-                if served is None:
-                    lane.stop()
-                else:
-                    say("")
-                    await send_to_all(served, lane, model, sending, use, say)
+            served: list[Served] | None = None
+            try:
+                async with _unless(sending.stopping, serving_all(model, say)) as served:
+                    if served is None:
+                        lane.stop()
+                    else:
+                        say("")
+                        await send_to_all(served, lane, model, sending, use, say)
+            finally:  # its engines have ended
+                use.notes += [note for each in served or [] for note in each.notes]
         await lane.settled()
     except BaseException:
         lane.stop()
@@ -157,8 +161,8 @@ async def _measured(served: Sequence[Served], use: Use) -> AsyncIterator[None]:
         finally:
             await asyncio.shield(asyncio.to_thread(stack.close))
             use.memory_bytes, use.gpu_memory_bytes = watch.peak_bytes, watch.gpu_peak_bytes
-            loads = [0.0 if each.kept else each.server.load_s for each in served if each.server is not None]
-            use.load_s = max(loads)
+            loads = [each.server.load_s for each in served if each.server is not None and not each.kept]
+            use.managed, use.load_s = True, max(loads, default=None)
 
 
 class _Place:

@@ -315,7 +315,7 @@ class _Execution:
     def _of_lane(self, model: Model, lane: Lane, use: Use, progress: Progress) -> None:
         self.asked += use.sent
         self.notes += use.notes
-        if use.load_s is not None:
+        if use.managed:
             self.engines[model.id] = EngineUse(
                 *(use.load_s, use.busy_s, use.memory_bytes, use.gpu_memory_bytes),
                 weights_bytes(model),

@@ -34,7 +34,7 @@ class EngineUse:
     """What a managed engine did in a run: loading and idling are no part of any answer's cost.
 
     Attributes:
-        load_s: the loading of its slowest replica; 0 where it was kept from before.
+        load_s: the loading of its slowest replica; None where it was kept from before.
         busy_s: with requests in flight.
         memory_bytes: the most of the main memory that all its processes had while it was asked; None is unknown.
         gpu_memory_bytes: likewise, of GPUs; None without one.
@@ -42,7 +42,7 @@ class EngineUse:
         constrained: whether it is held to a task's JSON schema.
     """
 
-    load_s: float
+    load_s: float | None
     busy_s: float
     memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None

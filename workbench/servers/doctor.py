@@ -6,7 +6,10 @@ for diagnosis in examine(models):
 
 from __future__ import annotations
 
+import math
 import socket
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -14,11 +17,13 @@ from workbench import project
 from workbench.catalog import Model, Models
 from workbench.client import preflight
 from workbench.errors import InputError, WorkbenchError
-from workbench.servers import engine_of, environments, fit, quantization, weights
+from workbench.servers import engine_of, environments, fit, options, quantization, weights
 from workbench.servers.gpus import Gpu, list_gpus
+from workbench.servers.vllm import by_ray
 
 _CONNECT_S = 1.0
 _SPARE = 1.1  # times weights and cache: what an engine takes for itself
+_VLLM_SHARE = 0.92  # gpu_memory_utilization of vLLM 0.32 where nobody sets it
 _FP8, _BF16 = (8, 9), (8, 0)  # compute capabilities, as vLLM's documentation has them
 
 
@@ -82,10 +87,17 @@ def _managed(found: Diagnosis, gpus: list[Gpu], port: int | None) -> None:
         folder = weights.folder_of(model)
         scheme = quantization.scheme(folder)
         found.details.append(f"weights: {project.shown(folder)}, {scheme.name if scheme else 'not quantized'}")
-    room = fit.room_for(model, gpus)
-    _fits(found, room)
-    _generation(found, room.gpus)
-    for gpu in room.gpus:
+    rooms = fit.rooms_for(model, gpus)
+    used = list({gpu.uuid: gpu for room in rooms for gpu in room.gpus}.values())
+    if model.engine == "vllm" and by_ray(model):
+        found.details.append("Ray places it, maybe on other machines: whether it fits there was not looked at")
+    else:
+        for room in {room.where: room for room in rooms}.values():
+            _fits(found, room, sum(room.where == other.where for other in rooms))
+        if model.engine == "vllm":
+            _starts(found, rooms)
+    _generation(found, used)
+    for gpu in used:
         for process in gpu.used_by:
             found.details.append(f"GPU {gpu.index} is used by {process}")
     wanted = {name for entry in model.gpus for name in entry.split(",")}
@@ -97,31 +109,70 @@ def _managed(found: Diagnosis, gpus: list[Gpu], port: int | None) -> None:
         found.warnings.append(f"port {port} is taken: 'workbench serve {model.id}' needs another by --port")
 
 
-def _fits(found: Diagnosis, room: fit.Room) -> None:
+def _fits(found: Diagnosis, room: fit.Room, replicas: int) -> None:
     model, need = found.model, fit.need_of(found.model)
     if need is None:
         return
+    free = room.bytes // replicas
     cache = "cache unknown" if need.cache is None else f"cache {_gb(need.cache)}"
     places = f"{model.concurrency} × {model.max_model_len} tokens"
     found.details.append(
         f"takes weights {_gb(need.weights)}, {cache} at most ({places}), and what the engine takes; "
         f"free: {_gb(room.bytes)} of {room.where}"
     )
-    if need.weights * _SPARE > room.bytes:
-        busy = ", ".join(str(process) for gpu in room.gpus for process in gpu.used_by)
+    each = f" for each of {replicas} replicas" if replicas > 1 else ""
+    if need.weights * _SPARE > free:
+        busy = _users(room.gpus)
         what = f"End what uses it: {busy}" if busy else "Free memory, or take a smaller or quantized one"
         found.reason = found.reason or (
-            f"its weights ({_gb(need.weights)}) do not fit into the {_gb(room.bytes)} that are free of {room.where}. "
+            f"its weights ({_gb(need.weights)}) do not fit into the {_gb(free)} that are free of {room.where}{each}. "
             f"{what}."
         )
-    elif need.total * _SPARE > room.bytes:
+    elif need.total * _SPARE > free:
         found.warnings.append(
-            f"weights and a full cache do not fit into the {_gb(room.bytes)} that are free. Lower concurrency or "
-            "max_model_len"
+            f"weights and a full cache do not fit into the {_gb(free)} that are free of {room.where}{each}. Lower "
+            "concurrency or max_model_len"
         )
 
 
-def _generation(found: Diagnosis, gpus: tuple[Gpu, ...]) -> None:
+def _starts(found: Diagnosis, rooms: list[fit.Room]) -> None:
+    """vLLM does not start where less is free of a GPU than the share that it is to take, whatever its weights are."""
+    model, said, wide = found.model, options.named(found.model), fit.wide(found.model)
+    for room in rooms:
+        if room.gpus and len(room.gpus) < wide and "nnodes" not in said:
+            found.reason = found.reason or (
+                f"tensor_parallel_size × pipeline_parallel_size asks for {wide} GPUs, and it has {room.where}. Lower "
+                "them, or name as many in each entry of gpus."
+            )
+    share = said.get("gpu_memory_utilization", _VLLM_SHARE)
+    share = share if isinstance(share, float | int) else _VLLM_SHARE
+    times = Counter(gpu for room in rooms for gpu in room.gpus)
+    for gpu, replicas in times.items():
+        if replicas * share * gpu.total_bytes > gpu.free_bytes:
+            found.reason = found.reason or _too_much(model, gpu, replicas, share, wide)
+
+
+def _too_much(model: Model, gpu: Gpu, replicas: int, share: float, wide: int) -> str:
+    each = f"each of {replicas} replicas takes" if replicas > 1 else "vLLM takes"
+    # Its process takes some of what is free now before it looks.
+    fitting = math.floor(100 * (gpu.free_bytes / gpu.total_bytes - 0.04) / replicas) / 100
+    need = fit.need_of(model)
+    enough = fitting > 0 and (need is None or need.weights * _SPARE / wide < fitting * gpu.total_bytes)
+    mends = [f"set engine_args: {{gpu_memory_utilization: {fitting:g}}}"] if enough else []
+    busy = _users((gpu,))
+    mends += [f"end what uses it: {busy}" if busy else "free its memory"]
+    mend = ", or ".join(mends)
+    return (
+        f"{each} {share:g} of a GPU (gpu_memory_utilization), which is {_gb(int(share * gpu.total_bytes))} of GPU "
+        f"{gpu.index} ({gpu.name}), and {_gb(gpu.free_bytes)} are free. {mend[0].upper()}{mend[1:]}."
+    )
+
+
+def _users(gpus: Iterable[Gpu]) -> str:
+    return ", ".join(str(process) for gpu in gpus for process in gpu.used_by)
+
+
+def _generation(found: Diagnosis, gpus: Iterable[Gpu]) -> None:
     """What a GPU's generation does not compute; only what vLLM's documentation says."""
     model = found.model
     for gpu in gpus:

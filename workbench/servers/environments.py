@@ -107,6 +107,16 @@ def _shown(python: Path) -> str:
     return project.shown(folder) if not folder.is_symlink() else folder.name
 
 
+def on_gpu(model: Model) -> bool:
+    """Whether a model's engine computes on a GPU where there is one: it is no build for the CPU."""
+    if model.engine not in _FOLDERS:
+        return False
+    package = {"vllm": "vllm", "transformers": "torch"}[model.engine]
+    if model.engine == "transformers" and str(model.engine_args.get("device", "")).startswith("cpu"):
+        return False
+    return "cpu" not in str(package_version(interpreter(model), package))
+
+
 def package_version(python: Path, package: str) -> str | None:
     """The version of a package by the environment's own records: importing vLLM takes half a minute.
 

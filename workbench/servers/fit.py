@@ -1,8 +1,8 @@
 """Does a model fit? Its weights and its cache of keys and values, against what is free.
 
 need = need_of(model)          # None where its weights are not here
-room = room_for(model)
-need.total <= room.bytes
+rooms = rooms_for(model)       # of each of its replicas
+need.total <= rooms[0].bytes
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import contextlib
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.catalog import Model
 from workbench.errors import EngineError
-from workbench.servers import gguf, quantization, weights
-from workbench.servers.gpus import Gpu, chosen, list_gpus
+from workbench.servers import environments, gguf, options, quantization, weights
+from workbench.servers.gpus import VISIBLE, Gpu, chosen, list_gpus
 
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 _CACHE_BYTES = 2  # of a key's or value's number: 16 bits in all three engines unless they are told otherwise
@@ -116,21 +117,31 @@ def _loaded(model: Model, folder: Path, config: dict[str, Any]) -> int:
     return kept + math.ceil((on_disk - kept) / 2 * _LOADED[label])
 
 
-def room_for(model: Model, gpus: list[Gpu] | None = None) -> Room:
-    """The memory that one replica of a model may take.
+def rooms_for(model: Model, gpus: list[Gpu] | None = None) -> list[Room]:
+    """The memory that each replica of a model may take; those on the same GPUs share it. On the CPU it is one.
 
     Args:
         gpus: as nvidia-smi lists them; None asks it.
     """
     found = list_gpus() if gpus is None else gpus
-    usable = chosen(found, model.gpus[0] if model.gpus else None)
-    if not usable or model.engine == "llamacpp":
-        return Room(free_memory(), "main memory")
-    # vLLM takes one unless it is told to share a model out; transformers shares it out over all.
-    wide = model.engine_args.get("tensor_parallel_size", 1) if model.engine == "vllm" else len(usable)
-    usable = usable[: wide if isinstance(wide, int) else 1]
-    names = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in usable)
-    return Room(sum(gpu.free_bytes for gpu in usable), names, tuple(usable))
+    rooms = []
+    entries: Sequence[str | None] = model.gpus or [model.env.get(VISIBLE, os.environ.get(VISIBLE))]
+    for entry in entries:
+        usable = chosen(found, entry) if environments.on_gpu(model) else []
+        if not usable:
+            return [Room(free_memory(), "main memory")]
+        # vLLM takes one unless it is told to share a model out; transformers shares it out over all.
+        usable = usable[: wide(model)] if model.engine == "vllm" else usable
+        names = ", ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in usable)
+        rooms.append(Room(sum(gpu.free_bytes for gpu in usable), names, tuple(usable)))
+    return rooms
+
+
+def wide(model: Model) -> int:
+    """The GPUs that vLLM is told to share a model out over."""
+    said = options.named(model)
+    sizes = [said.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
+    return math.prod(int(size) for size in sizes if str(size).isdigit() and int(size) > 0)
 
 
 def free_memory() -> int:

@@ -2,20 +2,32 @@
 
 gpus = list_gpus()                   # [] where there is none, or no driver
 gpus[0].free_bytes, gpus[0].used_by
+
+nvidia-smi may fail, or hang with the driver: nothing waits for it longer than it is told to, and one that hung is not
+asked again for a minute.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_WAIT_S = 20
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+WITHIN_S = 5.0
+_LISTING_S = 15.0  # a driver that has to be loaded for the question takes seconds
+_HUNG_S = 60.0
 _GPU = "index,uuid,name,memory.total,memory.free,compute_cap"
 _APPS = "gpu_uuid,pid,process_name,used_memory"
+_hung_at: dict[str, float] = {}  # by the command's path
 
 
 @dataclass(frozen=True)
@@ -49,15 +61,14 @@ class Gpu:
     used_by: tuple[GpuProcess, ...] = field(default=())
 
 
-def list_gpus() -> list[Gpu]:
-    """All GPUs that nvidia-smi lists; none where it is missing, or fails."""
-    rows = _ask("gpu", _GPU)
+def list_gpus(within_s: float = _LISTING_S) -> list[Gpu]:
+    """All GPUs that nvidia-smi lists; none where it is missing, fails, or takes longer."""
+    rows = _ask("gpu", _GPU, within_s)
     if not rows:
         return []
     using: dict[str, list[GpuProcess]] = {}
-    for row in _ask("compute-apps", _APPS):
-        if len(row) == 4 and row[1].isdigit():
-            using.setdefault(row[0], []).append(_process(int(row[1]), row[2], row[3]))
+    for uuid, process in processes(within_s) or []:
+        using.setdefault(uuid, []).append(process)
     return [
         Gpu(
             index,
@@ -72,29 +83,68 @@ def list_gpus() -> list[Gpu]:
     ]
 
 
+def processes(within_s: float = WITHIN_S) -> list[tuple[str, GpuProcess]] | None:
+    """The processes with memory on a GPU, each with that GPU's UUID; None where nvidia-smi does not answer.
+
+    In a container their ids may be the machine's, which are not those that are seen there.
+    """
+    rows = _ask("compute-apps", _APPS, within_s)
+    if rows is None:
+        return None
+    # A name may have commas, and nothing is quoted.
+    found = [row for row in rows if len(row) > 3 and row[1].isdigit()]
+    return [(row[0], _process(int(row[1]), ",".join(row[2:-1]), row[-1])) for row in found]
+
+
 def chosen(gpus: list[Gpu], entry: str | None) -> list[Gpu]:
-    """Those that one entry of a model's `gpus` names, by number or UUID; all where it names none."""
+    """Those that an entry of a model's `gpus` names, or CUDA_VISIBLE_DEVICES, by number or UUID and in that order.
+
+    All where it names none.
+    """
     if entry is None:
         return gpus
-    wanted = entry.split(",")
-    return [gpu for gpu in gpus if gpu.index in wanted or any(gpu.uuid.startswith(name) for name in wanted)]
+    wanted = [name.strip() for name in entry.split(",")]
+    return [gpu for name in wanted for gpu in gpus if name and (gpu.index == name or gpu.uuid.startswith(name))]
 
 
-def _ask(what: str, fields: str) -> list[list[str]]:
+def _ask(what: str, fields: str, within_s: float) -> list[list[str]] | None:
+    """The rows of a query; None where there is no answer."""
     command = shutil.which("nvidia-smi")
-    if command is None:
-        return []
-    try:
-        said = subprocess.run(
-            [command, f"--query-{what}={fields}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=_WAIT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(said.stdout)) if row]
+    if command is None or time.monotonic() - _hung_at.get(command, -_HUNG_S) < _HUNG_S:
+        return None
+    said = _said([command, f"--query-{what}={fields}", "--format=csv,noheader,nounits"], within_s)
+    if said is None:
+        return None
+    return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(said)) if row]
+
+
+def _said(argv: list[str], within_s: float) -> str | None:
+    """What a command says; None where it fails, or has not ended in time.
+
+    One that hangs in the driver cannot be killed, so it is not waited for.
+    """
+    with tempfile.TemporaryFile() as words:
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError:
+            return None
+        try:
+            process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            _hung_at[argv[0]] = time.monotonic()
+            return None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+        if process.returncode:
+            return None
+        words.seek(0)
+        return words.read().decode(errors="replace")
 
 
 def _process(pid: int, name: str, used: str) -> GpuProcess:

@@ -1,6 +1,6 @@
 """Engines that are kept for the next cell: in a notebook, those of the last local model that was asked.
 
-servers = await take(model.id, spec)     # None where none of that spec is kept, and the kept ones are ended
+servers = await take(spec)               # None where none of that spec is kept, and the kept ones are ended
 keep(model.id, spec, servers)            # in a kernel; elsewhere they are ended
 
 One model's at a time: all share this machine. They end with the kernel, however it ends (see `_watchdog`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.servers.process import ManagedServer
@@ -39,10 +40,17 @@ def warm_model() -> str | None:
     return kept.model if kept and all(server.alive for server in kept.servers) else None
 
 
-async def take(spec: str) -> tuple[ManagedServer, ...] | None:
+def _ignore(line: str) -> None:
+    """For those who do not ask what was left."""
+
+
+async def take(spec: str, say: Callable[[str], None] = _ignore) -> tuple[ManagedServer, ...] | None:
     """The engines of a spec that were kept, and still generate.
 
     Where there are none, those that were kept for another one are ended: the machine is free afterwards.
+
+    Args:
+        say: is given what those that were ended left on GPUs.
     """
     kept = _pop()
     if kept is None:
@@ -51,11 +59,12 @@ async def take(spec: str) -> tuple[ManagedServer, ...] | None:
         if kept.spec == spec and all(await asyncio.gather(*(server.warm() for server in kept.servers))):
             for server in kept.servers:
                 server.note_idle(False)
+                server.notes.clear()  # they were told in the cell before
             return kept.servers
     except BaseException:
-        _end(kept)
+        _end(kept, say)
         raise
-    await asyncio.to_thread(_end, kept)
+    await asyncio.to_thread(_end, kept, say)
     return None
 
 
@@ -74,11 +83,15 @@ def keep(model: str, spec: str, servers: tuple[ManagedServer, ...]) -> bool:
     return True
 
 
-def end_kept() -> None:
-    """End the engines that are kept."""
+def end_kept(say: Callable[[str], None] = _ignore) -> None:
+    """End the engines that are kept.
+
+    Args:
+        say: is given what they left on GPUs.
+    """
     kept = _pop()
     if kept is not None:
-        _end(kept)
+        _end(kept, say)
 
 
 def _pop() -> _Kept | None:
@@ -88,6 +101,9 @@ def _pop() -> _Kept | None:
     return kept
 
 
-def _end(kept: _Kept) -> None:
+def _end(kept: _Kept, say: Callable[[str], None]) -> None:
     for server in kept.servers:
+        server.notes.clear()
         server.stop()
+        for note in server.notes:
+            say(note)

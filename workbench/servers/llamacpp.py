@@ -51,7 +51,7 @@ def _check_arguments(model: Model) -> None:
 
     params = xllamacpp.CommonParams()
     engine = f"xllamacpp {version('xllamacpp')}"
-    for name, value in _named(model).items():
+    for name, value in options.named(model).items():
         try:
             valued(params, name, value)
         except AttributeError:
@@ -61,14 +61,10 @@ def _check_arguments(model: Model) -> None:
             raise InputError(f"{model.place}: engine_args: {name} of {engine} {failure}, not {value!r}.") from None
 
 
-def _named(model: Model) -> dict[str, str | bool | int | float]:
-    return {name.replace("-", "_"): value for name, value in model.engine_args.items()}
-
-
 def identity(model: Model) -> dict[str, Any]:
     _, digest = weights.locate(model)
     adapter = weights.locate_adapter(model)
-    further = {"lora": adapter[1] if adapter else None, "env": model.env, "engine_args": _named(model)}
+    further = {"lora": adapter[1] if adapter else None, "env": model.env, "engine_args": options.named(model)}
     return {
         "engine": "llamacpp",
         "version": version("xllamacpp"),
@@ -104,7 +100,7 @@ def launch(model: Model) -> Launch:
         "chat_template": PLAIN_TEMPLATE if model.chat_template == "plain" else None,
         "threads": model.threads or os.cpu_count() or 1,
         "lora": str(adapter[0]) if adapter else None,
-        "engine_args": _named(model),
+        "engine_args": options.named(model),
     }
     # Passive waiting: with other work on the cores, spinning threads slow each other down many times over.
     env = {"OMP_WAIT_POLICY": "passive", **model.env}

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,7 +16,7 @@ from types import TracebackType
 
 from workbench.catalog import Model
 from workbench.errors import EngineError
-from workbench.servers import weights
+from workbench.servers import gpus, weights
 
 _EVERY_S = 1.0
 _WHICH_EVERY = 5  # looks, after which it is asked anew which processes there are
@@ -38,17 +36,9 @@ def memory_of(pids: Collection[int]) -> int | None:
 
 def gpu_memory_of(pids: Collection[int]) -> int | None:
     """The GPU memory of processes in bytes, as nvidia-smi says; None where there is no GPU, or it does not say."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return None
-    query = [command, "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = [line.split(",") for line in said.splitlines() if line.count(",") == 1]
-    known = [int(used) << 20 for pid, used in found if used.strip().isdigit() and int(pid) in pids]
-    return sum(known) if known else None
+    known = [process.used_bytes for _, process in gpus.processes() or [] if process.pid in pids]
+    told = [used for used in known if used is not None]
+    return sum(told) if told else None
 
 
 class MemoryWatch:
@@ -56,7 +46,7 @@ class MemoryWatch:
 
     Attributes:
         peak_bytes: the most of main memory; None where nothing could be seen.
-        gpu_peak_bytes: the most of GPU memory; None without a GPU.
+        gpu_peak_bytes: the most of GPU memory; None without a GPU, or where nvidia-smi lists none of the processes.
     """
 
     def __init__(self, pids: Callable[[], Collection[int]]) -> None:

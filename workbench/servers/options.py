@@ -111,6 +111,11 @@ def unknown(model: Model, name: str, known: Collection[str], engine: str) -> Inp
     return InputError(f"{model.place}: engine_args: {engine} has no option '{name}'.{hint}")
 
 
+def named(model: Model) -> dict[str, str | bool | int | float]:
+    """An entry's `engine_args` in one spelling: hyphens and underscores are the same in a name."""
+    return {name.replace("-", "_"): value for name, value in model.engine_args.items()}
+
+
 def command_line(name: str, value: str | bool | int | float) -> str:
     """An entry of `engine_args` as an argument."""
     option = name.replace("_", "-")

@@ -46,6 +46,7 @@ class Launch:
         key_variable: where it finds its key.
         ready_timeout_s: how long it may take to generate its first token.
         end: the signals that end it, one after another, with the seconds to wait after each.
+        gpu: it may take GPU memory, which is to be free again once it has ended.
     """
 
     argv: list[str]
@@ -54,6 +55,7 @@ class Launch:
     key_variable: str = "WORKBENCH_API_KEY"
     ready_timeout_s: float = 180.0
     end: Sequence[tuple[int, float]] = END
+    gpu: bool = False
 
 
 class LoadingLine(str):
@@ -74,7 +76,12 @@ class LoadingLine(str):
 
 
 class ManagedServer:
-    """One engine process behind a watchdog, listening on 127.0.0.1 with a random port and key."""
+    """One engine process behind a watchdog, listening on 127.0.0.1 with a random port and key.
+
+    Attributes:
+        load_s: from its start to its first token.
+        notes: what its user should know once it has ended: GPU memory that is not free again.
+    """
 
     def __init__(self, launch: Launch, label: str, port: int = 0, api_key: str | None = None, engine: str = "") -> None:
         self._launch = launch
@@ -82,12 +89,14 @@ class ManagedServer:
         self.label = label
         self.api_key = api_key or secrets.token_urlsafe(24)
         self.port = port
+        self.notes: list[str] = []
         self._prepare()
         self.base_url = ""
         self.load_s = 0.0
 
     def _prepare(self) -> None:
         self._process = Watched(self.label, self._launch.end, self._engine, (self.api_key,))
+        self._process.notes = self.notes
         self.log = self._process.log
         self._address_file = self.log.with_suffix(".address")
 
@@ -102,10 +111,11 @@ class ManagedServer:
         """
         try:
             await self._start(progress)
-        except EngineError:
+        except EngineError as failure:
             # The port was free a moment before: another process was faster.
             if self.port or not self._port_taken():
-                raise
+                left = [note.removeprefix(f"{self.label}: ") for note in self.notes]
+                raise EngineError(" ".join([str(failure), *left])) from failure
             self._prepare()
             await self._start(progress)
 
@@ -113,6 +123,7 @@ class ManagedServer:
         return any("{port}" in part for part in self._launch.argv) and self._process.says(_PORT_TAKEN)
 
     async def _start(self, progress: Callable[[str], None]) -> None:
+        free = await asyncio.to_thread(self._process.free, self._launch.env) if self._launch.gpu else ()
         started = time.perf_counter()
         # Short, as the path of a socket has 107 characters at most.
         scratch = Path(tempfile.mkdtemp(prefix="wb-"))
@@ -125,9 +136,9 @@ class ManagedServer:
                 "WORKBENCH_ADDRESS_FILE": str(self._address_file),
                 "WORKBENCH_PORT": str(self.port),
             }
-            self._process.start(self._command(), env, scratch, [self._address_file])
+            self._process.start(self._command(), env, scratch, [self._address_file], free)
             await self._ready(started, progress)
-            self._process.note(port=urlsplit(self.base_url).port, told="in use")
+            self._process.note(port=urlsplit(self.base_url).port, told="in use", ready=tuple(self.pids()))
         except BaseException:
             self.stop()
             raise
@@ -138,7 +149,9 @@ class ManagedServer:
 
     def renewed(self) -> ManagedServer:
         """Another engine of the same kind, which has not been started."""
-        return ManagedServer(self._launch, self.label, self.port, engine=self._engine)
+        other = ManagedServer(self._launch, self.label, self.port, engine=self._engine)
+        other.notes += self.notes
+        return other
 
     def _command(self) -> list[str]:
         if not any("{port}" in part for part in self._launch.argv):
@@ -243,7 +256,7 @@ class ManagedServer:
         return self._process.last_words()
 
     def stop(self) -> None:
-        """End the engine and wait until it is gone."""
+        """End the engine and wait until it is gone and its GPU memory free; `notes` tell where that is not."""
         self._process.stop()
         self._address_file.unlink(missing_ok=True)
 

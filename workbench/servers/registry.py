@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -24,12 +24,18 @@ from workbench import project
 from workbench.errors import WorkbenchError
 from workbench.files import write_atomic
 from workbench.servers._watchdog import end_marked, marked, running, ticks_of
-from workbench.servers.memory import memory_of
+from workbench.servers.gpu_release import Free, Release
+from workbench.servers.memory import gpu_memory_of, memory_of
 
 State = Literal["loading", "in use", "idle", "ending", "orphan"]
 _SIGNS = [(int(signal.SIGTERM), 5.0), (int(signal.SIGKILL), 5.0)]
 _FOREIGN_DAYS = 7  # how long a file of another machine is kept that nobody removed
 _ENDS_WITHIN_S = 30.0
+Say = Callable[[str], None]
+
+
+def _ignore(line: str) -> None:
+    """For those who do not ask what was left."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class RunningEngine:
         watchdog: likewise, of the process between them.
         place: machine, boot and process namespace: elsewhere its ids mean nothing.
         since: seconds since 1970.
+        free: what was free on its GPUs before it was started; see `gpu_release`.
+        ready: its processes once it was ready: those that died may be on a GPU yet.
     """
 
     token: str
@@ -59,6 +67,8 @@ class RunningEngine:
     scratch: str | None = None
     files: tuple[str, ...] = ()
     signs: tuple[tuple[int, float], ...] = field(default=tuple(_SIGNS))
+    free: Free = ()
+    ready: tuple[int, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -80,18 +90,26 @@ class RunningEngine:
         """What its processes take of the main memory now."""
         return memory_of(self.pids())
 
+    def gpu_memory_bytes(self) -> int | None:
+        """What nvidia-smi says that its processes take of GPUs now; None where it does not say."""
+        return gpu_memory_of(self.pids())
+
     def state(self) -> State:
         """What it does. An orphan has neither owner nor watchdog."""
         if self.watchdog is not None and running(*self.watchdog):
             return self.told if running(*self.owner) else "ending"
         return self.told if self.watchdog is None and running(*self.owner) else "orphan"
 
-    def stop(self) -> bool:
+    def stop(self, say: Say = _ignore) -> bool:
         """End it, whoever owns it; its owner is told that it was stopped.
 
+        Args:
+            say: is given what it left on GPUs.
+
         Returns:
-            Whether it is gone.
+            Whether it is gone, and no GPU lists it.
         """
+        release = self.release()
         if self.watchdog is not None and running(*self.watchdog):
             with contextlib.suppress(OSError):
                 os.kill(self.watchdog[0], signal.SIGTERM)
@@ -100,7 +118,16 @@ class RunningEngine:
                 time.sleep(0.05)
             if running(*self.watchdog):
                 return False
-        return self.clear()
+        return self.clear() and release.settled(say)
+
+    def release(self, alive: bool = True) -> Release:
+        """Whoever is about to end it asks it, and afterwards this, whether its GPU memory is free again.
+
+        Args:
+            alive: False for one that ended long ago.
+        """
+        dead = [pid for pid in self.ready if not running(pid)] if self.free else []
+        return Release(self.model, self.free, {*self.pids(), *dead} if self.free else (), alive)
 
     def clear(self) -> bool:
         """End what is left of it, and remove its files; whether nothing is left."""
@@ -114,8 +141,12 @@ class RunningEngine:
         return True
 
 
-def registered(model: str, engine: str, token: str, log: Path, **more: Any) -> RunningEngine:
-    """Note an engine that is about to be started."""
+def registered(model: str, engine: str, token: str, log: Path, more: Mapping[str, Any]) -> RunningEngine:
+    """Note an engine that is about to be started.
+
+    Args:
+        more: what else is known of it, by the names of the engine's attributes.
+    """
     owner = (os.getpid(), ticks_of(os.getpid()))
     return RunningEngine(token, model, engine, owner, here(), os.getuid(), str(log), time.time(), **more).write()
 
@@ -130,17 +161,22 @@ def engines() -> list[RunningEngine]:
     return sorted(found, key=lambda engine: engine.since)
 
 
-def end_orphans() -> list[RunningEngine]:
+def end_orphans(say: Say = _ignore) -> list[RunningEngine]:
     """End engines that neither their owner nor a watchdog can end any more; those that were ended.
 
     Only processes of this user that carry such an engine's marker are met.
+
+    Args:
+        say: is given what they left on GPUs.
     """
     ended = []
     for engine in engines():
         if engine.state() == "orphan":
             had = engine.pids()
-            if engine.clear() and had:
-                ended.append(engine)
+            release = engine.release(bool(had))
+            if engine.clear():
+                release.settled(say)
+                ended += [engine] if had else []
     _forget_foreign()
     return ended
 

@@ -45,6 +45,11 @@ class Served:
         return f"{self.endpoint.destination.model}: {said}" if said else None
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be known once the block has ended, in lines: GPU memory that is not free again."""
+        return self.server.notes if self.server is not None else []
+
+    @property
     def stopped(self) -> bool:
         """Whether somebody ended the engine on purpose."""
         return self.server is not None and self.server.stopped
@@ -95,8 +100,10 @@ async def serving_all(model: Model, say: Say = lambda line: None) -> AsyncIterat
         yield [Served(_endpoint(model, destination), None) for destination in model.destinations()]
         return
     spec = _spec(model, launches)
-    kept = await idle.take(spec)
+    left: list[str] = []
+    kept = await idle.take(spec, left.append)
     servers = kept or await _started(model, launches, say)
+    servers[0].notes[:0] = left
     endpoint = _endpoint(model, model.destination())
     served = [Served(_at(endpoint, server), server, kept=kept is not None) for server in servers]
     try:
@@ -116,7 +123,9 @@ def launches_of(model: Model) -> list[Launch]:
         return []
     if not model.gpus:
         return [launch]
-    return [replace(launch, env={**launch.env, **dict.fromkeys(_DEVICES, gpus)}) for gpus in model.gpus]
+    # CUDA numbers GPUs by their speed unless it is told to do it as nvidia-smi does.
+    env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **launch.env}
+    return [replace(launch, env={**env, **dict.fromkeys(_DEVICES, gpus)}) for gpus in model.gpus]
 
 
 def _spec(model: Model, launches: list[Launch]) -> str:

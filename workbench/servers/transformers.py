@@ -56,7 +56,7 @@ def identity(model: Model) -> dict[str, Any]:
             "quantization": loaded,
             "threads": model.threads,
             **{name: value for name, value in further.items() if value},
-            **model.engine_args,
+            **options.named(model),
         },
     }
 
@@ -87,10 +87,10 @@ def launch(model: Model) -> Launch:
         "quantization": quantization.check(model, folder, WHILE_LOADING),
         "lora": str(adapter[0]) if adapter else None,
         "trust_remote_code": model.trust_remote_code,
-        "engine_args": model.engine_args,
+        "engine_args": options.named(model),
     }
     # Passive waiting: with other work on the cores, spinning threads slow each other down many times over.
     env = {"OMP_WAIT_POLICY": "passive", **model.env, **environments.QUIET}
     # Isolated: beside this file lie an openai.py and a transformers.py, which are not the ones that it wants.
     argv = [str(python), "-I", str(_CHILD), json.dumps(spec)]
-    return Launch(argv, served_name(model), env, ready_timeout_s=_READY_S)
+    return Launch(argv, served_name(model), env, ready_timeout_s=_READY_S, gpu=environments.on_gpu(model))

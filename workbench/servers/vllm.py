@@ -29,11 +29,21 @@ def unavailable(model: Model, batch: bool = False) -> str | None:
     if reason:
         return reason
     quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    python = environments.interpreter(model)
+    if by_ray(model) and environments.package_version(python, "ray") is None:
+        return (
+            f"{model.id}: distributed_executor_backend: ray needs the package ray in the environment of vLLM, where it "
+            "is not installed. Name a `python:` of an environment that has both."
+        )
     if model.engine_args:
-        python = environments.interpreter(model)
         known = options.helped(python, ["serve", "--help=all"], "vllm")
         options.check(model, known, f"vLLM {_version(python)}")
     return None
+
+
+def by_ray(model: Model) -> bool:
+    """Whether Ray shares it out, over several machines maybe."""
+    return str(options.named(model).get("distributed_executor_backend", "")).lower() == "ray"
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -55,7 +65,7 @@ def identity(model: Model) -> dict[str, Any]:
             "parallel": model.concurrency,
             "threads": model.threads,
             **{name: value for name, value in further.items() if value},
-            **model.engine_args,
+            **options.named(model),
         },
     }
 
@@ -75,7 +85,8 @@ def launch(model: Model) -> Launch:
     argv += ["--host=127.0.0.1", "--port={port}", "--middleware=workbench_door.Locked"]
     argv += ["--uvicorn-log-level=warning", *_arguments(model)]
     env = {**_environment(model, python), "PYTHONPATH": str(_INSIDE)}
-    return Launch(argv, served_name(model), env, key_variable="VLLM_API_KEY", ready_timeout_s=_READY_S)
+    gpu = environments.on_gpu(model)
+    return Launch(argv, served_name(model), env, key_variable="VLLM_API_KEY", ready_timeout_s=_READY_S, gpu=gpu)
 
 
 def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[list[str], dict[str, str]]:
@@ -99,7 +110,7 @@ def _arguments(model: Model) -> list[str]:
     adapter = weights.locate_adapter(model)
     base = Path(str(model.model)).name if adapter else served_name(model)
     argv = [f"--served-model-name={base}", f"--max-model-len={model.max_model_len}"]
-    if "max_num_seqs" not in model.engine_args:
+    if "max_num_seqs" not in options.named(model):
         argv.append(f"--max-num-seqs={model.concurrency}")
     loaded = quantization.check(model, folder, WHILE_LOADING)
     argv += [f"--dtype={model.dtype}"] if model.dtype else []
@@ -108,7 +119,7 @@ def _arguments(model: Model) -> list[str]:
     if adapter:
         modules = json.dumps({"name": served_name(model), "path": str(adapter[0]), "base_model_name": base})
         argv += ["--enable-lora", f"--max-lora-rank={_rank(model, adapter[0])}", "--lora-modules", modules]
-    return argv + [options.command_line(name, value) for name, value in model.engine_args.items()]
+    return argv + [options.command_line(name, value) for name, value in options.named(model).items()]
 
 
 def _rank(model: Model, adapter: Path) -> int:
@@ -124,11 +135,12 @@ def _rank(model: Model, adapter: Path) -> int:
 
 def _environment(model: Model, python: Path) -> dict[str, str]:
     usual: dict[str, str] = {}
-    own = {
-        **environments.QUIET,
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_HOST_IP": "127.0.0.1",  # or it asks the network for its own address
-    }
+    own = {**environments.QUIET, "VLLM_NO_USAGE_STATS": "1"}
+    address = {"VLLM_HOST_IP": "127.0.0.1"}  # or it asks the network for its own address
+    if by_ray(model):
+        usual |= address  # other machines have to reach this one, by an address that only the entry can know
+    else:
+        own |= address
     if "cpu" in str(_version(python)):
         own |= {"TORCH_COMPILE_DISABLE": "1"}  # it would need a C++ compiler, and die without one in mid-run
         usual |= {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")}

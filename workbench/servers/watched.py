@@ -27,6 +27,7 @@ from workbench import project
 from workbench.errors import EngineError
 from workbench.servers import words
 from workbench.servers._watchdog import marked, running, ticks_of
+from workbench.servers.gpu_release import Free, before
 from workbench.servers.registry import RunningEngine, end_orphans, registered
 
 _WATCHDOG = Path(__file__).with_name("_watchdog.py")
@@ -43,6 +44,7 @@ class Watched:
         log: what it says, readable by its owner only.
         pid: once it was started.
         token: the marker in the environment of all its processes.
+        notes: what its user should know of its end: GPU memory that is not free again, of an orphan too.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Watched:
         self.token = secrets.token_hex(12)
         self.log = folder / f"{label}-{time.strftime('%Y%m%dT%H%M%S')}-{self.token[:4]}.log"
         self.pid: int | None = None
+        self.notes: list[str] = []
         self._ticks: int | None = None
         self._entry: RunningEngine | None = None
         self._watchdog: subprocess.Popen[str] | None = None
@@ -72,8 +75,18 @@ class Watched:
         self._finalizer: Any = None
         _prune(folder)
 
+    def free(self, env: Mapping[str, str]) -> Free:
+        """What is free on GPUs before it is started with such an environment; this may take seconds."""
+        end_orphans(self.notes.append)  # what they have is free then
+        return before(env)
+
     def start(
-        self, argv: Sequence[str], env: Mapping[str, str], scratch: Path | None = None, files: Sequence[Path] = ()
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        scratch: Path | None = None,
+        files: Sequence[Path] = (),
+        free: Free = (),
     ) -> None:
         """Start it. Engines that a crash left behind are ended before.
 
@@ -81,15 +94,15 @@ class Watched:
             env: added to the environment of this process.
             scratch: a folder that is removed once it has ended, however.
             files: likewise.
+            free: what `free` found, for one that uses GPUs: when it is ended, that is to be free again.
 
         Raises:
             EngineError: it cannot be started.
         """
-        end_orphans()
+        end_orphans(self.notes.append)
         folder, paths = str(scratch) if scratch else None, [str(path) for path in files]
-        entry = registered(
-            *(self._label, self._engine, self.token, self.log), signs=self._end, scratch=folder, files=tuple(paths)
-        )
+        more = {"signs": self._end, "scratch": folder, "files": tuple(paths), "free": free}
+        entry = registered(self._label, self._engine, self.token, self.log, more)
         project.private_file(self.log)
         watchdog = subprocess.Popen(
             [sys.executable, "-I", str(_WATCHDOG)],
@@ -208,10 +221,15 @@ class Watched:
         return ""
 
     def stop(self) -> None:
-        """End it with all that came of it, and wait until it is gone."""
-        if self._finalizer is not None:
-            self._ending()
-            self._finalizer()
+        """End it with all that came of it, and wait until it is gone and its GPU memory free; `notes` tell of that."""
+        if self._finalizer is None or self._entry is None or not self._finalizer.alive:
+            return
+        self._ending()
+        mine = self._entry.owner[0] == os.getpid()  # a child that the owner forked ends nothing
+        release = self._entry.release() if mine else None
+        self._finalizer()
+        if release is not None:
+            release.settled(self.notes.append)
 
 
 def _close(watchdog: subprocess.Popen[str], entry: RunningEngine, owner: int) -> None:

@@ -104,7 +104,8 @@ def _log_parent(client: MlflowClient, parent: str, run: Run) -> None:
     if run.overhead is not None:
         params |= {"overhead": run.overhead.describe()}
     for name, use in run.engines.items():
-        params |= {f"engine/{name}_load_s": f"{use.load_s:.2f}", f"engine/{name}_busy_s": f"{use.busy_s:.2f}"}
+        params |= {f"engine/{name}_load_s": f"{use.load_s:.2f}"} if use.load_s is not None else {}
+        params |= {f"engine/{name}_busy_s": f"{use.busy_s:.2f}"}
         params |= {f"engine/{name}_memory_gb": f"{use.memory_bytes / 1e9:.2f}"} if use.memory_bytes else {}
     client.log_batch(parent, params=[Param(key, value[:500]) for key, value in params.items()])
 

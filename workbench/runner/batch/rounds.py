@@ -158,15 +158,15 @@ class Rounds:
             for part in list(folder.parts):
                 part.asked_at = now()
                 self._use.sent += part.requests
-                ran = await run_part(
-                    self._model, folder.input(part), folder.output(part), self._sending.stopping, self._say
-                )
+                files = folder.input(part), folder.output(part)
+                ran = await run_part(self._model, *files, self._sending.stopping, self._say, self._use.notes)
                 if ran is None:
                     self.batched.interrupted.append(
                         f"{self._model.id}: vllm run-batch was ended, and with it the answers to {part.requests} "
                         "requests, which it writes at its end."
                     )
                     return False
+                self._use.managed = True
                 self._use.load_s = (self._use.load_s or 0.0) + ran.load_s
                 self._use.busy_s += ran.busy_s
                 await self._collect(folder, part, ran.busy_s / part.requests)

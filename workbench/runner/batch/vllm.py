@@ -1,6 +1,6 @@
 """`vllm run-batch` as a child process: a file of requests in, a file of answers out, and how long it took.
 
-    ran = await run_part(model, folder.input(part), folder.output(part), stopping, say)
+    ran = await run_part(model, folder.input(part), folder.output(part), stopping, say, use.notes)
     ran.load_s, ran.busy_s                   # None where it was interrupted
 
 It writes its answers at the very end, and ends with 0 even where its engine died: every line is to be looked at.
@@ -25,6 +25,7 @@ from workbench.errors import EngineError
 from workbench.journal import Attempt
 from workbench.runner.batch.state import stopped
 from workbench.servers import idle
+from workbench.servers.environments import on_gpu
 from workbench.servers.vllm import run_batch
 from workbench.servers.watched import Watched
 
@@ -50,22 +51,28 @@ class Ran:
 
 
 async def run_part(
-    model: Model, given: Path, answers: Path, stopping: asyncio.Event, say: Callable[[str], None]
+    model: Model, given: Path, answers: Path, stopping: asyncio.Event, say: Callable[[str], None], notes: list[str]
 ) -> Ran | None:
     """Answer a file of requests; None where the run was interrupted, and the process ended.
+
+    Args:
+        notes: is given what its engine, or one that made room for it, left on GPUs.
 
     Raises:
         EngineError: it ended with an error, and without answers.
     """
     # Short, as a socket's path has 107 characters at most.
     sockets = Path(tempfile.mkdtemp(prefix="wb-"))
-    await asyncio.to_thread(idle.end_kept)  # the machine is needed
+    await asyncio.to_thread(idle.end_kept, notes.append)  # the machine is needed
     process = Watched(model.id, _END, "vllm")
-    started = time.perf_counter()
+    process.notes = notes
     begun: float | None = None
     project.private_file(answers)
     try:
-        process.start(*run_batch(model, given, answers, sockets), scratch=sockets)
+        argv, env = run_batch(model, given, answers, sockets)
+        free = await asyncio.to_thread(process.free, env) if on_gpu(model) else ()
+        started = time.perf_counter()
+        process.start(argv, env, scratch=sockets, free=free)
         while process.alive:
             if await stopped(stopping, _LOOK_S):
                 return None

@@ -82,7 +82,7 @@ async def watched(source: _Source, offered: bool = True) -> AsyncIterator[Engine
         offered: False asks nothing, as for a hosted API.
     """
     watch = EngineWatch()
-    if not offered:
+    if not offered or not parse(await source.metrics() or ""):
         yield watch
         return
     first: dict[str, float] = {}

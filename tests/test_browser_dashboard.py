@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import page
+from conftest import REPOSITORY
 from lab import jupyterlab, open_notebook, run_all, turn_to
 from playwright.sync_api import Page
 
 from workbench.evalset import load_evalset
+from workbench.export.proof import gateway_program
 from workbench.routing import load_policy
 
 pytestmark = pytest.mark.slow
@@ -94,9 +97,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     root = tmp_path_factory.mktemp("planted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_ROOT", str(root))
+        patch.setenv("WORKBENCH_GATEWAYS", os.environ.get("WORKBENCH_GATEWAYS") or str(REPOSITORY / ".venv-gateways"))
         plant(root)
-    with jupyterlab(root, tmp_path_factory.mktemp("settings")) as base:
-        yield root, base
+        with jupyterlab(root, tmp_path_factory.mktemp("settings")) as base:
+            yield root, base
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -113,7 +117,7 @@ def shown(request: pytest.FixtureRequest, lab: tuple[Path, str]) -> Iterator[tup
 
 
 def chosen(tab: Page) -> str:
-    return tab.locator(".widget-html-content b").first.inner_text()
+    return tab.locator(".widget-html-content p:not([role]) > b").first.inner_text()
 
 
 def changed(tab: Page, script: str, before: str) -> str:
@@ -169,6 +173,10 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     tab.get_by_text("kept in tickets/corrections.jsonl").wait_for()
     (kept,) = (root / "evalsets" / "tickets" / "corrections.jsonl").read_text().splitlines()
     assert json.loads(kept)["note"] == "two readers could differ"
+    assert "tickets: the eval set has changed since these outcomes" in tab.locator("p[role='status']").inner_text()
+    tab.get_by_text("which a saved notebook keeps, from before a change").wait_for()
+    saved = tab.evaluate("JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())")
+    assert "which a saved notebook keeps, from before a change" in saved
     # Where: a cell leads to its items.
     turn_to(tab, "Where")
     tab.locator(".wbd td.cell").nth(2).wait_for()
@@ -176,10 +184,16 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     # Export writes what is on the screen.
     turn_to(tab, "Export")
     tab.locator("button.jupyter-button", has_text="Export").click()
-    tab.get_by_text("different from the last one").wait_for()
+    tab.get_by_text("different from the last one").wait_for(timeout=180_000)
+    told = tab.locator("tr").filter(has=tab.get_by_text("verified", exact=True)).locator("td.w").inner_text()
+    if gateway_program("litellm") is None:
+        assert told == "not verified here: .venv-gateways is not installed ('make gateways')"
+    else:
+        assert told.startswith("verified with LiteLLM ") and "landed where the policy says" in told
     tab.screenshot(path=str(tmp_path / f"export-{theme}.png"))
     route = load_policy(root / "exports" / "routing.yaml").route("tickets", "open")
     assert route.chain[0].model == "small" and route.status == "provisional" and route.margin_source == "interactive"
+    assert "The eval set has changed since these outcomes" in route.reason
     assert "small" in (root / "exports" / "litellm.yaml").read_text()
     assert tab.title().startswith("show.ipynb") and "owned" not in tab.title()  # no script ran, in any view
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,9 +19,11 @@ import pytest
 from conftest import item, write_evalset
 
 from workbench.errors import InputError, RunError
-from workbench.evalset import EvalSet, add_correction, load_evalset
+from workbench.evalset import EvalSet, Limits, add_correction, digest_now, load_evalset, refreshed
 from workbench.evalset.corrections import current_key
 from workbench.routing import route
+from workbench.routing.choose import STALE
+from workbench.runner.result import Run
 
 
 @pytest.fixture
@@ -182,3 +188,27 @@ def test_a_line_that_does_not_fit_on_the_disk_is_taken_back_whole(mini: EvalSet)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "cannot be written" in done.stdout
     assert (mini.path / "corrections.jsonl").read_bytes() == before
+
+
+def test_the_policy_of_a_run_says_where_a_key_was_corrected_since(mini: EvalSet) -> None:
+    outcomes = planted.outcomes({"a": [1.0] * 40, "b": [0.0] * 40}, task="mini").assign(evalset_digest=mini.digest)
+    catalog: Any = planted.models(a="local", b="local")
+    plan: Any = SimpleNamespace(tasks={"mini": mini}, models=catalog, sample={})
+    run = Run("r", plan, "complete", [], 0, 0, mini.path, datetime.now(UTC), 80, {}, "")
+    run.__dict__["outcomes"] = outcomes
+    assert run.policy.routes[0].status == "decided" and run.policy is run.policy
+    add_correction(mini, "a", expectations={"label": "green"})
+    assert run.policy.routes[0].status == "provisional" and run.policy.routes[0].reason.endswith(STALE)
+    again = route(outcomes, catalog, {"mini": mini}, policies=("per_task",))  # with the set as it was loaded before
+    assert again.routes[0].status == "provisional"
+
+
+def test_a_set_is_refreshed_with_keys_and_keeps_limits_that_were_set_by_hand(mini: EvalSet) -> None:
+    assert refreshed(mini) is mini and digest_now(mini) == mini.digest
+    own = replace(mini, spec=mini.spec.model_copy(update={"limits": Limits(margin=0.3)}))
+    add_correction(mini, "a", expectations={"label": "green"})
+    found = refreshed(own)
+    assert found.items[0].expectations == {"label": "green"} and found.spec.limits.margin == 0.3
+    assert found.digest == load_evalset(mini.path).digest == digest_now(own)
+    shutil.rmtree(mini.path)
+    assert refreshed(own) is own  # what is gone has not changed

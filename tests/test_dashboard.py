@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,12 +14,14 @@ from conftest import item, write_evalset, write_models
 from IPython.display import HTML, Image
 
 from workbench.catalog import Models, load_models
-from workbench.evalset import load_evalset
+from workbench.evalset import add_correction, load_evalset
 from workbench.evalset.corrections import current_key
 from workbench.routing import load_policy, route
+from workbench.routing.choose import STALE
 from workbench.tracking.champion import champion
 from workbench.views.dashboard import Dashboard
 from workbench.views.dashboard.pager import Pager
+from workbench.views.exporting import write_out
 from workbench.views.items import Items
 from workbench.views.notebook import changed_html, show, static
 from workbench.views.shown import Shown
@@ -70,11 +73,11 @@ def ask(pager: Pager, **message: Any) -> None:
 
 
 def test_there_are_five_tabs(dashboard: Dashboard) -> None:
-    assert dashboard.widget.titles == ("Leaderboard", "Trade-off", "Side by side", "Where", "Export")
+    assert dashboard.tabs.titles == ("Leaderboard", "Trade-off", "Side by side", "Where", "Export")
 
 
 def test_the_leaderboard_has_a_row_a_candidate_with_what_is_chosen(dashboard: Dashboard) -> None:
-    rows = dashboard.widget.children[0].rows
+    rows = dashboard.board.rows
     assert [(row["candidate"], row["zone"], row["chosen"]) for row in rows] == [
         ("big", "hosted", True),
         ("small", "hosted", False),
@@ -197,6 +200,84 @@ def test_a_corrected_label_is_kept_and_names_are_hidden_meanwhile(dashboard: Das
     assert again.digest != evalset.digest
 
 
+def fresh(root: Path, **more: Any) -> Dashboard:
+    """A dashboard over outcomes of the eval set as it is on disk."""
+    first = shown(root)
+    outcomes = table().assign(evalset_digest=first.tasks["planted"].digest)
+    models, tasks = catalog(root), {"planted": load_evalset(first.tasks["planted"].path)}
+    return Dashboard(Shown(outcomes, models, tasks, route(outcomes, models, tasks, policies=("per_task",)), **more))
+
+
+def correct(own: Dashboard) -> None:
+    told = heard(own.pager)
+    ask(own.pager, kind="blind", on=True)
+    ask(own.pager, kind="keep", item=told[-1]["look"]["item"], key='{"label": "green"}')
+    assert "corrected key kept" in told[-1]["said"]
+
+
+def test_a_corrected_key_makes_the_evidence_older_in_the_dashboard_where_it_is_made(project: Path) -> None:
+    own = fresh(project)
+    assert own.banner.value == "" and own.board.rows[0]["mark"] == "open (decided)"
+    own.sliders.margin.value = 0.2
+    own.sliders.margin.value = 0.05
+    correct(own)
+    assert "planted: the eval set has changed since these outcomes" in own.banner.value
+    assert own.board.rows[0]["mark"] == "open (provisional)"
+    assert "[provisional" in own.sliders.choice.value and STALE in own.sliders.choice.value
+    assert STALE in own.export.routes.value and "<td class=t>decided</td>" not in own.export.routes.value
+    own.sliders.margin.value = 0.2  # a route that is decided anew says it too, once
+    assert own.sliders.choice.value.count(STALE) == 1
+    own.sliders.reset.click()
+    own.export.button.click()
+    (written,) = load_policy(project / "exports" / "routing.yaml").routes
+    assert written.status == "provisional" and written.reason.count(STALE) == 1
+    told = heard(own.pager)
+    ask(own.pager, kind="go", at=0)
+    assert json.loads(told[-1]["look"]["key"]) == {"label": "green"}
+
+
+def test_what_a_saved_notebook_keeps_says_that_it_is_from_before_a_correction(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, seen = [], []
+    place = SimpleNamespace(update=seen.append)
+    monkeypatch.setattr("IPython.display.display", lambda *_, display_id=None: place if display_id else None)
+    monkeypatch.setattr("workbench.views.notebook.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.views.dashboard.Dashboard", lambda *given: made.append(Dashboard(*given)) or made[0])
+    own = fresh(project).pager.items.shown
+    show(own.outcomes, own.given, models=own.models, tasks=own.tasks, live=True)
+    correct(made[0])
+    (said,) = seen
+    assert "from before a change" in said.data and "planted: the eval set has changed" in said.data
+
+
+def test_a_key_that_is_corrected_elsewhere_is_seen_by_export(project: Path) -> None:
+    own = fresh(project)
+    add_correction(load_evalset(own.pager.items.shown.tasks["planted"].path), "internal-3", note="odd")
+    own.export.button.click()
+    assert load_policy(project / "exports" / "routing.yaml").routes[0].status == "provisional"
+    assert own.board.rows[0]["mark"] == "open (provisional)" and "planted" in own.banner.value
+
+
+def test_what_is_written_out_is_compared_with_the_files(project: Path) -> None:
+    own = fresh(project)
+    policy, tasks = own.sliders.moved.policy(), own.pager.items.shown.tasks
+    add_correction(tasks["planted"], "internal-3", note="odd")
+    write_out(policy, "json", "out", own.export._shown.models, tasks=tasks)
+    assert policy.routes[0].status == "decided"
+    assert load_policy(project / "out" / "routing.yaml").routes[0].status == "provisional"
+
+
+def test_showing_the_same_outcomes_again_starts_from_the_corrected_key(project: Path) -> None:
+    own = fresh(project)
+    before = own.pager.items.shown
+    add_correction(before.tasks["planted"], "internal-3", expectations={"label": "green"})
+    again = Shown(before.outcomes, before.models, before.tasks, before.given)
+    assert again.stale == ["planted"] and again.policy.routes[0].status == "provisional"
+    assert json.loads(Items(again).look("planted", "internal-3", ["big"])["key"]) == {"label": "green"}
+    assert Dashboard(again).banner.value == ""  # `show` says it above the dashboard
+
+
 def test_a_table_without_an_eval_set_has_nothing_to_correct(project: Path) -> None:
     pager = Pager(Items(Shown(table(), catalog(project), {})))
     told = heard(pager)
@@ -210,7 +291,7 @@ def test_a_press_in_the_map_opens_the_items(dashboard: Dashboard) -> None:
     told = heard(dashboard.pager)
     hear = dashboard.where._hear
     hear(None, {"kind": "cell", "task": "planted", "slice": "difficulty=hard", "candidate": "tiny"}, [])
-    assert dashboard.widget.selected_index == 2
+    assert dashboard.tabs.selected_index == 2
     assert (told[-1]["a"], told[-1]["slice"], told[-1]["total"]) == ("tiny", "difficulty=hard", 60)
     broke = dashboard.where.part.state["broke"]
     hear(None, {"kind": "open", "item": broke[3]}, [])
@@ -257,7 +338,7 @@ def test_show_displays_pages_and_pictures_and_a_dashboard_where_somebody_is(
     show(table(), own.given, models=own.models, tasks=own.tasks)
     assert {type(thing) for thing in seen} == {HTML, Image}  # nobody is there
     show(table(), own.given, models=own.models, tasks=own.tasks, live=True)
-    assert sum(type(thing).__name__ == "Tab" for thing in seen) == 1
+    assert sum(type(thing).__name__ == "VBox" for thing in seen) == 1
 
 
 def test_a_changed_eval_set_is_told_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conftest import item, write_evalset
 
 from workbench.errors import InputError
-from workbench.evalset import load_evalset
+from workbench.evalset import EvalSet, load_evalset
 from workbench.views import side_by_side
 from workbench.views.differences import fields, parsed, words
 from workbench.views.items import SHOWS, SORTS, Items
@@ -98,8 +98,10 @@ def test_an_item_is_shown_with_prompt_answers_verdicts_and_figures() -> None:
 
 def test_blind_answers_have_no_names_scores_or_figures() -> None:
     look = items().look("planted", "internal-1", ["b", "a"], blind=True)
-    told = json.dumps([{**answer, "parts": ""} for answer in look["answers"]])
-    assert json.loads(told) == [{"name": f"answer {n}", "verdict": "", "figures": "", "parts": ""} for n in (1, 2)]
+    nothing = {"verdict": "", "figures": "", "prompt": "", "counts": False, "json": False}
+    assert [{**answer, "parts": ""} for answer in look["answers"]] == [
+        {"name": f"answer {n}", "parts": "", **nothing} for n in (1, 2)
+    ]
 
 
 def test_restricted_text_is_hidden_unless_it_is_revealed() -> None:
@@ -192,7 +194,8 @@ def test_without_a_key_no_column_is_called_one() -> None:
     outcomes = table().assign(output='{"queue": "bug"}')
     outcomes.loc[outcomes["model"] == "b", "output"] = '{"queue": "billing"}'
     look = Items(Shown.of(outcomes)).look("planted", "internal-0", ["a", "b"])
-    assert look["fields"] == [{"path": "queue", "values": ["bug", "billing"], "differs": [False, True]}]
+    differs, none = [False, True], [False, False]
+    assert look["fields"] == [{"path": "queue", "values": ["bug", "billing"], "differs": differs, "counts": none}]
     page = item_html(look)
     assert ">key<" not in page and "differs from the first" in page
 
@@ -210,3 +213,69 @@ def test_words_of_a_text_that_repeats_itself_are_not_compared() -> None:
     assert words("." * 740, ". " * 370) == [(". " * 370, False)]
     numbers = " ".join(map(str, range(370)))
     assert words(numbers, numbers.replace(" ", "\n")) == [(numbers.replace(" ", "\n"), False)]  # space is no word
+
+
+SCHEMA = {"type": "object", "properties": {"date": {"type": "string"}, "total": {"type": "number"}}}
+
+
+def dated(root: Path) -> tuple[EvalSet, pd.DataFrame]:
+    """Two answers to a key of fields: `a` writes the date otherwise, `b` has another total."""
+    entries = [{**item(f"internal-{n}"), "expectations": {"date": "2026-03-13", "total": 9.5}} for n in range(5)]
+    folder = write_evalset(
+        root,
+        "planted",
+        items=entries,
+        output={"json_schema": "schema.json"},
+        scorers=[{"type": "json_fields", "fields": {"date": "date", "total": "number"}}],
+    )
+    (folder / "schema.json").write_text(json.dumps(SCHEMA))
+    task = load_evalset(folder)
+    outcomes = table().assign(evalset_digest=task.digest)
+    said = {"a": {"date": "13. März 2026", "total": 9.5, "note": "x"}, "b": {"date": "2026-03-13", "total": 8}}
+    outcomes["output"] = [json.dumps(said[name]) for name in outcomes["model"]]
+    for name, text in said.items():
+        score = task.scorers[0].score(task.parse(json.dumps(text)), entries[0]["expectations"])
+        for metric, value in score.metrics.items():
+            outcomes.loc[outcomes["model"] == name, f"metric.{metric}"] = value
+    return task, outcomes
+
+
+def by_field(items_: Items, blind: bool = False) -> dict[str, Any]:
+    look = items_.look("planted", "internal-0", ["a", "b"], blind=blind)
+    return {row["path"]: (row["differs"], row["counts"]) for row in look["fields"]}
+
+
+def test_what_is_written_otherwise_and_counts_as_right_is_no_mistake(project: Path) -> None:
+    task, outcomes = dated(project)
+    found = Items(Shown.of(outcomes, tasks={"planted": task}))
+    assert by_field(found) == {
+        "date": ([False, True, False], [False, True, False]),
+        "total": ([False, False, True], [False, False, False]),
+        "note": ([False, True, False], [False, False, False]),  # no scorer says anything of it
+    }
+    page = item_html(found.look("planted", "internal-0", ["a", "b"]))
+    assert '<mark class=o title="written otherwise, counts as right">13. März 2026</mark>' in page
+    assert "<mark>8</mark>" in page and "<mark>x</mark>" in page
+    assert not any(any(counts) for _, counts in by_field(found, blind=True).values())  # it would tell the score
+
+
+def test_scores_by_another_key_do_not_say_what_counts_as_right(project: Path) -> None:
+    task, outcomes = dated(project)
+    found = Items(Shown.of(outcomes.assign(evalset_digest="older"), tasks={"planted": task}))
+    assert by_field(found)["date"] == ([False, True, False], [False, False, False])
+
+
+def test_a_label_in_other_words_that_counts_as_right_is_marked_weakly(project: Path) -> None:
+    folder = write_evalset(project, "planted", items=[item(f"internal-{n}", label="red") for n in range(5)])
+    found = Items(Shown.of(table().assign(output="it is red"), tasks={"planted": load_evalset(folder)}))
+    looks = [found.look("planted", f"internal-{n}", ["b"])["answers"][0] for n in (0, 1)]
+    assert [look["counts"] for look in looks] == [True, False]  # b is right on the first, wrong on the second
+    assert looks[0]["parts"] == looks[1]["parts"] == [["it is ", True], ["red", False]]
+
+
+def test_every_column_has_its_own_prompt() -> None:
+    outcomes = table()
+    outcomes["prompt"] = [f"asked of {name}" for name in outcomes["model"]]
+    look = Items(Shown.of(outcomes)).look("planted", "internal-1", ["b", "a"])
+    assert [answer["prompt"] for answer in look["answers"]] == ["asked of b", "asked of a"]
+    assert item_html(look).count("<details><summary>prompt</summary>") == 2

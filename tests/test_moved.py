@@ -99,7 +99,7 @@ def test_engines_of_this_machine_have_one_price() -> None:
     moved = Moved(outcomes, catalog, {}, route(outcomes, catalog, policies=("per_task",)))
     assert moved.priced == {THIS_MACHINE: "$0.4 an hour"}
     moved.reprice(THIS_MACHINE, 3)
-    assert moved.by_hand("planted") == ["this machine at 3 × its price"]
+    assert moved.by_hand("planted", "open") == ["this machine at 3 × its price"]
 
 
 def test_back_to_where_it_was_is_nothing_moved() -> None:
@@ -182,5 +182,47 @@ def test_a_price_moves_only_tasks_whose_candidates_it_is_of() -> None:
     policy = route(outcomes, catalog, policies=("per_task",))
     moved = Moved(outcomes, catalog, {}, policy)
     moved.reprice("small", 2)
-    assert moved.by_hand("planted") and not moved.by_hand("other")
+    assert moved.by_hand("planted", "open") and not moved.by_hand("other", "open")
     assert moved.route("other", "open") == policy.route("other", "open")
+
+
+def test_a_moved_route_says_on_whom_it_hangs() -> None:
+    outcomes = table().query("model != 'tiny'")
+    moved, policy = made(outcomes=outcomes, big="hosted", small="hosted")
+    moved.move("planted", margin=0.2)
+    found = moved.policy().route("planted", "open")
+    assert found.evidence.providers == policy.route("planted", "open").evidence.providers == ["models.example"]
+    assert "Its whole chain hangs on one provider: models.example." in found.reason
+
+
+def test_the_price_of_a_model_that_a_class_never_asked_moves_nothing_there() -> None:
+    outcomes = pd.concat([table(), table(sensitivity="restricted").query("model != 'big'")])
+    moved, policy = made(Limits(margin=0.05, min_score=0.2), outcomes, big="hosted", small="local", tiny="local")
+    moved.reprice("big", 0.05)
+    assert moved.route("planted", "restricted") == policy.route("planted", "restricted")
+    assert moved.by_hand("planted", "open") == ["big at 0.05 × its price"]
+
+
+def test_moved_prices_are_named_as_the_source_of_the_prices_and_in_the_differences() -> None:
+    moved, policy = made()
+    moved.reprice("big", 0.05)
+    prices = moved.policy().evidence.prices
+    assert prices["source"] == f"moved by hand: big × 0.05; else {policy.evidence.prices['source']}"
+    assert prices["as_of"] == policy.evidence.prices["as_of"]
+    lines = changes(policy, moved.policy())
+    assert "per accepted answer $0.0022 ⇒ $0.00011" in lines[0]
+    assert lines[1].startswith("prices, source: genai-prices") and "⇒ moved by hand: big × 0.05" in lines[1]
+    moved.reset()
+    assert changes(policy, moved.policy()) == []
+
+
+def test_a_moved_route_keeps_what_was_seen_of_other_kinds_and_says_when() -> None:
+    outcomes, catalog = table(), planted.models(big="hosted", small="hosted", tiny="local")
+    own = {"planted": Limits(margin=0.05)}
+    policy = route(outcomes, catalog, own)
+    before = policy.route("planted", "open").evidence.policies
+    assert before
+    moved = Moved(outcomes, catalog, own, policy)
+    moved.move("planted", margin=0.2)
+    after = moved.route("planted", "open").evidence.policies
+    assert after == {name: f"{why} (before anything was moved by hand)" for name, why in before.items()}

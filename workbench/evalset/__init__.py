@@ -6,7 +6,7 @@ small = tasks["support_triage"].sample(24)   # stratified, the same items every 
 
 from workbench.evalset.corrections import Correction, add_correction
 from workbench.evalset.items import Item
-from workbench.evalset.load import check_variants, load_evalset, load_evalsets
+from workbench.evalset.load import check_variants, digest_now, load_evalset, load_evalsets, refreshed
 from workbench.evalset.model import EvalSet
 from workbench.evalset.save import save_evalset, save_items
 from workbench.evalset.spec import DEFAULT_MARGIN, EvalSetFile, Limits, Message, Turns, Variant
@@ -23,8 +23,10 @@ __all__ = [
     "Variant",
     "add_correction",
     "check_variants",
+    "digest_now",
     "load_evalset",
     "load_evalsets",
+    "refreshed",
     "save_evalset",
     "save_items",
 ]

@@ -91,6 +91,30 @@ def load_evalsets(folder: str | Path = "evalsets", names: str | Iterable[str] | 
     return {name: load_evalset(base / name) for name in wanted}
 
 
+def digest_now(evalset: EvalSet) -> str:
+    """The digest of an eval set's files as they are now; the one that it was loaded with where they are gone."""
+    if not evalset.digest or not (evalset.path / "evalset.yaml").is_file():
+        return evalset.digest
+    try:
+        return _digest(evalset.path, evalset.spec)
+    except OSError:
+        return evalset.digest
+
+
+def refreshed(evalset: EvalSet) -> EvalSet:
+    """An eval set with the items and keys that its files have now; itself where they have not changed.
+
+    What else was set by hand, such as its limits, stays.
+
+    Raises:
+        InputError: the files cannot be loaded any more.
+    """
+    if digest_now(evalset) == evalset.digest:
+        return evalset
+    found = load_evalset(evalset.path)
+    return replace(evalset, items=found.items, digest=found.digest, total=found.total)
+
+
 def check_variants(evalsets: Mapping[str, EvalSet], names: Iterable[str]) -> None:
     """Raises InputError for a variant that no eval set has."""
     known = {variant for evalset in evalsets.values() for variant in evalset.spec.variants}

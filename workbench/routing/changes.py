@@ -5,6 +5,8 @@ changes(load_policy("routing.yaml"), policy)      # ["support_triage (open): rul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from workbench.routing.policy import Policy, Route
 
 
@@ -24,7 +26,17 @@ def changes(before: Policy, after: Policy) -> list[str]:
         lines.append(f"objective: {before.objective} → {after.objective}")
     if before.constraints != after.constraints:
         lines.append("the constraints are others")
+    lines += _prices(before.evidence.prices, after.evidence.prices)
     return lines
+
+
+def _prices(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Prices that come from somewhere else; the day on which they were looked up is no price."""
+    return [
+        f"prices, {name}: {was.get(name, 'none')} ⇒ {now.get(name, 'none')}"
+        for name in dict.fromkeys([*was, *now])
+        if name != "as_of" and was.get(name) != now.get(name)
+    ]
 
 
 def _told(route: Route) -> str:
@@ -42,4 +54,12 @@ def _difference(was: Route, now: Route) -> str:
         parts.append(f"margin {was.margin:g} ({was.margin_source}) ⇒ {now.margin:g} ({now.margin_source})")
     if was.on != now.on:
         parts.append(f"falls back on {', '.join(was.on)} ⇒ {', '.join(now.on)}")
+    if _cost(was) != _cost(now):
+        parts.append(f"per accepted answer {_cost(was)} ⇒ {_cost(now)}")
     return "; ".join(parts)
+
+
+def _cost(route: Route) -> str:
+    """The cost of an accepted answer, to the digits that people compare."""
+    cost = (route.evidence.cost_per_accepted_usd or [None])[0]
+    return "unknown" if cost is None else f"${cost:.2g}"

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from workbench.catalog import Models
 from workbench.economics import CostEstimate
 from workbench.errors import InputError
-from workbench.evalset import DEFAULT_MARGIN, Limits
+from workbench.evalset import DEFAULT_MARGIN, EvalSet, Limits, digest_now
 from workbench.intervals import Estimate
 from workbench.outcomes import split_candidate
 from workbench.outcomes.table import digest
@@ -39,9 +38,6 @@ from workbench.routing.objective import (
 from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
 from workbench.routing.standing import Candidate, Measured, standings
 from workbench.scores import Scores, prepare
-
-if TYPE_CHECKING:
-    from workbench.evalset import EvalSet
 
 _METHOD = (
     "non-inferior to the best within the margin: simultaneous one-sided paired bounds at 95 % of (best of all inside "
@@ -108,15 +104,33 @@ def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:
 
 
 def is_stale(rows: pd.DataFrame, source: EvalSet | Limits | None) -> bool:
-    """Whether a task's outcomes are of an eval set that has changed since, as by a corrected label."""
+    """Whether a task's outcomes are of an eval set that has changed since, as by a corrected label.
+
+    It may have changed in its files since it was loaded: both are looked at.
+    """
     if source is None or isinstance(source, Limits) or not source.digest or "evalset_digest" not in rows:
         return False
     told = rows["evalset_digest"].dropna()
-    return bool((told != source.digest).any())
+    return any(bool((told != digest).any()) for digest in {source.digest, digest_now(source)})
+
+
+def aged(policy: Policy, tasks: Mapping[str, EvalSet | Limits]) -> Policy:
+    """A policy whose routes say so where an eval set has changed since their outcomes; itself where none has."""
+    stale = set()
+    for task, told in policy.evidence.evalsets.items():
+        source = tasks.get(task)
+        if isinstance(source, EvalSet) and source.digest and {told} != {source.digest, digest_now(source)}:
+            stale.add(task)
+    if not any(route.task in stale for route in policy.routes):
+        return policy
+    routes = [older(route) if route.task in stale else route for route in policy.routes]
+    return policy.model_copy(update={"routes": routes})
 
 
 def older(made: Route) -> Route:
     """A route that rests on an eval set as it was before: the evidence does not carry it any more."""
+    if STALE in made.reason:
+        return made
     status = "provisional" if made.status == "decided" else made.status
     return made.model_copy(update={"status": status, "reason": f"{made.reason} {STALE}"})
 

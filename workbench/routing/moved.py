@@ -28,6 +28,7 @@ from workbench.privacy import SensitivityClass, class_of
 from workbench.resampling import Floats
 from workbench.routing.choose import decide, is_stale, limits_of, older
 from workbench.routing.objective import Constraints
+from workbench.routing.policies import with_providers
 from workbench.routing.policy import MarginSource, Policy, Route
 from workbench.routing.repricing import mix_of
 from workbench.routing.standing import Measured, standings
@@ -57,11 +58,12 @@ class Moved:
             (str(task), _class(label)): rows for (task, label), rows in table.groupby(["task", "class"], sort=True)
         }
         self._routed: list[Cell] = [(route.task, route.class_) for route in policy.routes]
-        self._models_of = {str(task): frozenset(map(str, own)) for task, own in table.groupby("task")["model"]}
+        self._models_of = {cell: frozenset(map(str, rows["model"].unique())) for cell, rows in self.cells.items()}
         self.prices: dict[str, float] = {}
         self._limits: dict[str, Limits] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
         self._measured: dict[tuple[Any, ...], Measured] = {}
+        self._stale: dict[str, bool] = {}
         self._bases = self._priced_by(table)
 
     def _priced_by(self, table: pd.DataFrame) -> dict[str, list[str]]:
@@ -130,8 +132,17 @@ class Moved:
         self._limits.clear()
         self.prices.clear()
 
-    def by_hand(self, task: str) -> list[str]:
-        """What was set by hand for a task, in words; empty where nothing was."""
+    def renew(self, limits: Mapping[str, EvalSet | Limits], policy: Policy) -> None:
+        """Go on with eval sets, and a policy, as they are now: what was moved stays so."""
+        self._own, self._policy = dict(limits), policy
+        self._kept.clear()
+        self._stale.clear()
+
+    def by_hand(self, task: str, cls: SensitivityClass) -> list[str]:
+        """What was set by hand for a task and class, in words; empty where nothing was.
+
+        A price says something only to those that were asked: a hosted model's is nothing to a restricted route.
+        """
         now, own = self.limits(task), self.own_limits(task)
         said = [
             f"{name.replace('_', ' ').removesuffix(' s')} {_number(getattr(now, name))} (the eval set's is "
@@ -139,7 +150,7 @@ class Moved:
             for name in ("margin", "min_score", "p95_latency_s")
             if getattr(now, name) != getattr(own, name)
         ]
-        asked = self._models_of.get(task, frozenset())
+        asked = self._models_of.get((task, cls), frozenset())
         return said + [
             f"{name} at {factor:.2g} × its price"
             for name, factor in self.prices.items()
@@ -152,7 +163,7 @@ class Moved:
         Raises:
             InputError: neither the policy nor the outcomes have such a task and class.
         """
-        said, routed = self.by_hand(task), (task, cls) in self._routed
+        said, routed = self.by_hand(task, cls), (task, cls) in self._routed
         if (routed and not said) or (task, cls) not in self.cells:
             return self._policy.route(task, cls)
         key = ("route", task, cls, self.limits(task), *sorted(self.prices.items()))
@@ -167,7 +178,12 @@ class Moved:
         measured, policy = self._measure(task, cls), self._policy
         bounds = policy.constraints or Constraints()
         made = decide(task, cls, measured, self._models, limit, source, policy.objective, bounds)
-        if is_stale(measured.rows, self._own.get(task)):
+        made = with_providers(made, self._models)
+        if (task, cls) in self._routed:
+            tried = policy.route(task, cls).evidence.policies
+            kept = {name: f"{why} (before anything was moved by hand)" for name, why in tried.items()}
+            made = made.model_copy(update={"evidence": made.evidence.model_copy(update={"policies": kept})})
+        if self._is_stale(task):
             made = older(made)
         if made.status == "decided":
             made = made.model_copy(update={"status": "provisional"})
@@ -178,13 +194,29 @@ class Moved:
             reason += " The policy that was given has no such route."
         return made.model_copy(update={"reason": reason})
 
+    def _is_stale(self, task: str) -> bool:
+        """Whether the eval set has changed since the outcomes; its files are read once, until `renew`."""
+        if task not in self._stale:
+            own = [rows for (name, _), rows in self.cells.items() if name == task]
+            self._stale[task] = any(is_stale(rows, self._own.get(task)) for rows in own)
+        return self._stale[task]
+
     def policy(self) -> Policy:
         """All routes as they are now: those of the policy, and those that it lacks of tasks whose limits were moved."""
         further = [cell for cell in self.cells if cell not in self._routed and cell[0] in self._limits]
-        made = self._policy.model_copy(update={"routes": [self.route(*cell) for cell in [*self._routed, *further]]})
+        routes, evidence = [self.route(*cell) for cell in [*self._routed, *further]], self._policy.evidence
+        if self.prices:
+            evidence = evidence.model_copy(update={"prices": self._priced(evidence.prices)})
+        made = self._policy.model_copy(update={"routes": routes, "evidence": evidence})
         named = {each.router.file for each in made.routes if each.router}
         made._routers = {file: router for file, router in self._policy._routers.items() if file in named}
         return made
+
+    def _priced(self, before: Mapping[str, str]) -> dict[str, str]:
+        """Where the prices come from, those that were moved first."""
+        moved = "; ".join(f"{name} × {factor:.2g}" for name, factor in sorted(self.prices.items()))
+        rest = f"; else {before['source']}" if before.get("source") else ""
+        return {**before, "source": f"moved by hand: {moved}{rest}"}
 
     def standing(self, task: str, cls: SensitivityClass) -> pd.DataFrame:
         """How the candidates stand now: what a figure shows.

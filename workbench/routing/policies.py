@@ -218,7 +218,7 @@ def _may_verify(name: str, giver: str | None, own: Route, models: Models, stated
 def _finished(
     policy: Policy, routes: Sequence[Route], routers: Mapping[str, object], models: Models, stale: Collection[str]
 ) -> Policy:
-    told = [_with_providers(each, models) for each in routes]
+    told = [with_providers(each, models) for each in routes]
     told = [choose.older(each) if each.task in stale else each for each in told]
     made = policy.model_copy(update={"routes": told})
     made._routers = dict(routers)
@@ -338,8 +338,8 @@ def providers(names: Sequence[str], models: Models) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _with_providers(own: Route, models: Models) -> Route:
-    """A chain that hangs on one provider says so."""
+def with_providers(own: Route, models: Models) -> Route:
+    """A route with whom its chain hangs on; one that hangs on a single provider says so."""
     if not own.chain:
         return own
     found = providers([link.model for link in own.chain], models)

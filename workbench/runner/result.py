@@ -124,9 +124,18 @@ class Run:
 
         return set_figures(self.outcomes)
 
-    @cached_property
+    @property
     def policy(self) -> Policy:
-        """The routes under the eval sets' own limits; `workbench.route` takes others."""
+        """The routes under the eval sets' own limits; `workbench.route` takes others.
+
+        They are decided once. Those of an eval set whose files have changed since say so, and are provisional.
+        """
+        from workbench.routing.choose import aged
+
+        return aged(self._policy, self.tasks)
+
+    @cached_property
+    def _policy(self) -> Policy:
         from workbench.routing import route
 
         return route(self.outcomes, self.models, limits=self.tasks)

@@ -81,12 +81,12 @@ def pair_in_question(run: Run, task: str = "", given: Sequence[str] = ()) -> Pai
         task: only there.
         given: only pairs with these candidates.
     """
-    pairs = []
+    pairs, routes = [], run.policy.routes
     for name, board in run.leaderboard.groupby("task", sort=True, observed=True):
         if task and name != task:
             continue
         ranked = [str(each) for each in board.sort_values("score", ascending=False, kind="stable")["candidate"]]
-        chosen = [route.chosen.candidate for route in run.policy.routes if route.task == name and route.chosen]
+        chosen = [route.chosen.candidate for route in routes if route.task == name and route.chosen]
         for first in given[:1] or dict.fromkeys(chosen) or ranked[:1]:
             others = given[1:] or [each for each in ranked if each != first]
             if others and {first, *given} <= set(ranked):

@@ -126,7 +126,7 @@ def _log_candidates(
     Returns:
         The run's id by candidate, the best one first.
     """
-    tracked = {}
+    tracked, policy = {}, run.policy
     of_sets = [row for row in run.set_figures.to_dict("records") if math.isfinite(row["value"])]
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
     for rank, candidate in enumerate(map(str, summary.index)):
@@ -136,7 +136,7 @@ def _log_candidates(
         tags = {COMPARISON: parent, "mlflow.runType": "genai_evaluate", "workbench.candidate": candidate}
         made = client.create_run(experiment, start_time=at_ms, run_name=candidate, tags=tags).info.run_id
         metrics = _metrics(rows, at_ms) + [_set_metric(row, at_ms) for row in of_sets if row["candidate"] == candidate]
-        client.log_batch(made, metrics=metrics, params=_params(run, candidate))
+        client.log_batch(made, metrics=metrics, params=_params(run, candidate, policy))
         client.log_inputs(made, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(made, STATUS[run.status])
         tracked[candidate] = str(made)
@@ -162,7 +162,7 @@ def _set_metric(row: Mapping[Any, Any], at_ms: int) -> Any:
     return Metric(f"{row['figure']}/{row['task']}.{row['field']}", round(row["value"], 4), at_ms, 0)
 
 
-def _params(run: Run, candidate: str) -> list[Any]:
+def _params(run: Run, candidate: str, policy: Policy) -> list[Any]:
     """What a candidate is, and what it was chosen for.
 
     MLflow's compare page opens with the first three that differ, by name, so with `candidate` and `chosen_for`.
@@ -170,7 +170,7 @@ def _params(run: Run, candidate: str) -> list[Any]:
     from mlflow.entities import Param
 
     name, variant = split_candidate(candidate)
-    params = {"candidate": candidate, "model": name, "variant": variant} | _chosen(run.policy, candidate)
+    params = {"candidate": candidate, "model": name, "variant": variant} | _chosen(policy, candidate)
     model = run.models.get(name)
     if model is not None:
         params |= {"engine": model.engine, "quantization": model.quantization or "none", "zone": model.zone}

@@ -6,18 +6,24 @@ told.html()             # what was written, what is different from before, what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench import project
 from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.export import export_policy
 from workbench.routing.changes import changes
+from workbench.routing.choose import aged
 from workbench.routing.policy import Policy, load_policy
 from workbench.tracking.champion import register
 from workbench.views.tables import page
+
+if TYPE_CHECKING:
+    from workbench.evalset import EvalSet
 
 
 @dataclass(frozen=True)
@@ -56,17 +62,26 @@ class Written:
         return page(f"<table><caption>export</caption>{rows}</table>")
 
 
-def write_out(policy: Policy, gateway: str, folder: str | Path, models: Models, make_champion: bool = False) -> Written:
+def write_out(
+    policy: Policy,
+    gateway: str,
+    folder: str | Path,
+    models: Models,
+    make_champion: bool = False,
+    tasks: Mapping[str, EvalSet] | None = None,
+) -> Written:
     """Write `routing.yaml` and a gateway's config, and verify the config where its gateway is installed.
 
     Args:
         folder: of the project, unless it is absolute.
         make_champion: also register the policy in MLflow, where a gate finds it.
+        tasks: the eval sets: a route that rests on one whose files have changed since is written as provisional.
 
     Raises:
         InputError: the policy cannot be exported to that gateway; then nothing was written.
         RunError: the gateway does not load the file, or MLflow cannot be reached; both files are written by then.
     """
+    policy = aged(policy, tasks or {})
     target = project.root() / folder
     path = target / "routing.yaml"
     before = _last(path)

@@ -23,7 +23,7 @@ from workbench.errors import InputError
 from workbench.evalset import Item
 from workbench.privacy import SensitivityClass, class_of, redact
 from workbench.scores import Grid
-from workbench.views.differences import fields, parsed, sendable, words
+from workbench.views.differences import Row, fields, parsed, sendable, words
 from workbench.views.shown import Shown
 from workbench.views.where import slices
 
@@ -33,6 +33,7 @@ Show = Literal[
 Sort = Literal["as in the set", "largest difference", "costliest", "slowest"]
 SHOWS: tuple[str, ...] = get_args(Show)
 SORTS: tuple[str, ...] = get_args(Sort)
+FIELD = "metric.field."  # what a scorer says of a field of a JSON answer, in columns of the outcome table
 RIGHT = 1.0  # where outcomes do not say what is accepted, only a full score is right
 _LONGEST = 20_000  # letters of a text that are shown
 
@@ -68,6 +69,11 @@ class Items:
     def _keys(self, task: str) -> Mapping[str, Item]:
         evalset = self.shown.tasks.get(task)
         return {} if evalset is None else {item.id: item for item in evalset.items}
+
+    def renew(self) -> None:
+        """Take the keys as the eval sets have them now."""
+        for task, own in self._grids.items():
+            own.keys = self._keys(task)
 
     def in_set(self, task: str, item_id: str) -> bool:
         """Whether an item is in the eval set, so that its key can be corrected."""
@@ -120,8 +126,9 @@ class Items:
         Returns:
             `task`, `item`, `class`, `hidden` (its text is), `slices`, `inputs` (name and text), `key` (text), `prompt`
             (as the first candidate got it; none where blind), `answers` (each with `name`, `verdict`, `parts` of its
-            text, `figures`), `fields` (JSON answers by field: `path`, `values`, `differs`, the key first where it is
-            `keyed`) or None.
+            text, `figures`, its own `prompt`, whether it is `json`, and whether what differs `counts` as right all the
+            same), `fields` (JSON answers by field: `path`, `values`, `differs` and `counts` likewise, the key first
+            where it is `keyed`) or None.
 
         Raises:
             InputError: there is no such task or item.
@@ -137,7 +144,8 @@ class Items:
         hidden = cls == "restricted" and not self.shown.reveal
         key = None if item is None else item.expectations
         named = [(name, rows[rows["candidate"] == name].head(1)) for name in candidates]
-        answers = [_Answer(name, found, hidden) for name, found in named if len(found)]
+        digest = self.shown.tasks[task].digest if task in self.shown.tasks else ""
+        answers = [_Answer(name, found, hidden, "" if blind else digest) for name, found in named if len(found)]
         return {
             "task": task,
             "item": item_id,
@@ -146,8 +154,8 @@ class Items:
             "slices": _sliced(item, hidden),
             "inputs": [[sendable(name), _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
             "key": "" if key is None else _text(key, hidden),
-            "prompt": "" if blind else _prompt(answers, hidden),  # it may tell whose answer this is
-            "answers": [answer.told(_reference(key, answers, at), blind, at) for at, answer in enumerate(answers)],
+            "prompt": answers[0].prompt if answers and not blind else "",  # it may tell whose answer this is
+            "answers": [answer.told(*_reference(key, answers, at), blind, at) for at, answer in enumerate(answers)],
             "fields": None if hidden else _fields(key, answers),
             "keyed": isinstance(key, dict),
         }
@@ -219,29 +227,57 @@ class _Answers:
 
 
 class _Answer:
-    """One candidate's answer to an item."""
+    """One candidate's answer to an item.
 
-    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool) -> None:
+    Args:
+        digest: of the eval set whose key is shown; where it is none, or the scores are of another one, they do not tell
+            what counts as right.
+    """
+
+    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool, digest: str) -> None:
         self.name = name
         self.row = rows.iloc[0]
         output = self.row.get("output")
         self.text = sendable(output) if isinstance(output, str) else ""
         self.error = "" if isinstance(output, str) else str(self.row.get("error_class") or "no answer")
         self.hidden = hidden
+        scored_by = self.row.get("evalset_digest")
+        self.judged = bool(digest) and (not isinstance(scored_by, str) or scored_by == digest)
 
     @property
     def parsed(self) -> Any:
         return parsed(self.text) if len(self.text) <= _LONGEST else None
 
-    def told(self, reference: str | None, blind: bool, at: int) -> dict[str, Any]:
+    @property
+    def _fields(self) -> list[str]:
+        return [name.removeprefix(FIELD) for name in map(str, self.row.index) if name.startswith(FIELD)]
+
+    def counts(self, path: str) -> bool:
+        """Whether the scorer counts the field at a path as right, however it is written."""
+        own = [name for name in self._fields if path == name or path.startswith((f"{name}.", f"{name}["))]
+        value = self.row[FIELD + max(own, key=len)] if own and self.judged else None
+        return value is not None and not pd.isna(value) and bool(value >= RIGHT)
+
+    def told(self, reference: str | None, by_key: bool, blind: bool, at: int) -> dict[str, Any]:
         """What is shown, with what differs from the reference; blind, a letter stands for the name."""
         text = f"({self.error})" if self.error else _text(self.text, self.hidden)
         compared = reference is not None and not self.hidden and not self.error and self.parsed is None
         parts = words(str(reference), text) if compared else [(text, False)]
-        told = {"name": f"answer {at + 1}" if blind else self.name, "parts": [list(part) for part in parts]}
+        told: dict[str, Any] = {
+            "name": f"answer {at + 1}" if blind else self.name,
+            "parts": [list(part) for part in parts],
+        }
+        told |= {"json": not self.hidden and self.parsed is not None, "prompt": "" if blind else self.prompt}
+        told |= {"counts": by_key and self.judged and bool(self.row["points"] >= RIGHT)}
         return told | (
             {"verdict": "", "figures": ""} if blind else {"verdict": self._verdict, "figures": self._figures}
         )
+
+    @property
+    def prompt(self) -> str:
+        """What the candidate got."""
+        prompt = self.row.get("prompt")
+        return _text(prompt, self.hidden) if isinstance(prompt, str) else ""
 
     @property
     def _verdict(self) -> str:
@@ -276,17 +312,15 @@ def _text(value: Any, hidden: bool) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
 
 
-def _reference(key: Any, answers: Sequence[_Answer], at: int) -> str | None:
-    """What an answer's words are compared with: a key that is one text, such as {"label": "bug"}, else answer A's."""
+def _reference(key: Any, answers: Sequence[_Answer], at: int) -> tuple[str | None, bool]:
+    """What an answer's words are compared with, and whether that is the key.
+
+    That is a key of one text, such as {"label": "bug"}, else answer A's.
+    """
     values = list(key.values()) if isinstance(key, dict) else []
     if len(values) == 1 and isinstance(values[0], str):
-        return values[0]
-    return answers[0].text if at and not answers[0].error else None
-
-
-def _prompt(answers: Sequence[_Answer], hidden: bool) -> str:
-    prompt = answers[0].row.get("prompt") if answers else None
-    return _text(prompt, hidden) if isinstance(prompt, str) else ""
+        return values[0], True
+    return (answers[0].text if at and not answers[0].error else None), False
 
 
 def _fields(key: Any, answers: Sequence[_Answer]) -> list[dict[str, Any]] | None:
@@ -295,10 +329,17 @@ def _fields(key: Any, answers: Sequence[_Answer]) -> list[dict[str, Any]] | None
     if all(each is None for each in found):
         return None
     if isinstance(key, dict):
-        return [row._asdict() for row in fields([key, *found])]
+        return [row._asdict() | {"counts": _counted(row, answers)} for row in fields([key, *found])]
     first = next(each for each in found if each is not None)
     rows = fields([first, *found])
-    return [{"path": row.path, "values": row.values[1:], "differs": row.differs[1:]} for row in rows]
+    none = [False] * len(answers)  # nobody says what is right
+    return [{"path": row.path, "values": row.values[1:], "differs": row.differs[1:], "counts": none} for row in rows]
+
+
+def _counted(row: Row, answers: Sequence[_Answer]) -> list[bool]:
+    """Which values differ from the key, the first of them, and count as right all the same."""
+    counted = [answer.counts(row.path) for answer in answers]
+    return [False, *(differs and counts for differs, counts in zip(row.differs[1:], counted, strict=True))]
 
 
 def _sliced(item: Item | None, hidden: bool) -> str:

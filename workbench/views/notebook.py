@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workbench.runner import Run
 
 _IDS = 12  # of a list of items
+_SAME = "The same as tables and figures, which a saved notebook keeps"
 _TELLING = 2  # items a task that are shown side by side
 
 
@@ -68,8 +69,11 @@ def show(
     if somebody_there() if live is None else live:
         from workbench.views.dashboard import Dashboard
 
-        display(Dashboard(shown, folder).widget)
-        display(HTML(page("<p>The same as tables and figures, which a saved notebook keeps:</p>")))
+        dashboard = Dashboard(shown, folder)
+        display(dashboard.widget)
+        place = display(HTML(page(f"<p>{_SAME}:</p>")), display_id=True)
+        # What is corrected in the dashboard is said above what was decided before it, too: no widget is saved.
+        dashboard.on_change = lambda tasks: place.update(HTML(_same_before(tasks)))
     for kind, content in static(shown):
         display(HTML(content) if kind == "html" else Image(content))
 
@@ -89,6 +93,10 @@ def static(shown: Shown) -> Iterator[tuple[str, Any]]:
     labels = set_figures_html(shown.set_figures)
     if labels:
         yield "html", labels
+
+
+def _same_before(tasks: list[str]) -> str:
+    return page(f"<p>{_SAME}, from before a change. <b>{escape(stale_text(tasks))}</b></p>")
 
 
 def _kernel() -> Any:

@@ -8,6 +8,7 @@ shown.policy, shown.board, shown.moved
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workbench.catalog import Models
-from workbench.errors import InputError
-from workbench.evalset import EvalSet
-from workbench.routing.choose import is_stale
+from workbench.errors import InputError, WorkbenchError
+from workbench.evalset import EvalSet, refreshed
+from workbench.routing.choose import aged, is_stale
 from workbench.routing.moved import Moved
 from workbench.scores import prepare
 
@@ -31,7 +32,8 @@ class Shown:
     """Outcomes, and what is known around them.
 
     Attributes:
-        tasks: the eval sets, by task; those that are not there have no limits, and items without a key.
+        tasks: the eval sets, by task, as their files are now, since a key may have been corrected; those that are not
+            there have no limits, and items without a key.
         reveal: whether the text of restricted items is shown.
     """
 
@@ -41,6 +43,9 @@ class Shown:
     given: Policy | None = None
     reveal: bool = False
     run: Run | None = None
+
+    def __post_init__(self) -> None:
+        self.tasks = _as_they_are(self.tasks)
 
     @classmethod
     def of(
@@ -74,7 +79,11 @@ class Shown:
 
     @cached_property
     def policy(self) -> Policy:
-        """The routes: those that were given, the run's own, or decided now."""
+        """The routes: those that were given, the run's own, or decided now; they say where an eval set has changed."""
+        return aged(self._policy, self.tasks)
+
+    @cached_property
+    def _policy(self) -> Policy:
         from workbench.routing import route
 
         if self.given is not None:
@@ -109,8 +118,27 @@ class Shown:
         """Where limits and prices are moved by hand."""
         return Moved(self.outcomes, self.models, self.tasks, self.policy)
 
+    def renew(self) -> bool:
+        """Go on with the eval sets as their files are now; whether one has changed since they were read."""
+        found = _as_they_are(self.tasks)
+        if all(found[name] is self.tasks[name] for name in found):
+            return False
+        self.tasks = found
+        self.__dict__.pop("policy", None)
+        self.moved.renew(self.tasks, self.policy)
+        return True
+
     @property
     def stale(self) -> list[str]:
         """Tasks whose eval set has changed since the outcomes."""
         rows = self.table
         return [name for name, task in self.tasks.items() if is_stale(rows[rows["task"] == name], task)]
+
+
+def _as_they_are(tasks: Mapping[str, EvalSet]) -> dict[str, EvalSet]:
+    """Eval sets with the keys that they have now; one that cannot be loaded any more stays as it was."""
+    found = dict(tasks)
+    for name, task in tasks.items():
+        with suppress(WorkbenchError):
+            found[name] = refreshed(task)
+    return found

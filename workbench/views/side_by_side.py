@@ -19,6 +19,8 @@ from workbench.views.items import Items
 from workbench.views.shown import Shown
 from workbench.views.tables import page
 
+OTHERWISE = "written otherwise, counts as right"
+
 if TYPE_CHECKING:
     from IPython.display import HTML
 
@@ -105,28 +107,43 @@ def item_html(look: Mapping[str, Any]) -> str:
     body = "".join(f"<tr><td class=t>{escape(name)}</td><td class=w>{shown}</td></tr>" for name, shown in rows)
     for answer in look["answers"]:
         told = "<br>".join(escape(text) for text in (answer["name"], answer["verdict"], answer["figures"]) if text)
-        body += f"<tr><td class=t>{told}</td><td class=w><pre>{_marked(answer['parts'])}</pre></td></tr>"
+        said = f"<pre>{_marked(answer['parts'], answer['counts'])}</pre>{_folded(answer['prompt'])}"
+        body += f"<tr><td class=t>{told}</td><td class=w>{said}</td></tr>"
     caption = f"{escape(look['task'])}, item {escape(look['item'])} ({look['class']})"
     table = f"<table><caption>{caption}</caption>{body}</table>"
     return page(table + (_by_field(look) if look["fields"] else ""))
 
 
-def _marked(parts: Sequence[Sequence[Any]]) -> str:
-    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in parts)
+def _marked(parts: Sequence[Sequence[Any]], counts: bool) -> str:
+    return "".join(_mark(text, counts) if differs else escape(text) for text, differs in parts)
+
+
+def _mark(text: str, counts: bool) -> str:
+    """What differs: strongly where it is wrong, or nothing says that it is right; weakly where it counts as right."""
+    weak = f' class=o title="{OTHERWISE}"' if counts else ""
+    return f"<mark{weak}>{escape(text)}</mark>"
+
+
+def _folded(prompt: str) -> str:
+    return f"<details><summary>prompt</summary><pre>{escape(prompt)}</pre></details>" if prompt else ""
 
 
 def _by_field(look: Mapping[str, Any]) -> str:
-    """The answers field by field; a cell that differs from the key is marked, or from the first answer."""
+    """The answers field by field; a cell that differs from the key is marked, or from the first answer.
+
+    One that the scorer counts as right, in another spelling than the key's, is marked weakly.
+    """
     key = ["key"] if look["keyed"] else []
     names = ["field", *key, *(answer["name"] for answer in look["answers"])]
     head = "".join(f"<th class=t>{escape(name)}</th>" for name in names)
     body = ""
     for row in look["fields"]:
-        cells = zip(row["values"], row["differs"], strict=True)
+        cells = zip(row["values"], row["differs"], row["counts"], strict=True)
         shown = "".join(
-            f"<td class=w>{f'<mark>{escape(value)}</mark>' if differs else escape(value)}</td>"
-            for value, differs in cells
+            f"<td class='w f'>{_mark(value, counts) if differs else escape(value)}</td>"
+            for value, differs, counts in cells
         )
         body += f"<tr><td class=t>{escape(row['path'])}</td>{shown}</tr>"
-    other = "key" if key else "first"
-    return f"<table><caption>by field; marked is what differs from the {other}</caption><tr>{head}</tr>{body}</table>"
+    told = "by field; marked is what differs from the key; only underlined: " + OTHERWISE
+    caption = told if key else "by field; marked is what differs from the first"
+    return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"

@@ -40,7 +40,11 @@ _STYLE = """<style>
 .wb .on{font-weight:600}
 .wb caption{caption-side:top;text-align:left;padding:4px 0;font-weight:600}
 .wb pre{white-space:pre-wrap;margin:0;text-align:left;color:inherit;background:none}
+.wb td.f{max-width:26em;overflow-wrap:break-word}
+.wb summary{cursor:pointer;opacity:.75}
+.wb td pre{word-break:normal;overflow-wrap:break-word}
 .wb mark{background:rgba(230,159,0,.38);color:inherit;border-bottom:2px solid #e69f00}
+.wb mark.o{background:none;border-bottom:1px dashed #e69f00}
 </style>"""
 
 

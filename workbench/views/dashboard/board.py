@@ -47,8 +47,12 @@ class Board(Part):
 def board(shown: Shown) -> Board:
     """The widget of a leaderboard."""
     columns = [dict(zip(("name", "title", "sort", "text"), each, strict=True)) for each in _COLUMNS]
-    rows = [_row(row, shown) for _, row in shown.board.iterrows()]
-    return Board(rows=rows, columns=columns, note=f"{_COLUMNS_SAY} {RANKS}")
+    return Board(rows=rows_of(shown), columns=columns, note=f"{_COLUMNS_SAY} {RANKS}")
+
+
+def rows_of(shown: Shown) -> list[dict[str, Any]]:
+    """The leaderboard's rows, with the marks that the routes have now."""
+    return [_row(row, shown) for _, row in shown.board.iterrows()]
 
 
 def _row(row: pd.Series[Any], shown: Shown) -> dict[str, Any]:

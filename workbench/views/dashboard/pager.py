@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -36,8 +37,8 @@ class Pager:
         kept: corrections that were made here.
     """
 
-    def __init__(self, items: Items) -> None:
-        self.items = items
+    def __init__(self, items: Items, kept: Callable[[], None] = lambda: None) -> None:
+        self.items, self._told = items, kept  # the second is called once something was kept: the eval set is another
         self.kept = 0
         self.part = SideBySide()
         self.part.on_msg(self._hear)
@@ -156,6 +157,7 @@ class Pager:
             f"{what} kept in {self.task}/corrections.jsonl. The evidence here is from before it: load the eval sets "
             "and run again (what was answered is not asked again)."
         )
+        self._told()
 
     def _look(self) -> dict[str, Any] | None:
         """The item that is shown; blind, with the key that a correction starts from, and no names."""

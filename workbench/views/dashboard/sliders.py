@@ -118,7 +118,7 @@ class Sliders:
         task, cls = self._cells[self.cell.value]
         route, table = self.moved.route(task, cls), self.moved.standing(task, cls)
         self.choice.value = choice_html(
-            route, self.moved.by_hand(task), self.moved.priced.get(self.priced.value or "", "")
+            route, self.moved.by_hand(task, cls), self.moved.priced.get(self.priced.value or "", "")
         )
         limits = self.moved.limits(task)
         points = []

@@ -11,9 +11,24 @@ function button(text, press, title) {
   return made;
 }
 
-function card(title, parts, note) {
-  const box = el("div", undefined, "card"), pre = el("pre");
-  for (const [text, differs] of parts) pre.append(differs ? el("mark", text) : text);
+const OTHERWISE = "written otherwise, counts as right";
+
+// What differs is marked: weakly where the scorer counts it as right.
+function marked(tag, text, counts) {
+  const made = el(tag, text, counts ? "otherwise" : "differs");
+  if (counts) made.title = OTHERWISE;
+  return made;
+}
+
+// JSON may be broken where a value ends, though no space stands there.
+const breakable = (text) => text.split(/(?<=[,:{[])(?=["{[])/).flatMap((piece, at) => (at ? [el("wbr"), piece] : [piece]));
+
+function card(title, parts, { note, json, counts } = {}) {
+  const box = el("div", undefined, "card"), pre = el("pre", undefined, json ? "json" : "");
+  for (const [text, differs] of parts) {
+    if (differs) pre.append(marked("mark", text, counts));
+    else pre.append(...(json ? breakable(text) : [text]));
+  }
   box.append(el("h4", title));
   if (note) box.append(el("div", note, "dim"));
   box.append(pre);
@@ -27,11 +42,16 @@ function byField(look) {
   for (const row of look.fields) {
     const tr = el("tr");
     tr.append(el("td", row.path, "t"));
-    row.values.forEach((value, index) => tr.append(el("td", value, row.differs[index] ? "v differs" : "v")));
+    row.values.forEach((value, index) => {
+      const cell = row.differs[index] ? marked("td", value, row.counts[index]) : el("td", value);
+      cell.classList.add("v");
+      tr.append(cell);
+    });
     table.append(tr);
   }
-  const box = el("div", undefined, "scroll");
+  const box = el("div", undefined, "scroll fields");
   box.append(table);
+  if (look.keyed) box.append(el("div", `filled: not what the key says; dashed: ${OTHERWISE}`, "dim"));
   return box;
 }
 
@@ -134,12 +154,15 @@ function show(state, send, root, draft) {
   const inputs = look.inputs.length ? look.inputs : look.prompt ? [["prompt", look.prompt]] : [];
   item.style.gridTemplateColumns = `repeat(${Math.max(inputs.length, 1) + (look.key ? 1 : 0)}, minmax(12em, 1fr))`;
   item.append(...inputs.map(([name, text]) => card(name, [[text, false]])));
-  if (look.key) item.append(card("key", [[look.key, false]]));
+  if (look.key) item.append(card("key", [[look.key, false]], { json: look.keyed }));
   root.append(item);
-  if (look.inputs.length && look.prompt && !state.blind) root.append(folded(`prompt, as ${look.answers[0].name} got it`, look.prompt));
   const answers = el("div", undefined, "columns");
   answers.style.gridTemplateColumns = `repeat(${Math.max(look.answers.length, 1)}, minmax(12em, 1fr))`;
-  answers.append(...look.answers.map((each) => card(each.name, each.parts, [each.verdict, each.figures].filter(Boolean).join(" · "))));
+  for (const each of look.answers) {
+    const box = card(each.name, each.parts, { ...each, note: [each.verdict, each.figures].filter(Boolean).join(" · ") });
+    if (each.prompt) box.append(folded("prompt", each.prompt));
+    answers.append(box);
+  }
   if (look.fields) root.append(byField(look));
   root.append(answers);
   if (state.blind) root.append(correction(state, send, draft));

@@ -42,10 +42,37 @@ function scaleX(points, key) {
   const ticks = [];
   for (let power = Math.ceil(from + (known.some((x) => x <= 0) ? 0.5 : 0)); power <= to; power++) ticks.push(10 ** power);
   if (ticks.length < 2) for (const x of [low, high]) if (!ticks.includes(x)) ticks.push(x);
-  return { at, ticks, free: known.some((x) => x <= 0) };
+  return { at, ticks, free: known.some((x) => x <= 0), beyond: (x) => x > 0 && Math.log10(x) > to, before: (x) => x <= 0 || Math.log10(x) < from };
 }
 
 const short = (x) => (x >= 0.001 ? String(Number(x.toPrecision(2))) : x.toExponential(0));
+
+const UNBOUNDED = "too few items bound it";
+
+// Where an interval goes on beyond what is drawn: on which side, whether it has an end at all, and that in words.
+function ends(p, spec, x) {
+  const [lo, hi] = spec.reach.map((name) => p[name]), found = [];
+  if (!(p[spec.key] > 0) || lo === null) return found;
+  const exact = (value) => spec.unit(String(Number(value.toPrecision(3))));
+  if (hi === null) found.push({ side: 1, open: true, said: `no end: ${UNBOUNDED}` });
+  else if (x.beyond(hi)) found.push({ side: 1, open: false, said: `goes on to ${exact(hi)}` });
+  if (lo <= 0) found.push({ side: -1, open: true, said: `no lower end: ${UNBOUNDED}` });
+  else if (x.before(lo)) found.push({ side: -1, open: false, said: `goes down to ${exact(lo)}` });
+  return found;
+}
+
+// An interval along the axis, with an arrow where it goes on, and a dashed tail where it has no end.
+function interval(group, p, spec, x, y, bars) {
+  const [lo, hi] = spec.reach.map((name) => p[name]), on = ends(p, spec, x);
+  if (!(p[spec.key] > 0) || lo === null) return on;
+  for (const side of [-1, 1]) {
+    const end = on.find((each) => each.side === side), frame = side > 0 ? W - RIGHT : LEFT;
+    const to = end ? frame : x.at(side > 0 ? hi : lo);
+    group.append(svg("line", { x1: x.at(p[spec.key]), x2: to, y1: y, y2: y, ...bars, ...(end?.open ? { "stroke-dasharray": "3 3" } : {}) }));
+    if (end) group.append(svg("path", { d: `M${to - 7 * side},${y - 4}L${to},${y}L${to - 7 * side},${y + 4}`, fill: "none", class: end.open ? "goes-on open" : "goes-on", ...bars }));
+  }
+  return on;
+}
 
 function panel(box, points, state, spec, tip) {
   const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: "img", "aria-label": spec.label });
@@ -70,7 +97,7 @@ function panel(box, points, state, spec, tip) {
   picture.append(svg("text", { x: LEFT, y: 14 }, "score (mean, 95 % interval)"));
   if (state.min_score > low) line(LEFT, y(state.min_score), W - RIGHT, y(state.min_score), "axis", { "stroke-dasharray": "5 4" });
   if (spec.limit !== null && spec.limit > 0) line(x.at(spec.limit), TOP, x.at(spec.limit), H - BOTTOM, "axis", { "stroke-dasharray": "5 4" });
-  const shown = points.filter((p) => p[spec.key] !== null);
+  const shown = points.filter((p) => p[spec.key] !== null), said = [];
   if (spec.key === "cost") {
     const path = shown.filter((p) => p.frontier).sort((a, b) => a.cost - b.cost);
     picture.append(svg("polyline", {
@@ -80,15 +107,14 @@ function panel(box, points, state, spec, tip) {
   for (const p of shown) {
     const color = COLORS[p.color % COLORS.length], cx = x.at(p[spec.key]), cy = y(p.score);
     const group = svg("g", { tabindex: 0, opacity: p.outside ? 0.55 : 1, role: "img", "aria-label": p.candidate });
-    const [lo, hi] = spec.reach.map((name) => p[name]);
     const bars = { stroke: color, "stroke-width": 1.2 };
     group.append(svg("line", { x1: cx, x2: cx, y1: y(p.score_lo), y2: y(p.score_hi), ...bars }));
-    if (p[spec.key] > 0 && lo !== null)
-      group.append(svg("line", { x1: x.at(lo), x2: hi === null ? W - RIGHT : x.at(hi), y1: cy, y2: cy, ...bars }));
+    const on = interval(group, p, spec, x, cy, bars).map((each) => `${spec.short}: ${each.said}`);
+    if (on.length) said.push([p.candidate, on]);
     group.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](cx, cy, 5), fill: color, class: "point" }));
     if (p.chosen) group.append(svg("circle", { cx, cy, r: 10, fill: "none", stroke: "currentColor", "stroke-width": 2, class: "chosen" }));
     const say = () => {
-      tip.textContent = p.said;
+      tip.textContent = [p.said, ...on].join("\n");
       tip.hidden = false;
       const at = box.getBoundingClientRect(), own = picture.getBoundingClientRect();
       const left = own.left - at.left + (cx * own.width) / W;
@@ -103,6 +129,7 @@ function panel(box, points, state, spec, tip) {
   if (shown.length < points.length)
     picture.append(svg("text", { x: W - RIGHT - 4, y: H - BOTTOM - 6, "text-anchor": "end" }, `${points.length - shown.length} not shown: ${spec.missing}`));
   box.append(picture);
+  return said;
 }
 
 function render({ model, el: root }) {
@@ -113,12 +140,12 @@ function render({ model, el: root }) {
     if (!state.points) return;
     const box = div("figure"), tip = div("tip");
     tip.hidden = true;
-    panel(box, state.points, state, {
-      key: "cost", reach: ["cost_lo", "cost_hi"], unit: (x) => `$${x}`, zero: "free", limit: null,
+    const costs = panel(box, state.points, state, {
+      key: "cost", short: "cost", reach: ["cost_lo", "cost_hi"], unit: (x) => `$${x}`, zero: "free", limit: null,
       label: "cost per accepted answer (USD, all attempts)", missing: "cost unknown, or none accepted",
     }, tip);
-    panel(box, state.points, state, {
-      key: "p95_s", reach: ["p95_lo", "p95_hi"], unit: (x) => `${x} s`, zero: "0 s", limit: state.p95_latency_s,
+    const times = panel(box, state.points, state, {
+      key: "p95_s", short: "latency", reach: ["p95_lo", "p95_hi"], unit: (x) => `${x} s`, zero: "0 s", limit: state.p95_latency_s,
       label: "latency, p95 (s, 95 % interval)", missing: "latency unknown",
     }, tip);
     box.append(tip);
@@ -128,10 +155,13 @@ function render({ model, el: root }) {
       const mark = svg("svg", { width: 16, height: 14 });
       mark.append(svg("path", { d: SHAPES[p.shape % SHAPES.length](8, 7, 4.5), fill: COLORS[p.color % COLORS.length], opacity: p.outside ? 0.55 : 1 }));
       entry.prepend(mark, " ");
+      const on = [...costs, ...times].filter(([name]) => name === p.candidate).flatMap(([, own]) => own);
+      if (on.length) entry.append(el("span", ` (${on.join("; ")})`, "dim"));
       if (p.chosen) entry.style.fontWeight = "600";
       legend.append(entry);
     }
-    root.append(box, legend, div("dim", "ring: chosen; pale: outside the limits; line: no other scores better for less; dashed: limits"));
+    root.append(box, legend, div("dim", "ring: chosen; pale: outside the limits; line: no other scores better for less; dashed: limits" +
+      (costs.length + times.length ? "; arrow: an interval that goes on; dashed tail: one without an end" : "")));
   };
   model.on("change:state", draw);
   draw();

@@ -7,12 +7,16 @@ import re
 import shlex
 from typing import Any
 
+import nbformat
 import pytest
 import yaml
 from conftest import REPOSITORY
 
+from workbench.catalog import load_models
 from workbench.cli import _parser
 from workbench.journal import Journal
+from workbench.notebooks import load_index
+from workbench.servers.weights import made_by
 
 TEXT = (REPOSITORY / "templates" / "ci" / "github-evals.yml").read_text()
 WORKFLOW: dict[str, Any] = yaml.load(TEXT, yaml.BaseLoader)  # 'on' is a key here, and no boolean
@@ -32,7 +36,13 @@ def test_it_runs_every_night_and_on_change_of_a_model_or_a_prompt() -> None:
     (night,) = on["schedule"]
     assert re.fullmatch(r"\d+ \d+ \* \* \*", night["cron"])
     for event in ("push", "pull_request"):
-        for changed in ("models.yaml", "evalsets/mine/evalset.yaml", "notebooks/01_mine.ipynb", "locks/core.txt"):
+        for changed in (
+            "models.yaml",
+            "models-quantized.yaml",
+            "evalsets/mine/evalset.yaml",
+            "notebooks/01_mine.ipynb",
+            "locks/core.txt",
+        ):
             assert any(fnmatch.fnmatch(changed, pattern) for pattern in on[event]["paths"]), (event, changed)
         assert not any(fnmatch.fnmatch("README.md", pattern) for pattern in on[event]["paths"])
 
@@ -65,6 +75,25 @@ def test_its_commands_exist() -> None:
                 assert _parser().parse_args(words).action
     with pytest.raises(SystemExit):
         _parser().parse_args(["notebook", "--nightly"])
+
+
+def test_it_makes_all_weights_that_the_notebooks_ask_for() -> None:
+    needed: set[str] = set()
+    for entry in load_index(REPOSITORY / "notebooks"):
+        path = REPOSITORY / "notebooks" / f"{entry.name}.ipynb"
+        code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+        (declared,) = re.findall(r'^models: str = "([^"]*)"', code, re.MULTILINE) or [""]
+        named = entry.small.get("models", declared)
+        for file in re.findall(r'load_models\("([^"]+)"\)', code):
+            known = load_models(REPOSITORY / file)
+            for model in known.select(named).values() if named else known.values():
+                files = [model.model] if isinstance(model.model, str) else model.model or []
+                needed |= {command for command in map(made_by, files) if command}
+    (made,) = [set(shlex.split(line)[1:]) for line in COMMANDS if line.startswith("make ")]
+    wanted = {word for command in needed for word in command.split()[1:]}
+    assert {"weights", "ggufs"} <= wanted <= made
+    rule = re.search(r"^ggufs: (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert rule and ".weights/smollm2-gguf/" in rule[1]
 
 
 def test_what_is_passed_to_the_notebooks_is_what_they_take() -> None:

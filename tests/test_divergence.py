@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import signal
 import socket
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from recording_server import RecordingServer
 
 from workbench.catalog import load_models
-from workbench.divergence import measure, read_divergence, same_top, summary, top_k_divergence
+from workbench.divergence import _Progress, measure, read_divergence, same_top, summary, top_k_divergence
 from workbench.errors import InputError
 from workbench.evalset import load_evalsets
 from workbench.outcomes.table import write_outcomes
@@ -151,8 +152,11 @@ def test_each_model_is_asked_the_same_tokens_and_the_closed_form_comes_out(
     project: Path, tellers: dict[str, Teller]
 ) -> None:
     tasks, models, outcomes = asked(project, tellers)
-    found = measure(outcomes, tasks, models, "bf16")
+    lines: list[str] = []
+    found = measure(outcomes, tasks, models, "bf16", say=lines.append)
     assert set(found["model"]) == {"again", "w4"}
+    assert [line for line in lines if line.startswith("w4: 0 of 2 texts")]  # an empty answer is no text
+    assert re.fullmatch(r"w4: 2 of 2 texts in \d+ s", [line for line in lines if line.startswith("w4:")][-1])
     w4 = found[found["model"] == "w4"].set_index("item_id")
     assert dict(w4["tokens"]) == {"1": 3, "2": 5}  # an empty answer has no place to look at
     assert list(w4["kl_nats"]) == pytest.approx([kl(REFERENCE, CANDIDATE)] * 2, abs=1e-4)
@@ -167,6 +171,17 @@ def test_each_model_is_asked_the_same_tokens_and_the_closed_form_comes_out(
     assert "other: its tokenizer is another" in notes
     assert "mute: its server gives no prompt log-probabilities" in notes
     assert "q4: engine llamacpp gives no prompt log-probabilities" in notes
+
+
+def test_the_time_left_is_told_from_the_texts_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lines = [100.0], list[str]()
+    monkeypatch.setattr("workbench.divergence.time.monotonic", lambda: now[0])
+    progress = _Progress("w4", 4, lines.append)
+    progress.begin()
+    for at in (101.0, 110.0, 111.0, 120.0):
+        now[0] = at
+        progress.one()
+    assert lines[1:] == ["w4: 2 of 4 texts, about 10 s left", "w4: 4 of 4 texts in 20 s"]
 
 
 def test_fewer_named_tokens_are_still_a_lower_bound(project: Path, tellers: dict[str, Teller]) -> None:

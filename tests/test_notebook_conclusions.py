@@ -102,3 +102,7 @@ def test_a_model_is_told_by_slice_where_it_was_asked() -> None:
     ]
     assert by_slice(table, "rules", "length") == ["t: rules scores 0.50 on 3 items."]
     assert by_slice(table, "gone") == []
+    closed = by_slice(table.assign(sensitivity="restricted"), "rules")  # a conclusion is stored with its notebook
+    assert closed == [
+        "t: rules scores 0.50 on 3 items (by difficulty: 0.75 on 2 [restricted] 1, 0.00 on 1 [restricted] 2)."
+    ]

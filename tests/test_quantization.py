@@ -293,7 +293,7 @@ def test_a_table_with_the_required_columns_only_says_what_is_not_known() -> None
     assert row(free, "w8")["verdict"] == "score only"
     assert "its format failures are not known" in free.sentence
     for each in (report, free):
-        assert each.describe() and "<table>" in each._repr_html_()
+        assert each.describe() and "<table " in each._repr_html_()
 
 
 def test_no_answer_is_a_wrong_one_that_breaks_its_format() -> None:
@@ -359,6 +359,20 @@ def test_by_slice_finds_where_the_damage_is() -> None:
     assert found.loc["xx", "difference"] == -1 and found.loc["xx", "broke"] == 60 == found.loc["xx", "n"]
     assert found.loc["en", "difference"] == 0
     assert "language: xx" in report._repr_html_() and "exploratory" in report._repr_html_()
+
+
+def test_slices_of_restricted_items_are_numbers_in_the_report() -> None:
+    outcomes = table(w4=flipped(BF16, 60, 0))
+    names = sorted(outcomes["item_id"].unique())
+    closed = set(names[::2])
+    outcomes["slice"] = [
+        json.dumps({"customer": "CANARY-Jane" if name in closed else "shop"}) for name in outcomes["item_id"]
+    ]
+    outcomes["sensitivity"] = ["restricted" if name in closed else "public" for name in outcomes["item_id"]]
+    report = quantization_report(outcomes, "bf16")
+    assert set(report.by_slice["value"]) == {"[restricted] 1", "shop"}
+    assert "customer: [restricted] 1" in report._repr_html_()
+    assert not any("CANARY" in told for told in (report._repr_html_(), report.by_slice.to_html(), report.describe()))
 
 
 def test_slices_of_another_tool_may_be_anything() -> None:

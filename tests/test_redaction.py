@@ -16,12 +16,14 @@ from conftest import WEIGHTS, item, write_evalset, write_models
 from recording_server import RecordingServer
 
 import workbench as wb
+from workbench import evidence, notebooks
 from workbench.catalog import load_models
 from workbench.errors import InputError
 from workbench.runner import Run
 from workbench.views import disagreements, leaderboard_html, routes_html, show, side_by_side
 from workbench.views.items import Items
 from workbench.views.shown import Shown
+from workbench.views.where import heat, heat_html
 
 CANARY = "CANARY-9d41-Jane-Doe"
 KEY = "sk-canary-key-77aa01"
@@ -56,6 +58,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[t
     root = tmp_path_factory.mktemp("redaction")
     things = [item("open", "brick"), item("closed", f"patient {CANARY}", sensitivity="restricted")]
     things[1]["expectations"]["note"] = CANARY
+    things[0]["slice"], things[1]["slice"] = {"customer": "shop"}, {"customer": CANARY}
     rules = {"rules": [{"pattern": "patient", "answer": f"red {CANARY}"}, {"pattern": "brick", "answer": "red"}]}
     write_evalset(root, "colors", things, rules=rules)
     with pytest.MonkeyPatch.context() as patch, RecordingServer() as server:
@@ -85,6 +88,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[t
             routes_html(policy),
             *(str(side_by_side(run, "colors", name).data) for name in ("open", "closed")),
             *(disagreements(run.outcomes, "colors", "rules", other).to_html() for other in ("smollm2", "echo")),
+            heat_html(heat(run.outcomes)),
+            evidence.by_slice(run.outcomes, "customer").to_html(),
+            *notebooks.by_slice(run.outcomes, "rules", "customer"),
+            *((report := wb.quantization_report(run.outcomes, "rules"))._repr_html_(), report.by_slice.to_html()),
             *(repr(thing) for thing in (run.problems, run.summary(), run.plan.describe(), policy.describe())),
         ]
         printed = io.StringIO()
@@ -101,6 +108,8 @@ def test_the_canary_was_really_there(shown: tuple[Path, Run]) -> None:
     assert CANARY in closed.loc["rules", "output"] and CANARY in closed.loc["echo", "error"]
     assert closed["prompt"].str.contains(CANARY).all() and "smollm2" in closed.index and "far" not in closed.index
     assert CANARY.encode() in text_of(run.path / "outcomes.parquet")
+    assert closed["slice"].str.contains(CANARY).all()
+    assert "[restricted] 1" in (root / "exports" / "views.html").read_text()
     assert {"routing.yaml", "views.html"} <= {path.name for path in (root / "exports").iterdir()}
 
 

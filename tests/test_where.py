@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import planted
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from workbench.errors import InputError
 from workbench.views.figures import png
@@ -63,7 +65,7 @@ def test_a_large_map_says_what_it_leaves_out() -> None:
 def test_the_page_is_escaped_and_says_intervals() -> None:
     page = heat_html(heat(table()))
     assert SCRIPT not in page and "&lt;script&gt;" in page
-    assert page.count("<td style=") == 6
+    assert page.count("background:rgba(") == 6
 
 
 def test_a_candidate_that_was_not_asked_leaves_an_empty_cell() -> None:
@@ -71,7 +73,7 @@ def test_a_candidate_that_was_not_asked_leaves_an_empty_cell() -> None:
     found = found[~((found["model"] == "b") & (found["slice"].str.contains("plain")))]
     wide = matrix(heat(found))
     assert np.isnan(wide.loc[("planted", "kind=plain"), "b"])
-    assert heat_figure(heat(found)).axes and "<td></td>" in heat_html(heat(found))
+    assert heat_figure(heat(found)).axes and re.search(r"<td[^>]*></td>", heat_html(heat(found)))
 
 
 def test_one_task_alone() -> None:
@@ -107,3 +109,26 @@ def test_values_of_restricted_items_are_in_no_page_and_no_figure() -> None:
     told = heat(found)
     assert set(told["slice"]) == {"", "kind=[restricted] 1", "kind=plain"}
     assert "script" not in heat_html(told)
+
+
+def test_the_colors_are_explained_whole_also_beside_one_row() -> None:
+    figure = heat_figure(heat(table(slices=False)))
+    FigureCanvasAgg(figure).draw()  # a plain canvas draws nothing, and places nothing
+    box = figure.axes[1].yaxis.label.get_window_extent()
+    assert box.y0 >= 0 and box.x0 >= 0 and box.y1 <= figure.bbox.height and box.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize("items", [20, 4])
+def test_every_number_can_be_read_on_its_color(items: int) -> None:
+    scores = {f"c{n:03}": [n / 100] * items for n in range(30, 75, 3)}
+    axis = heat_figure(heat(planted.outcomes(scores))).axes[0]
+    (image,) = axis.images
+    for text in axis.texts:
+        column, row = (int(part) for part in text.get_position())
+        opacity = float(np.asarray(image.get_alpha())[row, column])
+        shade = [opacity * part + 1 - opacity for part in image.to_rgba(image.get_array())[row, column][:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in shade]
+        ground = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+        ink = 0.0 if text.get_color() == "black" else 1.0
+        light, dark = max(ink, ground), min(ink, ground)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, text.get_text()  # WCAG 2, text of any size

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ COLUMNS = ("task", "variant", "item_id", "reference", "model", "k", "tokens", "k
 TOP_K = 20  # the most that vLLM tells unless its max_logprobs is raised
 _ENGINES = ("vllm", "openai")
 _AT_ONCE = 4
+_SAY_S = 5.0  # between two lines on a model's progress
 _LEAST = 1e-6  # no more than this is read out of what single-precision probabilities leave to 1
 
 Chances = Mapping[int, float]  # log-probabilities by token id
@@ -59,6 +61,30 @@ class _Text:
     ids: list[int] = field(default_factory=list)  # of both, by the reference's tokenizer
     begins: int = 0  # where the answer does
     chances: list[Chances] | None = None  # of the reference, at each place of the answer
+
+
+class _Progress:
+    """What is said of a model while it is asked: how many texts are done, and about how long the others take."""
+
+    def __init__(self, name: str, of: int, say: Callable[[str], None]) -> None:
+        self._name, self._of, self._say = name, of, say
+        self._done = 0
+        say(f"{name}: 0 of {of} texts; its server is asked for")
+
+    def begin(self) -> None:
+        """The server is there: loading it says nothing of the time that texts take."""
+        self._began = self._said = time.monotonic()
+
+    def one(self) -> None:
+        """A text is done."""
+        self._done += 1
+        now = time.monotonic()
+        if self._done == self._of:
+            self._say(f"{self._name}: {self._done} of {self._of} texts in {now - self._began:.0f} s")
+        elif now - self._said >= _SAY_S:
+            self._said = now
+            left = (now - self._began) / self._done * (self._of - self._done)
+            self._say(f"{self._name}: {self._done} of {self._of} texts, about {left:.0f} s left")
 
 
 class _Unfit(Exception):
@@ -86,7 +112,7 @@ def measure(
         candidates: ids of its variants, the noise run among them; all other models of the table where left out.
         items: of each task and prompt, at most; an even sample of those that were answered.
         k: how many tokens each engine names at a place.
-        say: is given lines on the progress.
+        say: is given lines on the progress, each beginning with the model's id and a colon.
 
     Returns:
         A row a task × variant × item × candidate with the columns `COLUMNS`: `tokens` of the answer, and over them the
@@ -156,9 +182,8 @@ async def _measured(
         model = models.known[name]
         problem = _unfit(model)
         if problem is None:
-            say(f"{name}: {len(texts)} texts")
             try:
-                chances = await _asked(model, texts, k, first=name == reference)
+                chances = await _asked(model, texts, k, name == reference, _Progress(name, len(texts), say))
             except _Unfit as failure:
                 problem = str(failure)
             except WorkbenchError as failure:
@@ -199,13 +224,16 @@ def _row(text: _Text, found: list[Chances], reference: str, model: str, k: int) 
     }
 
 
-async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[list[Chances] | None]:
+async def _asked(
+    model: Model, texts: list[_Text], k: int, first: bool, progress: _Progress
+) -> list[list[Chances] | None]:
     """What a model holds likely at each place of the answers; None where its server does not say."""
     turn = asyncio.Semaphore(_AT_ONCE)
     heard: list[int] = []
     found: list[list[Chances] | Exception | None]
     async with serving(model) as served, Client(served.endpoint) as client:
         destination = served.endpoint.destination
+        progress.begin()
 
         def released(body: dict[str, Any], text: _Text) -> Released:
             return gate(Payload({"model": served.endpoint.model, **body}, text.sources), destination)
@@ -228,7 +256,7 @@ async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[
             return None if told is None or len(told) != len(prompt) + len(answer) else [*told[len(prompt) :]]
 
         async with asyncio.TaskGroup() as group:
-            asking = [group.create_task(_caught(one(text))) for text in texts]
+            asking = [group.create_task(_caught(one(text), progress)) for text in texts]
     found = [task.result() for task in asking]
     if not heard:
         raise _Unfit("its server tells no tokens by /tokenize: it does not run, or is not vLLM")
@@ -238,12 +266,14 @@ async def _asked(model: Model, texts: list[_Text], k: int, first: bool) -> list[
     return [each for each in found if not isinstance(each, Exception)]
 
 
-async def _caught(work: Any) -> Any:
+async def _caught(work: Any, progress: _Progress) -> Any:
     """A task's result, or what it raised: a group of tasks would wrap it."""
     try:
         return await work
     except (WorkbenchError, _Unfit) as failure:
         return failure
+    finally:
+        progress.one()
 
 
 def top_k_divergence(p: Chances, q: Chances) -> float:

@@ -9,7 +9,6 @@ rests on (items, clusters, repeats) and, where it was resampled, the seed.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from workbench.errors import InputError
 from workbench.evalset.spec import DEFAULT_MARGIN
 from workbench.intervals import CONFIDENCE, Estimate, mean_intervals
 from workbench.multiplicity import Comparison
+from workbench.outcomes.slices import told_slices
 from workbench.pairs import p_values, paired_difference
 from workbench.power import Discordance, discordance_of
 from workbench.resampling import SEED, Floats
@@ -143,6 +143,7 @@ def by_slice(outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
     """Scores within the values of a slice, such as `difficulty`: where is a candidate good, and where not?
 
     Exploratory, and marked so: many slices are looked at, none was chosen beforehand, and each holds few items.
+    A value that only restricted items of a task have is not shown: a number stands for it.
 
     Args:
         outcomes: an outcome table with `slice`.
@@ -156,12 +157,11 @@ def by_slice(outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
         InputError: no item has such a slice.
     """
     table = prepare(outcomes)
-    slices = table["slice"] if "slice" in table else pd.Series(None, index=table.index, dtype=object)
-    values = {text: json.loads(text).get(name) for text in slices.dropna().unique() if text.startswith("{")}
-    table["value"] = slices.map(values.get)
-    table = table[table["value"].notna()]
-    if table.empty:
+    told = [told_slices(own).get(name) for _, own in table.groupby("task", sort=False)]
+    known = [values for values in told if values is not None]
+    if not known:
         raise InputError(f"no item of the outcome table has a slice '{name}'.")
+    table["value"] = pd.concat(known)
     rows = []
     for (task, value), group in table.groupby(["task", "value"], sort=True):
         scores = Grid(group).scores

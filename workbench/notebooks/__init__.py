@@ -7,10 +7,12 @@ notebooks.check_parameters()          # in a notebook's first cell: an unknown o
 from workbench.notebooks.conclusions import by_slice, chosen, links, pair, routed, to_mend
 from workbench.notebooks.execute import find_notebook, run_notebook
 from workbench.notebooks.index import load_index, run_all
+from workbench.notebooks.lines import Lines
 from workbench.notebooks.parameters import check_parameters
 from workbench.notebooks.site import build_site
 
 __all__ = [
+    "Lines",
     "build_site",
     "by_slice",
     "check_parameters",

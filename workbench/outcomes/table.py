@@ -186,14 +186,6 @@ def _slice_text(value: Any) -> str | None:
     return json.dumps({k: v for k, v in dict(value).items() if v is not None}, sort_keys=True, ensure_ascii=False)
 
 
-def slices_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The slices as columns, one a name; an empty table where there are none."""
-    if "slice" not in table:
-        return pd.DataFrame(index=table.index)
-    parsed = [json.loads(text) if isinstance(text, str) and text.startswith("{") else {} for text in table["slice"]]
-    return pd.DataFrame(parsed, index=table.index)
-
-
 def read_outcomes(path: str | Path | None = None) -> pd.DataFrame:
     """Read an outcome table: Parquet, CSV, JSONL or JSON by the file's ending; also a LiteLLM proxy's spend log.
 

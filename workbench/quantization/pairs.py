@@ -40,14 +40,14 @@ def paired(
     Returns:
         A row a task × variant × item; for each of `points`, `accepted`, `failed_format`, `retried` and `length` a
         column with `_r` of the reference and one with `_c` of the candidate (means over repeats), `right_r` and
-        `right_c` (of the first repeat), `same_output`, `cluster`, `slice`; NaN is unknown.
+        `right_c` (of the first repeat), `same_output`, `cluster`, `slice`, `class`; NaN is unknown.
     """
     first, second = per_unit(rows, reference, repeats[0]), per_unit(rows, model, repeats[1])
     both = first.add_suffix("_r").join(second.add_suffix("_c"), how="inner")
     both["same_output"] = [_same(r, c) for r, c in zip(both["output_r"], both["output_c"], strict=True)]
     both = both.reset_index()
-    return both.drop(columns=["output_r", "output_c", "cluster_c", "slice_c"]).rename(
-        columns={"cluster_r": "cluster", "slice_r": "slice"}
+    return both.drop(columns=["output_r", "output_c", "cluster_c", "slice_c", "class_c"]).rename(
+        columns={"cluster_r": "cluster", "slice_r": "slice", "class_r": "class"}
     )
 
 
@@ -74,7 +74,7 @@ def per_unit(rows: pd.DataFrame, model: str, repeat: int | None = None) -> pd.Da
     found["retried"] = found["retried"].mask(unsure)
     first = own.assign(right=table["accepted"]).sort_values("repeat").drop_duplicates(UNIT).set_index(UNIT)
     found["right"] = first["right"]
-    for name in ("output", "cluster", "slice"):
+    for name in ("output", "cluster", "slice", "class"):
         found[name] = first.get(name)
     return found
 

@@ -20,7 +20,7 @@ from workbench.divergence import read_divergence, summary
 from workbench.evalset import DEFAULT_MARGIN, EvalSet, Limits
 from workbench.intervals import CONFIDENCE
 from workbench.outcomes import candidate_id
-from workbench.outcomes.table import slices_of
+from workbench.outcomes.slices import told_slices
 from workbench.power import discordance_of
 from workbench.quantization import pairs as of_pairs
 from workbench.quantization import resources, setting
@@ -95,6 +95,7 @@ class QuantizationReport:
         """Where the damage is: the same differences within each slice of the items.
 
         Exploratory: many slices are looked at, none was chosen beforehand; the intervals are 95 %, each for itself.
+        A value that only restricted items have is not shown: a number stands for it.
 
         Returns:
             Columns `task`, `candidate`, `slice`, `value`, `n`, `difference`, `lo`, `hi`, `broke`, `fixed`.
@@ -102,8 +103,7 @@ class QuantizationReport:
         rows = []
         for model, found in self._pairs.items():
             for (task, variant), own in found.groupby(["task", "variant"], sort=True):
-                for name, told in slices_of(own).items():
-                    values = told.map(str, na_action="ignore")
+                for name, values in told_slices(own).items():
                     for value in sorted(values.dropna().unique()):
                         figures = of_pairs.figures(own[values == value], CONFIDENCE)
                         kept = {key: figures[key] for key in ("n", "difference", "lo", "hi", "broke", "fixed")}

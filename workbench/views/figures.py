@@ -28,6 +28,7 @@ _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 _COST = ("cost_per_accepted_usd", "cost_lo", "cost_hi")
 _LATENCY = ("latency_p95_s", "latency_p95_s_lo", "latency_p95_s_hi")
 _LINE = "no other is better for less"
+_RING = "chosen"
 _ACROSS = 4  # tasks beside each other: a picture that is wider cannot be read
 _NAME = 40  # characters of a name in a figure
 _LETTER = 0.085  # inches of a legend's letter, about
@@ -47,7 +48,7 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
 
     Args:
         board: what `leaderboard` returned.
-        policy: a policy whose chosen candidates are ringed; None rings none.
+        policy: a policy whose chosen candidates are ringed, by class where a task has two routes; None rings none.
 
     Returns:
         A figure that is not registered with pyplot, so that nothing is shown twice.
@@ -75,10 +76,10 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
                 axis.set_axis_off()
             elif index % across == 0:
                 axis.set_ylabel("score (mean, 95 % interval)")
-    line = handles.pop(_LINE)
     # A space before the name: a legend leaves out what begins with an underscore.
-    told = [*(f" {label(name)}" for name in names if name in handles), _LINE]
-    drawn = [*(handles[name] for name in names if name in handles), line]
+    marks = {mark: handles.pop(mark) for mark in (_LINE, _RING) if mark in handles}
+    told = [*(f" {label(name)}" for name in names if name in handles), *marks]
+    drawn = [*(handles[name] for name in names if name in handles), *marks.values()]
     figure.legend(drawn, told, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
     return figure
 
@@ -90,7 +91,7 @@ def _pair(
     rows: pd.DataFrame,
     floors: tuple[float, float],
     names: Mapping[str, tuple[int, int]],
-    chosen: set[str],
+    chosen: Mapping[str, str],
 ) -> dict[str, Any]:
     """A task's two panels; what was drawn, by candidate, for the legend."""
     handles: dict[str, Any] = {}
@@ -98,9 +99,12 @@ def _pair(
         for _, row in rows.iterrows():
             color, marker = names[row["candidate"]]
             look = {"color": _COLORS[color], "fmt": _MARKERS[marker]}
-            drawn = _point(axis, row, columns, floor, look, row["candidate"] in chosen)
+            drawn = _point(axis, row, columns, floor, look)
             if drawn is not None:
                 handles.setdefault(row["candidate"], drawn)
+                if row["candidate"] in chosen:
+                    at = max(row[columns[0]], floor), row["score"]
+                    handles[_RING] = _ring(axis, at, chosen[row["candidate"]])
     handles[_LINE] = _frontier(upper, rows, floors[0])
     _finish(upper, _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floors[0])
     _finish_latency(lower, _title("", rows, "latency_p95_s", "latency unknown"))
@@ -135,10 +139,14 @@ def _title(task: str, rows: pd.DataFrame, column: str, missing: str) -> str:
     return f"{label(task)} ({hidden} not shown: {missing})" if hidden else label(task)
 
 
-def _chosen(policy: Any, task: str) -> set[str]:
-    if policy is None:
-        return set()
-    return {route.chain[0].candidate for route in policy.routes if route.task == task and route.chain}
+def _chosen(policy: Any, task: str) -> dict[str, str]:
+    """The candidates that a task's routes begin with; where it has several routes, with the classes of each."""
+    routes = [] if policy is None else [route for route in policy.routes if route.task == task]
+    found: dict[str, list[str]] = {}
+    for route in routes:
+        if route.chain:
+            found.setdefault(route.chain[0].candidate, []).append(route.class_ if len(routes) > 1 else "")
+    return {name: ", ".join(classes) for name, classes in found.items()}
 
 
 def _floor(board: pd.DataFrame, column: str) -> float:
@@ -148,9 +156,7 @@ def _floor(board: pd.DataFrame, column: str) -> float:
     return float(10 ** (np.floor(np.log10(known.min())) - 0.5)) if len(known) else 1e-6
 
 
-def _point(
-    axis: Axes, row: pd.Series[Any], columns: tuple[str, str, str], floor: float, look: dict[str, Any], chosen: bool
-) -> Any:
+def _point(axis: Axes, row: pd.Series[Any], columns: tuple[str, str, str], floor: float, look: dict[str, Any]) -> Any:
     """A candidate's point, for the legend; None where the figure is unknown, or nothing was accepted."""
     value, lo, hi = (row[name] for name in columns)
     if not np.isfinite(value):
@@ -171,9 +177,26 @@ def _point(
         label=row["candidate"],
         **look,
     )
-    if chosen:
-        axis.plot(x, row["score"], "o", markersize=16, fillstyle="none", color="black", markeredgewidth=1.4)
     return drawn
+
+
+def _ring(axis: Axes, at: tuple[float, float], classes: str) -> Any:
+    """A ring around a chosen candidate, with the classes of the routes that it stands first in; for the legend."""
+    from matplotlib.patheffects import withStroke
+
+    look: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "none",
+        "fillstyle": "none",
+        "color": "black",
+        "markeredgewidth": 1.4,
+    }
+    ring = axis.plot(*at, markersize=16, label=_RING, **look)[0]
+    if classes:
+        text: dict[str, Any] = {"fontsize": 8, "ha": "center", "color": "#222222", "textcoords": "offset points"}
+        name = axis.annotate(classes, at, xytext=(0, -19), zorder=5, **text)
+        name.set_path_effects([withStroke(linewidth=3, foreground="white")])  # error bars run behind it
+    return ring
 
 
 def _frame(axis: Axes, title: str, label: str) -> None:

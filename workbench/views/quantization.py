@@ -148,7 +148,7 @@ def quantization_html(report: QuantizationReport) -> str:
     notes = "".join(f"<tr><td class=w>{escape(line)}</td></tr>" for line in _notes(report))
     picture = base64.b64encode(png(report.figure())).decode()
     return page(
-        f"<table><caption>{escape(report.sentence)}</caption></table>"
+        f"<p><b>{escape(report.sentence)}</b></p>"
         f'<img alt="score differences and flips of each candidate" src="data:image/png;base64,{picture}">'
         f"{''.join(tables)}{_slices_html(report)}<table><caption>notes</caption>{notes}</table>"
     )

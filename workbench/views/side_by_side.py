@@ -120,8 +120,7 @@ def _marked(parts: Sequence[Sequence[Any]], counts: bool) -> str:
 
 def _mark(text: str, counts: bool) -> str:
     """What differs: strongly where it is wrong, or nothing says that it is right; weakly where it counts as right."""
-    weak = f' class=o title="{OTHERWISE}"' if counts else ""
-    return f"<mark{weak}>{escape(text)}</mark>"
+    return f'<u title="{OTHERWISE}">{escape(text)}</u>' if counts else f"<mark>{escape(text)}</mark>"
 
 
 def _folded(prompt: str) -> str:

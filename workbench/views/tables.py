@@ -16,6 +16,7 @@ import pandas as pd
 from workbench.intervals import FEW_CLUSTERS
 from workbench.outcomes import split_candidate
 from workbench.scores import MIN_COVERAGE
+from workbench.views.inline import bar, inlined
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -27,25 +28,6 @@ RANKS = (
     "Ranks are sets: those that a candidate may have at 95 % confidence, all candidates compared at once; one that may "
     "have rank 1 cannot be told from the best. Behind: the best of all is better by less than that, whichever it is."
 )
-# Colors come with opacity, so that they read on light and on dark ground.
-_STYLE = """<style>
-.wb{line-height:1.4}
-.wb table{border-collapse:collapse;font-size:13px;margin:4px 0 12px}
-.wb th,.wb td{padding:3px 9px;text-align:right;border-bottom:1px solid rgba(128,128,128,.35);white-space:nowrap}
-.wb td.t,.wb th.t{text-align:left}.wb td.w{text-align:left;white-space:normal;max-width:52em;overflow-wrap:anywhere}
-.wb td.t{max-width:40em;overflow:hidden;text-overflow:ellipsis}
-.wb .bar{position:relative;display:inline-block;width:110px;height:11px;background:rgba(128,128,128,.18)}
-.wb .bar i{position:absolute;top:0;height:11px;background:rgba(0,114,178,.45)}
-.wb .bar b{position:absolute;top:-1px;height:13px;width:2px;background:currentColor}
-.wb .on{font-weight:600}
-.wb caption{caption-side:top;text-align:left;padding:4px 0;font-weight:600}
-.wb pre{white-space:pre-wrap;margin:0;text-align:left;color:inherit;background:none}
-.wb td.f{max-width:26em;overflow-wrap:break-word}
-.wb summary{cursor:pointer;opacity:.75}
-.wb td pre{word-break:normal;overflow-wrap:break-word}
-.wb mark{background:rgba(230,159,0,.38);color:inherit;border-bottom:2px solid #e69f00}
-.wb mark.o{background:none;border-bottom:1px dashed #e69f00}
-</style>"""
 
 
 def usd(value: float) -> str:
@@ -64,15 +46,9 @@ def seconds(value: float) -> str:
     return "<0.001 s" if value < 0.001 else f"{value:.3f} s" if value < 0.1 else f"{value:.2f} s"
 
 
-def _bar(row: pd.Series[Any]) -> str:
-    lo, hi, at = (100 * row[name] for name in ("score_lo", "score_hi", "score"))
-    band = f'<i style="left:{lo:.1f}%;width:{max(hi - lo, 0.5):.1f}%"></i>'
-    return f'<span class="bar">{band}<b style="left:{at:.1f}%"></b></span>'
-
-
 def page(content: str) -> str:
-    """A piece of HTML with the views' style."""
-    return f'{_STYLE}<div class="wb">{content}</div>'
+    """A piece of HTML with the views' style, which stands on the elements themselves."""
+    return f'<div class="wb" style="line-height:1.4">{inlined(content)}</div>'
 
 
 def document(title: str, content: str) -> str:
@@ -152,7 +128,7 @@ def _row(row: pd.Series[Any], mark: str, models: Models | None) -> str:
         f"<td>{_asked(row)}</td>",
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
-        f"<td>{_bar(row)}</td>",
+        f"<td>{bar(row['score_lo'], row['score'], row['score_hi'])}</td>",
         f"<td>{escape(row['rank'])}</td>",
         f"<td>{_behind(row)}</td>",
         f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",

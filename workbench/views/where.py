@@ -9,8 +9,6 @@ Slices are many and hold few items each: they say where to look, not what is so.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,8 @@ import pandas as pd
 
 from workbench.errors import InputError
 from workbench.intervals import mean_intervals
+from workbench.outcomes.slices import told_slices
 from workbench.scores import Grid, prepare
-from workbench.views.differences import sendable
 from workbench.views.figures import label
 from workbench.views.tables import page
 
@@ -28,7 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FEW = 10  # items, under which a cell is shown pale
+_PALE = 0.55  # such a cell's opacity
 _MOST_ROWS, _MOST_COLUMNS = 60, 24  # of a figure
+_LEAST = 2.6  # inches of its height: room for what the colors mean
 
 
 def heat(outcomes: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
@@ -61,32 +61,12 @@ def heat(outcomes: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
 
 
 def slices(rows: pd.DataFrame) -> dict[str, set[str]]:
-    """The items of each slice of a task, such as `difficulty=hard`.
-
-    A value that only restricted items have is text of theirs, and pages and widgets' states are kept: a number stands
-    for it, as in `customer=[restricted] 2`.
-    """
-    found: dict[tuple[str, str], set[str]] = {}
-    if "slice" not in rows:
-        return {}
-    is_open: set[tuple[str, str]] = set()
-    for (text, cls), own in rows.dropna(subset=["slice"]).groupby(["slice", "class"], sort=False)["item_id"]:
-        try:
-            parts = json.loads(str(text))
-        except ValueError:
-            parts = None
-        for pair in parts.items() if isinstance(parts, dict) else ():
-            name, value = (sendable(str(each)) for each in pair)
-            found.setdefault((name, value), set()).update(own)
-            if cls == "open":
-                is_open.add((name, value))
-    named, hidden = {}, Counter[str]()
-    for name, value in sorted(found):
-        if (name, value) not in is_open:
-            hidden[name] += 1
-        told = value if (name, value) in is_open else f"[restricted] {hidden[name]}"
-        named[f"{name}={told}"] = found[name, value]
-    return named
+    """The items of each slice of a task, such as `difficulty=hard`, named as `told_slices` does."""
+    found: dict[str, set[str]] = {}
+    for name, values in told_slices(rows).items():
+        for value, own in rows["item_id"].groupby(values, sort=True):
+            found[f"{name}={value}"] = set(own)
+    return found
 
 
 def _cells(rows: pd.DataFrame, task: str, part: str) -> pd.DataFrame:
@@ -115,17 +95,17 @@ def heat_figure(table: pd.DataFrame) -> Figure:
     scores, counts = (each.iloc[kept, :_MOST_COLUMNS] for each in (scores, counts))
     names = [label(name) for name in scores.columns]
     longest = max(map(len, names))
-    height = 0.32 * len(scores) + 0.09 * longest + 1.0
+    height = max(0.32 * len(scores) + 0.09 * longest + 1.0, _LEAST)
     column = 0.95 if len(names) <= 8 else 0.5
     figure = Figure(figsize=(3.6 + column * len(names), height), layout="constrained")
     figure.patch.set_facecolor("white")
     axis = figure.subplots()
     few = counts.to_numpy(float) < _FEW
-    drawn = axis.imshow(scores, cmap="cividis", vmin=0, vmax=1, aspect="auto", alpha=np.where(few, 0.55, 1.0))
+    drawn = axis.imshow(scores, cmap="cividis", vmin=0, vmax=1, aspect="auto", alpha=np.where(few, _PALE, 1.0))
     for (row, column), value in np.ndenumerate(scores.to_numpy(float)):
         if not np.isnan(value):
-            color = "black" if value > 0.55 or few[row, column] else "white"
-            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+            ink = _ink(drawn.to_rgba(value), _PALE if few[row, column] else 1.0)
+            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
     sizes = counts.max(axis=1).to_numpy(float)
     rows = [f"{label(part or task)} (n = {size:.0f})" for (task, part), size in zip(scores.index, sizes, strict=True)]
     axis.set_yticks(range(len(rows)), rows, fontsize=8)
@@ -134,10 +114,20 @@ def heat_figure(table: pd.DataFrame) -> Figure:
     axis.set_xticks(range(len(names)), names, fontsize=8, rotation=40, ha="right")
     axis.set_xlabel("candidate" + (f" ({hidden[1]} more not shown)" if hidden[1] else ""))
     bar = figure.colorbar(drawn, ax=axis, shrink=min(0.8, 3 / height))
-    bar.set_label(f"mean score (pale: fewer than {_FEW} items)", fontsize=7)
+    bar.set_label(f"mean score\n(pale: under {_FEW} items)", fontsize=7)
     if hidden[0]:
         axis.set_title(f"{hidden[0]} more slices not shown", fontsize=9)
     return figure
+
+
+def _ink(shade: Any, opacity: float) -> str:
+    """Black or white, whichever is told better from a cell's color on white (relative luminance as WCAG has it)."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (opacity * each + 1 - opacity for each in shade[:3])
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return "black" if (luminance + 0.05) ** 2 >= 1.05 * 0.05 else "white"
 
 
 def _rows_kept(parts: list[str]) -> list[int]:

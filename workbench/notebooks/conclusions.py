@@ -38,8 +38,8 @@ def links(run: Run, a: str = "", b: str = "") -> list[str]:
     from workbench.tracking.links import link_lines, pair_link
 
     lines = link_lines(run.links)
-    if a and b and run.tracked:
-        lines.append(f"MLflow, {a} beside {b}: {pair_link(run, a, b)}")
+    if a and b and run.tracked and (beside := pair_link(run, a, b)) != run.links.get("pair"):
+        lines.append(f"MLflow, {a} beside {b}: {beside}")
     return lines
 
 

@@ -142,6 +142,7 @@ def test_an_engine_without_a_gpu_asks_nothing(smi: Path) -> None:
     assert not (smi / "asked").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["exit 9", "sleep 300 & sleep 300"])
 def test_an_nvidia_smi_that_fails_or_hangs_stops_nobody(smi: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(gpu_release, "WITHIN_S", 1.0)
@@ -164,6 +165,7 @@ def test_an_nvidia_smi_that_fails_or_hangs_stops_nobody(smi: Path, monkeypatch: 
 # The command, and what died with its owner.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("apps", "freed_s", "status", "words"),
     [(OWN, None, 1, "still lists process"), (HOST, None, 0, "cannot be told"), (OWN, 0.3, 0, "")],

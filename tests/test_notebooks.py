@@ -20,6 +20,7 @@ from test_notebook_site import check_standalone
 
 import workbench as wb
 import workbench.project
+from workbench import notebooks
 from workbench.cli import main
 from workbench.errors import InputError
 from workbench.notebooks import load_index
@@ -67,7 +68,7 @@ def test_token_probabilities_are_asked_for_a_given_table_too(
         "evalsets": None,
         "FILE": "divergence.parquet",
     }
-    names |= {"measure": lambda *arguments: found, "write_outcomes": write_outcomes, "display": shown.append}
+    names |= {"notebooks": notebooks, "measure": lambda *arguments, say: found, "write_outcomes": write_outcomes, "display": shown.append}
     names |= {"project": workbench.project, "outcomes": "kept/outcomes.parquet" if given else ""}
     names["run"] = None if given else SimpleNamespace(path=project / "kept")
     exec(cell.source, names)

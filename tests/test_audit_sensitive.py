@@ -179,15 +179,16 @@ LETTERS = "a" * 300_000
 LARGE = ["1" * 300_000, "a@" * 100_000, "+1-" * 100_000, "AB12 " * 80_000, "://a:" * 60_000, "\n" * 200_000]
 LARGE += [f"token={LETTERS}", f"password: {LETTERS}", f"authorization: basic {LETTERS}"]
 LARGE += [
-    name * 30_000 for name in ("token=", "secret: a", "password:a", "authorization: basic ", "born on ", "07700 ")
+    name * 30_000
+    for name in ("token=", "secret: a", "password:a", "password:", "sk-", "authorization: basic ", "born on ", "07700 ")
 ]
 
 
 @pytest.mark.parametrize("text", LARGE)
 def test_no_text_takes_long_to_search(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     kinds_in(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 20  # under a second; by the square: minutes
 
 
 @pytest.mark.parametrize("sensitivity", ["public", "internal"])

@@ -117,8 +117,8 @@ def test_what_the_commonest_class_would_be_right_on_is_told_beside() -> None:
     both = pd.concat([table(key, given), table(key, [0.0] * 10, "constant")])
     found = set_figures(both)
     assert set(found["commonest"]) == {0.6}
-    assert "commonest class would be right on 0.60" in set_figures_text(found)
-    assert "commonest class would be right on: label 0.60." in set_figures_html(found)
+    assert "commonest class would be right on at least 0.60" in set_figures_text(found)
+    assert "commonest class would be right on at least: label 0.60." in set_figures_html(found)
 
 
 def test_train_rows_do_not_count() -> None:

@@ -22,7 +22,7 @@ from workbench.errors import InputError, RunError
 from workbench.evalset import EvalSet, Limits, add_correction, digest_now, load_evalset, refreshed
 from workbench.evalset.corrections import current_key
 from workbench.routing import route
-from workbench.routing.choose import STALE
+from workbench.routing.policy import STALE
 from workbench.runner.result import Run
 
 

@@ -17,7 +17,7 @@ from workbench.catalog import Models, load_models
 from workbench.evalset import add_correction, load_evalset
 from workbench.evalset.corrections import current_key
 from workbench.routing import load_policy, route
-from workbench.routing.choose import STALE
+from workbench.routing.policy import STALE
 from workbench.tracking.champion import champion
 from workbench.views.dashboard import Dashboard
 from workbench.views.dashboard.pager import Pager

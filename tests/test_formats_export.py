@@ -85,7 +85,8 @@ def test_a_restricted_example_closes_the_file_of_a_prompt_that_may_show_it(proje
     train = [item("tr", "a secret thing", sensitivity="restricted")]
     messages = [{"role": "user", "content": "Color of {{ inputs.thing }}?"}]
     evalset = labeled(project, "public", train=train, variants={"default": {"messages": messages, "examples": 1}})
-    export_evalset(evalset, "openai_evals", "t.jsonl")
+    done = export_evalset(evalset, "openai_evals", "t.jsonl")
+    assert done.restricted == 0 and "may show restricted examples: it is readable by its owner only" in str(done)
     assert "a secret thing" in (project / "t.jsonl").read_text()
     assert stat.S_IMODE((project / "t.jsonl").stat().st_mode) == 0o600
     done = export_evalset(evalset, "table", "t.csv")

@@ -68,7 +68,8 @@ def test_token_probabilities_are_asked_for_a_given_table_too(
         "evalsets": None,
         "FILE": "divergence.parquet",
     }
-    names |= {"notebooks": notebooks, "measure": lambda *arguments, say: found, "write_outcomes": write_outcomes, "display": shown.append}
+    names |= {"notebooks": notebooks, "measure": lambda *arguments, say: found}
+    names |= {"write_outcomes": write_outcomes, "display": shown.append}
     names |= {"project": workbench.project, "outcomes": "kept/outcomes.parquet" if given else ""}
     names["run"] = None if given else SimpleNamespace(path=project / "kept")
     exec(cell.source, names)

@@ -375,6 +375,19 @@ def test_slices_of_restricted_items_are_numbers_in_the_report() -> None:
     assert not any("CANARY" in told for told in (report._repr_html_(), report.by_slice.to_html(), report.describe()))
 
 
+def test_a_number_stands_for_one_slice_whoever_was_asked() -> None:
+    outcomes = table(w4=flipped(BF16, 60, 0), w8=BF16)
+    names = sorted(outcomes["item_id"].unique())
+    customer = {name: f"C{place % 3}" for place, name in enumerate(names)}
+    outcomes["slice"] = [json.dumps({"customer": customer[name]}) for name in outcomes["item_id"]]
+    outcomes["sensitivity"] = "restricted"
+    lacks = (outcomes["model"] == "w4") & (outcomes["item_id"].map(customer) == "C0")
+    found = quantization_report(outcomes[~lacks], "bf16").by_slice
+    shown = {candidate: set(rows["value"]) for candidate, rows in found.groupby("candidate")}
+    assert shown["w8"] == {f"[restricted] {n}" for n in (1, 2, 3)}
+    assert shown["w4"] == {"[restricted] 2", "[restricted] 3"}
+
+
 def test_slices_of_another_tool_may_be_anything() -> None:
     outcomes = table(w4=BF16[:20])
     outcomes["slice"] = [[{"a": 1}, '{"a": [1, 2]}', None, {"b": True}][index % 4] for index in range(len(outcomes))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import planted
+import pytest
 
 from workbench.evidence import leaderboard
 from workbench.privacy import redact
@@ -30,7 +31,7 @@ def test_where_no_prompt_comes_twice_nothing_is_clustered() -> None:
 
 def test_a_cluster_that_is_given_stays() -> None:
     clusters = ["x", None, "y", None]
-    table = prepare(asked(["same", "same", "same", "same"], cluster=clusters))
+    table = prepare(asked(["same", "same", "other", "same"], cluster=clusters))
     found = table.set_index("item_id")["cluster"].tolist()
     assert found[0] == "x" and found[2] == "y" and found[1] == found[3] not in ("x", "y", None)
 
@@ -38,6 +39,11 @@ def test_a_cluster_that_is_given_stays() -> None:
 def test_redacted_prompts_of_one_length_are_not_the_same_question() -> None:
     hidden = [str(redact(text, "restricted")) for text in ("one", "two", "six")]
     assert np.isnan(leaderboard(asked(list(hidden))).iloc[0]["clusters"])
+
+
+@pytest.mark.parametrize("prompts", [[""] * 4, ["a template's name"] * 4, ["", "", "user: one", "user: two"]])
+def test_what_says_nothing_of_an_item_is_no_question(prompts: list[str | None]) -> None:
+    assert np.isnan(leaderboard(asked(prompts)).iloc[0]["clusters"])
 
 
 def test_another_task_with_the_same_prompt_is_another_question() -> None:

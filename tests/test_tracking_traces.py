@@ -186,8 +186,8 @@ def test_a_notebook_takes_that_pair_where_none_is_named(run: Run) -> None:
     assert notebooks.pair(run, "colors", "weak") == ("colors", "weak", best)
     assert notebooks.pair(run, b="weak") == ("colors", best, "weak")
     assert notebooks.pair(run, "x", "y", "z") == ("x", "y", "z")  # what is wrong with it is told where it is used
-    for given in ({"task": "shapes"}, {"a": "other"}):
-        with pytest.raises(InputError, match="there are no two candidates"):
+    for given, said in (({"task": "shapes"}, "no task 'shapes' in this run. There are: colors"), ({"a": "x"}, "'x'")):
+        with pytest.raises(InputError, match=said):
             notebooks.pair(run, **given)
 
 

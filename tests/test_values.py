@@ -369,6 +369,8 @@ def test_a_text_without_digits_is_no_work(monkeypatch: pytest.MonkeyPatch) -> No
         *(("money", "$12", f"12 {code}", True) for code in ("USD", "CAD", "AUD", "NZD", "MXN", "$")),
         *(("money", "$12", f"12 {code}", False) for code in ("EUR", "GBP", "JPY", "CHF", "BRL", "€")),
         ("money", "$12", "12", True),
+        *(("money", said, "5 BRL", True) for said in ("R$ 5", "R$5", "5 R$", "R$ 5,00")),
+        ("money", "R$ 5", "$5", False),
         ("money", "US$ 12", "12 CAD", False),
         ("money", "-5", 5, False),
         ("money", ["5"], 5, False),

@@ -46,7 +46,7 @@ def set_figures(outcomes: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `task`, `candidate`, `field`, `figure`, `value`, `lo`, `hi`, `n` (items), `clusters` (or NaN),
         `repeats`, `method`, `seed`, `commonest` (the share of items whose key is the commonest class: what giving it
-        always would be right on); no rows where no scorer told classes.
+        always would be right on at least; more where several are accepted); no rows where no scorer told classes.
     """
     table = prepare(outcomes)
     rows = []

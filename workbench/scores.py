@@ -154,19 +154,19 @@ def _asking_the_same(table: pd.DataFrame) -> pd.Series[Any] | None:
     """For each row a cluster's name where another item without a cluster has the same prompt; None where none has.
 
     To ask a question twice is no further evidence. The prompts of one candidate a task tell, as they are made of the
-    items alone; what is redacted tells nothing.
+    items alone; what is redacted tells nothing, and neither does a text that all items of a task have.
     """
     if "prompt" not in table:
         return None
-    alone = table["prompt"].notna()
-    if "cluster" in table:
-        alone &= table["cluster"].isna()
-    told = table.loc[alone, ["task", "candidate", "item_id", "prompt"]]
+    said = table["prompt"].notna() & (table["prompt"] != "")
+    told = table.loc[said, ["task", "candidate", "item_id", "prompt"]]
+    told = told.assign(alone=table["cluster"].isna() if "cluster" in table else True)
     told = told.drop_duplicates(["task", "candidate", "item_id"])
     most = told.groupby(["task", "candidate"], sort=True).size().sort_values(ascending=False, kind="stable")
     asked = most.reset_index().drop_duplicates("task")[["task", "candidate"]]
     told = told.merge(asked, on=["task", "candidate"])
     told = told[~told["prompt"].str.startswith(REDACTED)]
+    told = told[told["alone"] & (told.groupby("task")["prompt"].transform("nunique") > 1)]
     again = told[told.duplicated(["task", "prompt"], keep=False)]
     if again.empty:
         return None

@@ -29,7 +29,7 @@ SECRETS = {
     ),
     "access key": re.compile(
         r"\b(?:"
-        r"sk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
+        r"sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}|A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
         r"|xox[abeoprs]-[A-Za-z0-9-]{20,}|xapp-[A-Za-z0-9-]{20,}|AIza[0-9A-Za-z_-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
         r"|hf_[A-Za-z0-9]{30,}|gl(?:pat|dt|rt)-[\w-]{20,}|(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}"
         r"|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{40,}|dckr_pat_[\w-]{20,}|do[opr]_v1_[a-f0-9]{64}"
@@ -48,7 +48,7 @@ SECRETS = {
     ),
     "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     "password": re.compile(
-        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S*\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
+        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S{0,60}\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
         rf"|(?:password|passwd|pwd|passwort)[\"'`]?[ \t]{{0,3}}[:=][ \t]{{0,3}}[\"'`]?{_NO_PASSWORD}"
         r"\w[^\s\"'`,;)]{7,60}(?=[\"'`,;)]|[ \t]*$)"
         r"|://[^\s/:@]+:[^\s/@]{3,}@",

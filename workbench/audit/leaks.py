@@ -93,6 +93,8 @@ def _is_key(evalset: EvalSet, item: Item, value: dict[str, Any]) -> bool:
     """Whether a JSON object is the item's key, or an answer with the full score."""
     if fingerprint(value) == fingerprint(item.expectations):
         return True
+    if not value.keys() & item.expectations.keys():  # what is not there counts as null, which the key may be
+        return False
     return total(evalset.scorers, Answer("", value, True), item.expectations).value >= FULL
 
 

@@ -78,6 +78,7 @@ class Export:
         path: the file or folder.
         items: how many items are in it.
         restricted: how many of them are restricted; they stand there in clear.
+        closed: whether it is readable by its owner only.
         losses: what the tool's format cannot hold, line by line.
     """
 
@@ -85,6 +86,7 @@ class Export:
     path: Path
     items: int
     restricted: int
+    closed: bool
     losses: list[Loss] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -92,6 +94,8 @@ class Export:
         if self.restricted:
             held = "the file holds them in clear, and is readable by its owner only"
             lines.append(f"{self.restricted} of {self.items} items are restricted: {held}")
+        elif self.closed:
+            lines.append("its prompts may show restricted examples: it is readable by its owner only")
         lines += [f"not expressed: {len(self.losses)}"] if self.losses else ["everything was expressed"]
         return "\n".join([*lines, *(f"  {loss}" for loss in self.losses)])
 
@@ -179,4 +183,5 @@ def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> Export:
     note_unwritten(evalset, ledger, writer.keeps)
     examples = evalset.train if "train" in writer.keeps else ()
     restricted = evalset.by_sensitivity["restricted"] + sum(map(is_restricted, examples))
-    return Export(writer.name, target, len(evalset.items) + len(examples), restricted, ledger.losses())
+    closed = file_mode(evalset) == 0o600
+    return Export(writer.name, target, len(evalset.items) + len(examples), restricted, closed, ledger.losses())

@@ -11,6 +11,7 @@ from workbench.catalog import Model
 from workbench.load.figures import FEWEST_REPEATS, knee, saturation
 from workbench.load.plan import Plan
 from workbench.load.result import ClientShare, Step
+from workbench.servers import options
 
 _BUSY = 0.85  # of a core: the sending thread has no room left
 _SHARE = 0.1  # of the first token's median: delays of the client above that are a part of what it measures
@@ -71,9 +72,9 @@ def _places(model: Model) -> tuple[int | None, str]:
     if not model.managed:
         return None, ""
     replicas = max(len(model.gpus), 1)
-    for name in ("max_num_seqs", "max-num-seqs"):
-        if isinstance(given := model.engine_args.get(name), int):
-            return given * replicas, name
+    given = options.named(model).get("max_num_seqs")
+    if isinstance(given, int):
+        return given * replicas, "max_num_seqs"
     return model.concurrency * replicas, "concurrency"
 
 

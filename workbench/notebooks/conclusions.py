@@ -54,6 +54,10 @@ def pair(run: Run, task: str = "", a: str = "", b: str = "") -> tuple[str, str, 
     if task and a and b:
         return task, a, b
     found = pair_in_question(run, task, tuple(name for name in (a, b) if name))
+    for what, name, known in (("task", task, "task"), ("candidate", a, "candidate"), ("candidate", b, "candidate")):
+        there = list(map(str, run.leaderboard[known].unique()))
+        if name and name not in there:
+            raise InputError(f"there is no {what} '{name}' in this run. There are: {', '.join(there)}.")
     if found is None:
         raise InputError("there are no two candidates of one task to compare. Ask another model or variant too.")
     first, second = (found.other, b) if b and not a else (found.chosen, found.other)
@@ -155,14 +159,18 @@ def _next(policy: Policy) -> str:
     ask: list[str] = []
     write: list[str] = []
     alone: list[str] = []
+    again: list[str] = []
     for route in policy.routes:
-        if route.alone:
+        if route.stale:
+            again.append(route.task)
+        elif route.alone:
             alone.append(route.task)
         elif route.status == "provisional":
             there = policy.evidence.sample.get(route.task, {}).get("of", 0)
             needed = route.evidence.items_to_decide
             (ask if there and (needed is None or needed <= there) else write).append(route.task)
-    told = [f"ask all items of {_listed(ask)} (sample=0)"] if ask else []
+    told = [f"run again for {_listed(again)}, whose eval set has changed"] if again else []
+    told += [f"ask all items of {_listed(ask)} (sample=0)"] if ask else []
     told += [f"write more items for {_listed(write)}"] if write else []
     told += [f"ask another candidate for {_listed(alone)}, or set its min_score"] if alone else []
     if any(route.status == "infeasible" for route in policy.routes):

@@ -101,9 +101,13 @@ class QuantizationReport:
             Columns `task`, `candidate`, `slice`, `value`, `n`, `difference`, `lo`, `hi`, `broke`, `fixed`.
         """
         rows = []
+        told: dict[str, pd.DataFrame] = {}
+        if self._pairs:  # named together: a number stands for the same value in all rows
+            both = pd.concat(self._pairs, names=["of"])
+            told = {str(task): told_slices(own) for task, own in both.groupby("task", sort=False)}
         for model, found in self._pairs.items():
             for (task, variant), own in found.groupby(["task", "variant"], sort=True):
-                for name, values in told_slices(own).items():
+                for name, values in told[str(task)].loc[model].loc[own.index].items():
                     for value in sorted(values.dropna().unique()):
                         figures = of_pairs.figures(own[values == value], CONFIDENCE)
                         kept = {key: figures[key] for key in ("n", "difference", "lo", "hi", "broke", "fixed")}

@@ -61,11 +61,12 @@ def notes(table: pd.DataFrame) -> list[str]:
             "GPU memory does not tell variants apart: compare 'weights'"
         ]
     managed = table[table["memory_bytes"].notna()] if "memory_bytes" in table else table.iloc[:0]
+    managed = managed[~managed["engine"].str.startswith("llamacpp")]  # it computes on the CPU
     if managed.empty or len(told) or not list_gpus():
         return []
     return [
         "GPU memory is not known: this machine has a GPU, but nvidia-smi named none of the engines' processes, as in "
-        "containers: compare 'weights'"
+        "containers and of builds for the CPU: compare 'weights'"
     ]
 
 

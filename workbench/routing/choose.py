@@ -35,7 +35,7 @@ from workbench.routing.objective import (
     superlative,
     told_apart,
 )
-from workbench.routing.policy import Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
+from workbench.routing.policy import ALONE, STALE, Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
 from workbench.routing.standing import Candidate, Measured, standings
 from workbench.scores import Scores, prepare
 
@@ -44,8 +44,6 @@ _METHOD = (
     "the limits − candidate), multiple comparisons with the best, max-T bootstrap"
 )
 
-ALONE = "Not decided: ask another candidate too, or set limits.min_score in evalset.yaml."
-STALE = "The eval set has changed since these outcomes: run again (what was answered is not asked again)."
 _NO_CONSTRAINTS = Constraints()
 
 

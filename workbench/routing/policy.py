@@ -35,6 +35,10 @@ KINDS: tuple[Kind, ...] = ("per_task", "rules_first", "cascade", "per_request")
 MarginSource = Literal["evalset", "default", "interactive"]
 
 
+ALONE = "Not decided: ask another candidate too, or set limits.min_score in evalset.yaml."
+STALE = "The eval set has changed since these outcomes: run again (what was answered is not asked again)."
+
+
 class Link(StrictModel):
     """One candidate of a chain."""
 
@@ -149,8 +153,12 @@ class Route(StrictModel):
     @property
     def alone(self) -> bool:
         """Whether its candidate was held against nothing: no other was asked, and there is no minimum score."""
-        held = self.evidence.diff_to_best or self.evidence.rejected or self.evidence.items_to_decide
-        return self.status == "provisional" and not held
+        return self.status == "provisional" and ALONE in self.reason
+
+    @property
+    def stale(self) -> bool:
+        """Whether its eval set has changed since the outcomes that it rests on."""
+        return STALE in self.reason
 
     @property
     def way(self) -> str:

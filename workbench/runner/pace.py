@@ -75,6 +75,7 @@ class Pace:
         self.tail: Sequence[str] = ()
         self.over = False
         self._in_flight = InFlight()
+        self._batch_busy_s = 0.0
         self._began: float | None = None
         self._ended: float | None = None
         self._now = 0.0
@@ -115,12 +116,15 @@ class Pace:
         counts = [attempt.output_tokens for attempt in answers if attempt.output_tokens is not None]
         unknown = self.output_tokens is None or len(counts) < len(answers)
         self.output_tokens = None if unknown else (self.output_tokens or 0) + sum(counts)
-        self._in_flight.add(at - sum(map(_took_s, answers)), at)
+        if answers[-1].batch:  # in flight is where it waits for its turn too: a local engine says how long it worked
+            self._batch_busy_s += sum(attempt.busy_s or 0.0 for attempt in answers)
+        else:
+            self._in_flight.add(at - sum(map(_took_s, answers)), at)
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Output tokens a second while it was asked, waits and loading left out; None is unknown."""
-        seconds = self._in_flight.seconds
+        """Output tokens a second while it was asked, waits and loading left out; unknown of hosted batches."""
+        seconds = self._in_flight.seconds + self._batch_busy_s
         return self.output_tokens / seconds if self.output_tokens and seconds > 0 else None
 
     @property

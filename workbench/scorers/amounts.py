@@ -123,7 +123,7 @@ def figures(text: str) -> Iterator[Figure]:
     """The numbers in a text, one by one."""
     for found in _FIGURE.finditer(text):
         named = [name for name in (found["before"], found["after"]) if name]
-        codes = [_CURRENCIES.get(name) or _CURRENCIES.get(name.rstrip("$ ")) for name in named]
+        codes = [_CURRENCIES.get(name.rstrip()) or _CURRENCIES.get(name.rstrip("$ ")) for name in named]
         negative = found["minus"] or found["inner"] or found["behind"] or (found["open"] and found["close"])
         yield Figure(
             written=found["figure"],

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +106,12 @@ def chosen(gpus: list[Gpu], entry: str | None) -> list[Gpu]:
         return gpus
     wanted = [name.strip() for name in entry.split(",")]
     return [gpu for name in wanted for gpu in gpus if name and (gpu.index == name or gpu.uuid.startswith(name))]
+
+
+def seeing(env: Mapping[str, str], entry: str) -> dict[str, str]:
+    """An engine's environment in which it sees the GPUs of an entry, numbered as nvidia-smi numbers them."""
+    # CUDA numbers them by their speed unless it is told otherwise.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **env, VISIBLE: entry, "HIP_VISIBLE_DEVICES": entry}
 
 
 def _ask(what: str, fields: str, within_s: float) -> list[list[str]] | None:

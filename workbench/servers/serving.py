@@ -18,11 +18,10 @@ from dataclasses import dataclass, replace
 from workbench.catalog import Model
 from workbench.client import Endpoint
 from workbench.privacy import Destination
-from workbench.servers import capabilities_of, engine_of, idle
+from workbench.servers import capabilities_of, engine_of, gpus, idle
 from workbench.servers.process import Launch, ManagedServer
 
 Say = Callable[[str], None]
-_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 @dataclass
@@ -123,9 +122,7 @@ def launches_of(model: Model) -> list[Launch]:
         return []
     if not model.gpus:
         return [launch]
-    # CUDA numbers GPUs by their speed unless it is told to do it as nvidia-smi does.
-    env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **launch.env}
-    return [replace(launch, env={**env, **dict.fromkeys(_DEVICES, gpus)}) for gpus in model.gpus]
+    return [replace(launch, env=gpus.seeing(launch.env, entry)) for entry in model.gpus]
 
 
 def _spec(model: Model, launches: list[Launch]) -> str:

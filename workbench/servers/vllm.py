@@ -15,6 +15,7 @@ from typing import Any
 from workbench.catalog import Model
 from workbench.errors import EngineError, InputError
 from workbench.servers import environments, options, quantization, weights
+from workbench.servers.gpus import seeing
 from workbench.servers.process import Launch
 
 CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"})
@@ -101,7 +102,8 @@ def run_batch(model: Model, given: Path, answers: Path, sockets: Path) -> tuple[
     # Its own script: it starts further processes that import what was started.
     argv = [str(python), str(python.with_name("vllm")), "run-batch", f"--input-file={given}"]
     argv += [f"--output-file={answers}", f"--model={weights.locate_folder(model)[0]}", *_arguments(model)]
-    return argv, {**_environment(model, python), "VLLM_RPC_BASE_PATH": str(sockets)}
+    env = {**_environment(model, python), "VLLM_RPC_BASE_PATH": str(sockets)}
+    return argv, seeing(env, model.gpus[0]) if model.gpus else env
 
 
 def _arguments(model: Model) -> list[str]:

@@ -198,7 +198,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     return "\n".join([*lines, *textwrap.wrap(RANKS, 120)])
 
 
-_ALWAYS = "To give always the commonest class would be right"
+_ALWAYS = "To give always the commonest class would be right on at least"
 
 
 def set_figures_html(figures: pd.DataFrame) -> str:
@@ -213,7 +213,7 @@ def set_figures_html(figures: pd.DataFrame) -> str:
             body += f"<td>{said['macro_f1']}</td><td>{said['balanced_accuracy']}</td></tr>"
         caption = f"<caption>{escape(str(task))}: labels over the whole set, 95 % intervals</caption>"
         always = "; ".join(f"{escape(str(field))} {share:.2f}" for field, share in shares.items())
-        tables.append(f"<table>{caption}{head}{body}</table><p>{_ALWAYS} on: {always}.</p>")
+        tables.append(f"<table>{caption}{head}{body}</table><p>{_ALWAYS}: {always}.</p>")
     return page("".join(tables)) if tables else ""
 
 
@@ -228,7 +228,7 @@ def set_figures_text(figures: pd.DataFrame) -> str:
     lines = []
     for (task, field), rows in figures.groupby(["task", "field"], sort=True):
         lines.append(f"{task}, {field}: over the whole set (95 % intervals)")
-        lines.append(f"  {_ALWAYS} on {rows['commonest'].iloc[0]:.2f}")
+        lines.append(f"  {_ALWAYS} {rows['commonest'].iloc[0]:.2f}")
         for candidate, own in rows.groupby("candidate", sort=True):
             said = _said(own)
             told = f"macro-F1 {said['macro_f1']}   balanced accuracy {said['balanced_accuracy']}"

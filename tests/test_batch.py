@@ -208,6 +208,7 @@ def killed(project: Path, api: BatchApi, *options: str) -> None:
     api.release()
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_nothing_is_submitted_twice(project: Path, api: BatchApi) -> None:
     colors(project)
     write_models(project, m=hosted(api))
@@ -400,6 +401,7 @@ def test_a_live_run_says_what_is_with_the_api(project: Path, api: BatchApi, monk
     assert any("batch_0 is with its API" in note for note in run.notes)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_ask_once(project: Path, api: BatchApi) -> None:
     colors(project)
     write_models(project, m=hosted(api), n=hosted(api))  # two entries of one model: in one run as well

@@ -48,6 +48,7 @@ def test_requests_are_balanced_by_who_is_free(project: Path) -> None:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hangup", "reset", "stop"])
 def test_where_one_dies_in_mid_run_the_other_goes_on(project: Path, fault: str) -> None:
     dead = threading.Event()

@@ -51,6 +51,7 @@ def final_table(project: Path) -> pd.DataFrame:
     return wb.read_outcomes(files[0])
 
 
+@pytest.mark.slow
 def test_no_answer_that_the_journal_holds_is_asked_again(project: Path, server: RecordingServer) -> None:
     server.delay_s = 0.03
     write_evalset(project, "colors", [item(f"i{n:02}", f"thing i{n:02}") for n in range(ITEMS)])
@@ -252,6 +253,7 @@ def test_a_run_that_is_killed_while_it_writes_its_table_leaves_none_or_all_of_it
     assert start(project).wait(60) == 0 and first in tables(project)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_on_one_journal_are_both_right_and_complete(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

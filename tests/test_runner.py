@@ -191,6 +191,7 @@ def test_another_sample_is_another_run_in_mlflow(tracked: Run, again: Path) -> N
     assert smaller.plan.sample == {"colors": {"n": 1, "of": 5}, "more": {"n": 1, "of": 2}}
 
 
+@pytest.mark.slow
 def test_four_processes_may_open_a_fresh_store_at_once(project: Path) -> None:
     write_evalset(project, "colors", [item("1", "brick")], rules=RULES)
     write_models(project, rules={"engine": "rules"})

@@ -75,7 +75,7 @@ def _forget(run: Run) -> None:
     run.links, run.tracked = {}, {}
     if "outcomes" in vars(run):  # it names a run of that store, and so does the policy
         run.outcomes.attrs.pop("mlflow_run", None)
-    vars(run).pop("policy", None)
+    vars(run).pop("_policy", None)
 
 
 def _track(client: MlflowClient, store: Store, run: Run) -> None:

@@ -66,7 +66,7 @@ def find_item(tab: Page, item: str) -> None:
         if tab.get_by_text(f"item {item} ").count():
             return
         if place < int(many):
-            tab.get_by_role("button", name="▶").click()
+            tab.get_by_role("button", name="next (right arrow)").click()
             tab.wait_for_function(f"{PLACE}.startswith('{place + 1} of')")
     print(f"{item} is not among these items: another one is shown")
 

@@ -120,3 +120,17 @@ def eventually(condition: Callable[[], Any], limit_s: float = 60.0) -> Any:
     while not (value := condition()) and time.monotonic() < until:
         time.sleep(0.02)
     return value
+
+
+@pytest.fixture
+def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The launches that stand in for llama.cpp, by model."""
+    from workbench.servers import idle, llamacpp
+
+    launches: dict[str, Any] = {}
+    monkeypatch.setattr(llamacpp, "unavailable", lambda model, batch=False: None)
+    monkeypatch.setattr(llamacpp, "identity", lambda model: {"engine": "stand-in", "model": model.id})
+    monkeypatch.setattr(llamacpp, "engine_id", lambda model: f"stand-in {model.id}")
+    monkeypatch.setattr(llamacpp, "launch", lambda model: launches[model.id])
+    yield launches
+    idle.end_kept()

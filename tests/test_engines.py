@@ -22,7 +22,7 @@ from conftest import REPOSITORY, environment, eventually, item, write_evalset, w
 import workbench as wb
 from workbench.cli import main
 from workbench.errors import EngineError
-from workbench.servers import ManagedServer, idle, llamacpp, registry
+from workbench.servers import ManagedServer, idle, registry
 from workbench.servers._watchdog import MARKER, marked, running, ticks_of
 from workbench.servers.process import Launch, LoadingLine
 from workbench.servers.registry import RunningEngine, end_orphans, engines
@@ -33,18 +33,6 @@ ENTRY: dict[str, Any] = {"engine": "llamacpp", "model": "m.gguf", "concurrency":
 
 def stand_in(**spec: Any) -> Launch:
     return Launch([sys.executable, str(STAND_IN), json.dumps(spec)], "m.gguf", ready_timeout_s=60)
-
-
-@pytest.fixture
-def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Launch]]:
-    """The launches that stand in for llama.cpp, by model."""
-    launches: dict[str, Launch] = {}
-    monkeypatch.setattr(llamacpp, "unavailable", lambda model, batch=False: None)
-    monkeypatch.setattr(llamacpp, "identity", lambda model: {"engine": "stand-in", "model": model.id})
-    monkeypatch.setattr(llamacpp, "engine_id", lambda model: f"stand-in {model.id}")
-    monkeypatch.setattr(llamacpp, "launch", lambda model: launches[model.id])
-    yield launches
-    idle.end_kept()
 
 
 @pytest.fixture

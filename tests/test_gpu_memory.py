@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import workbench as wb
 from workbench.cli import main
 from workbench.errors import EngineError
 from workbench.quantization import quantization_report
-from workbench.servers import ManagedServer, gpu_release, gpus, idle, llamacpp
+from workbench.servers import ManagedServer, gpu_release, gpus, idle
 from workbench.servers.memory import MemoryWatch, gpu_memory_of
 from workbench.servers.process import Launch
 from workbench.servers.registry import end_orphans, engines
@@ -213,18 +212,6 @@ def test_what_died_with_its_owner_is_looked_at_by_the_next(smi: Path, project: P
 # What a run tells.
 
 
-@pytest.fixture
-def as_llamacpp(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Launch]]:
-    """The launches that stand in for llama.cpp, by model."""
-    launches: dict[str, Launch] = {}
-    monkeypatch.setattr(llamacpp, "unavailable", lambda model, batch=False: None)
-    monkeypatch.setattr(llamacpp, "identity", lambda model: {"engine": "stand-in", "model": model.id})
-    monkeypatch.setattr(llamacpp, "engine_id", lambda model: f"stand-in {model.id}")
-    monkeypatch.setattr(llamacpp, "launch", lambda model: launches[model.id])
-    yield launches
-    idle.end_kept()
-
-
 def ask(project: Path, *names: str) -> Any:
     write_evalset(project, "colors", [item(f"i{n}") for n in range(3)])
     write_models(project, **{name: {"engine": "llamacpp", "model": "m.gguf"} for name in names})
@@ -232,10 +219,10 @@ def ask(project: Path, *names: str) -> Any:
 
 
 def test_a_run_notes_gpu_memory_and_what_is_left_of_it(
-    project: Path, smi: Path, as_llamacpp: dict[str, Launch]
+    project: Path, smi: Path, standing_in: dict[str, Launch]
 ) -> None:
-    as_llamacpp["a"] = on_gpu(smi)
-    as_llamacpp["b"] = Launch([sys.executable, str(STAND_IN), "{}"], "m.gguf")
+    standing_in["a"] = on_gpu(smi)
+    standing_in["b"] = Launch([sys.executable, str(STAND_IN), "{}"], "m.gguf")
     run = ask(project, "a", "b")
     assert run.status == "complete" and run.engines["a"].gpu_memory_bytes == 5115 << 20
     assert run.engines["b"].gpu_memory_bytes is None
@@ -245,10 +232,10 @@ def test_a_run_notes_gpu_memory_and_what_is_left_of_it(
 
 
 def test_one_that_made_room_says_so_in_the_next_run(
-    project: Path, smi: Path, as_llamacpp: dict[str, Launch], monkeypatch: pytest.MonkeyPatch
+    project: Path, smi: Path, standing_in: dict[str, Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle, "interactive", lambda: True)
-    as_llamacpp |= {"a": on_gpu(smi), "b": Launch([sys.executable, str(STAND_IN), "{}"], "m.gguf")}
+    standing_in |= {"a": on_gpu(smi), "b": Launch([sys.executable, str(STAND_IN), "{}"], "m.gguf")}
     assert not [note for note in ask(project, "a").notes if "GPU" in note]
     assert [note for note in ask(project, "b").notes if note.startswith("a: GPU 0 still lists process")]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import item, write_evalset, write_models
 from recording_server import RecordingServer
-from test_engines import ENTRY, ask, colors, engines, left, stand_in, standing_in  # noqa: F401
+from test_engines import ENTRY, ask, colors, engines, left, stand_in
 
 from workbench.errors import InputError
 from workbench.servers.process import Launch
@@ -109,7 +109,7 @@ def test_limits_are_an_endpoints_own(project: Path) -> None:
 # Replicas of a managed engine.
 
 
-def test_replicas_on_several_gpus_are_one_model(project: Path, standing_in: dict[str, Launch]) -> None:  # noqa: F811
+def test_replicas_on_several_gpus_are_one_model(project: Path, standing_in: dict[str, Launch]) -> None:
     colors(project, 40, a={**ENTRY, "concurrency": 2, "gpus": ["0", "1"]})
     seen = project / "devices"
     launch = stand_in(delay_s=0.02)
@@ -126,7 +126,7 @@ def test_replicas_on_several_gpus_are_one_model(project: Path, standing_in: dict
 
 def test_a_replica_that_dies_is_started_again_and_the_other_goes_on(
     project: Path,
-    standing_in: dict[str, Launch],  # noqa: F811
+    standing_in: dict[str, Launch],
 ) -> None:
     colors(project, 80, a={**ENTRY, "concurrency": 2, "gpus": ["0", "1"]})
     standing_in["a"] = stand_in(delay_s=0.05, count=str(project / "count"), die_at=[11])

@@ -16,7 +16,7 @@ import pytest
 from conftest import environment, item, write_evalset, write_models
 from IPython.core.error import UsageError
 from recording_server import INPUT_TOKENS, OUTPUT_TOKENS, RecordingServer
-from test_engines import stand_in, standing_in  # noqa: F401  (a fixture)
+from test_engines import stand_in
 from test_interrupt import Interrupter
 from test_redaction import files, is_private, text_of
 
@@ -130,7 +130,7 @@ def test_a_key_that_is_not_set_is_told_and_the_others_answer(
 def test_what_an_engine_does_is_shown_until_the_answer_is_there(
     project: Path,
     cell: Cell,
-    standing_in: dict[str, Launch],  # noqa: F811
+    standing_in: dict[str, Launch],
 ) -> None:
     write_models(project, a={"engine": "llamacpp", "model": "m.gguf"}, b={"engine": "llamacpp", "model": "n.gguf"})
     standing_in |= {"a": stand_in(delay_s=0.4), "b": replace(stand_in(hang=True), ready_timeout_s=2.5)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,38 @@ def test_the_evaluation_runs_show_whole_names_and_scores_at_once(shown: tuple[Ru
                 assert box is not None and box["x"] + box["width"] < 1440 * 0.74  # left of the assistant
         assert tab.get_by_text("2 tasks, 3 models").first.evaluate(_CUT)  # a long name is: the check sees it
         tab.screenshot(path=str(tmp_path / "mlflow-evaluation-runs.png"))
+
+
+def test_the_evaluation_runs_tell_variants_and_quantizations_apart(shown: tuple[Run, str], tmp_path: Path) -> None:
+    message = {"role": "user", "content": "Color of {{ inputs.thing }}?"}
+    variants = {name: {"messages": [message]} for name in ("zero_shot", "few_shot")}
+    with pytest.MonkeyPatch.context() as patch, RecordingServer() as models:
+        root = next(folder for folder in shown[0].path.parents if (folder / "models.yaml").exists())
+        patch.setenv("WORKBENCH_ROOT", str(root))
+        patch.chdir(root)
+        run = planted_run(root, models, tasks=("hues",), names=("qwen3-8b-awq", "qwen3-8b-gptq"), variants=variants)
+        assert of_mlflow(run) == []
+    with page(width=1440, height=1000) as tab:
+        tab.goto(at(shown, "comparison"))
+        seen = set()
+        for candidate in run.tracked:
+            name = tab.get_by_role("row").get_by_text(re.compile(rf"{re.escape(candidate)}$")).first
+            name.wait_for()
+            seen.add(name.evaluate(_SEEN))
+        tab.screenshot(path=str(tmp_path / "mlflow-variants.png"))
+    wanted = {f"{model}#{variant}" for model in ("awq", "gptq") for variant in ("zer", "few")} | {"rules"}
+    assert len(seen) == 5 and {name.partition(" ")[0] for name in seen} == wanted
+
+
+# The letters of a name that its cell shows before the mark of what is left out.
+_SEEN = """e => { const text = e.textContent, range = document.createRange(); let leaf = e;
+  while (leaf.firstChild) leaf = leaf.firstChild;
+  let cell = leaf.parentElement;
+  while (cell.scrollWidth <= cell.clientWidth && cell.getAttribute('role') !== 'row') cell = cell.parentElement;
+  const whole = cell.getAttribute('role') === 'row', edge = cell.getBoundingClientRect().right - (whole ? 0 : 12);
+  for (let n = text.length; n > 0; n--) { range.setStart(leaf, 0); range.setEnd(leaf, n);
+    if (range.getBoundingClientRect().right <= edge) return text.slice(0, n); }
+  return ''; }"""
 
 
 # Whether an element, or what it stands in inside its row, hides a part of its text.

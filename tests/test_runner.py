@@ -370,6 +370,19 @@ def test_an_engine_that_dies_twice_in_mid_run_is_told_and_not_asked_on(project: 
     assert (table["model"] == "rules").sum() == 200
 
 
+def test_rules_answer_a_set_that_has_no_default_variant(project: Path, server: RecordingServer) -> None:
+    message = {"role": "user", "content": "{{ inputs.thing }}, which color?"}
+    variants = {"plain": {"messages": [message]}, "shots": {"messages": [message], "examples": 1}}
+    items = [item("a", "a brick"), item("b", "moss", label="green")]
+    write_evalset(project, "colors", items, rules=RULES, variants=variants, train=[item("t", "a rose")])
+    write_models(project, rules={"engine": "rules"}, m=remote(server, zone="local"))
+    run = go()
+    assert set(run.leaderboard["candidate"]) == {"rules", "m#plain", "m#shots"}
+    rules = run.outcomes[run.outcomes["model"] == "rules"]
+    assert list(rules["variant"]) == ["default"] * 2 and list(rules["accepted"]) == [True, False]
+    assert list(rules["prompt"]) == ["user: a brick, which color?", "user: moss, which color?"]
+
+
 def test_a_changed_rule_is_asked_afresh(project: Path) -> None:
     write_models(project, rules={"engine": "rules"})
     found = []

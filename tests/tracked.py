@@ -40,15 +40,29 @@ THINGS = {
 }
 
 
-def planted_run(root: Path, server: RecordingServer, track: bool = True, tasks: tuple[str, ...] = ("colors",)) -> Run:
-    """Ten open items and a restricted one, asked of `strong`, `weak` and the rules."""
+def planted_run(
+    root: Path,
+    server: RecordingServer,
+    track: bool = True,
+    tasks: tuple[str, ...] = ("colors",),
+    names: tuple[str, str] = ("strong", "weak"),
+    **changes: Any,
+) -> Run:
+    """Ten open items and a restricted one, asked of `strong`, `weak` and the rules.
+
+    Args:
+        names: what the two models are called in models.yaml.
+        changes: of evalset.yaml.
+    """
     server.answer, server.fault = answer, fault
     closed = item("c0", f"split {CANARY}", sensitivity="restricted")
     closed["expectations"]["note"] = CANARY
     for task in tasks:
-        write_evalset(root, task, [*(item(name, thing) for name, thing in THINGS.items()), closed], rules=RULES)
+        items = [*(item(name, thing) for name, thing in THINGS.items()), closed]
+        write_evalset(root, task, items, rules=RULES, **changes)
     entry = {"engine": "openai", "base_url": server.base_url, "zone": "local", "price": PRICE}
-    write_models(root, strong={**entry, "model": "strong"}, weak={**entry, "model": "weak"}, rules={"engine": "rules"})
+    models = {name: {**entry, "model": model} for name, model in zip(names, ("strong", "weak"), strict=True)}
+    write_models(root, **models, rules={"engine": "rules"})
     return wb.run(wb.load_evalsets("evalsets", tasks), wb.load_models(), track=track, progress=False)
 
 

@@ -105,8 +105,13 @@ class Part:
     shape: Shape
 
     @property
+    def _prompt(self) -> str:
+        """The variant whose prompt an answer is kept with: rules have none, so the set's first may stand for it."""
+        return self.variant if self.variant in self.task.spec.variants else next(iter(self.task.spec.variants))
+
+    @property
     def _examples(self) -> tuple[Sensitivity, ...]:
-        return examples_of(self.task, self.variant).sources
+        return examples_of(self.task, self._prompt).sources
 
     @property
     def withheld(self) -> int:
@@ -139,7 +144,7 @@ class Part:
         for item in self.task.items:
             if not permitted(sensitivity_of(item.sensitivity), zone):
                 continue
-            prompt = render(self.task, self.variant, item)
+            prompt = render(self.task, self._prompt, item)
             messages = canonical(prompt.messages)
             for repeat in range(repeats):
                 key = shape.key(messages, repeat)

@@ -23,6 +23,7 @@ import pandas as pd
 from workbench.outcomes import split_candidate
 from workbench.outcomes.table import write_outcomes
 from workbench.privacy import redact_outcomes
+from workbench.tracking.names import run_names
 from workbench.tracking.traces import log_traces
 from workbench.tracking.views import COMPARISON
 
@@ -129,12 +130,13 @@ def _log_candidates(
     tracked, policy = {}, run.policy
     of_sets = [row for row in run.set_figures.to_dict("records") if math.isfinite(row["value"])]
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
-    for rank, candidate in enumerate(map(str, summary.index)):
+    names = run_names([*map(str, summary.index)])
+    for rank, (candidate, name) in enumerate(names.items()):
         # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.
         at_ms = _start_ms(run) + rank
         rows = board[board["candidate"] == candidate]
         tags = {COMPARISON: parent, "mlflow.runType": "genai_evaluate", "workbench.candidate": candidate}
-        made = client.create_run(experiment, start_time=at_ms, run_name=candidate, tags=tags).info.run_id
+        made = client.create_run(experiment, start_time=at_ms, run_name=name, tags=tags).info.run_id
         metrics = _metrics(rows, at_ms) + [_set_metric(row, at_ms) for row in of_sets if row["candidate"] == candidate]
         client.log_batch(made, metrics=metrics, params=_params(run, candidate, policy))
         client.log_inputs(made, datasets=[_dataset(run, str(task)) for task in rows["task"]])

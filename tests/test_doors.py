@@ -60,7 +60,7 @@ ALLOWED: dict[str, tuple[str, set[str]]] = {
     "tracking/links.py": ("names MLflow's client for type checkers", {"mlflow"}),
     "tracking/track.py": ("likewise", {"mlflow"}),
     "tracking/champion.py": ("likewise", {"mlflow"}),
-    "formats/huggingface/__init__.py": ("fetches a dataset that the user names; sends nothing", {"huggingface_hub"}),
+    "formats/huggingface.py": ("fetches a dataset that the user names; sends nothing", {"huggingface_hub"}),
     "export/stand_ins.py": (
         "stand-ins on 127.0.0.1, which an exported config is proved against by LiteLLM in a process of its own",
         {"aiohttp", "socket", "start_server"},

@@ -8,11 +8,12 @@ export_evalset(evalset, "huggingface", "out/dataset")     # a folder that load_d
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -20,11 +21,11 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.files import read_json, read_text
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.huggingface.labels import Features, Label, by_name, file_features, labels_of, named
+from workbench.formats.shared.cells import cell_value
 from workbench.formats.shared.export import file_mode, item_row, write_objects
 from workbench.formats.shared.files import is_inside
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.rows import open_rows
+from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
 from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits, named_files, visible
 from workbench.formats.shared.tables import Part, read_tables
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 Splits = dict[str, list[Path]]
+Features = dict[str, Any]  # by column, as dataset_info.json or a card says
 
+_POSITION = re.compile(r"\s*-?[0-9]{1,9}\s*")  # of a label, in a cell
 _ABOUT = re.compile(r"(?i)(readme|license|citation|\.git.*|dataset_infos?\.json|dataset_dict\.json|state\.json)(\..*)?")
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
@@ -100,10 +103,8 @@ def _download(name: str, folder: Path) -> None:
     try:
         hub = importlib.import_module("huggingface_hub")
     except ImportError:
-        raise InputError(
-            f"{name}: reading from the hub needs the package huggingface_hub: pip install huggingface_hub. Or "
-            "download the dataset elsewhere and name its folder."
-        ) from None
+        mend = "pip install huggingface_hub. Or download the dataset elsewhere and name its folder"
+        raise InputError(f"{name}: reading from the hub needs the package huggingface_hub: {mend}.") from None
     patterns = [*(f"*{suffix}" for suffix in DATA), "README.md"]
     try:
         hub.snapshot_download(repo_id=name, repo_type="dataset", local_dir=str(folder), allow_patterns=patterns)
@@ -122,7 +123,7 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
     if [*splits] != [UNNAMED]:
         found.notes.append(chosen.note)
     parts: list[Part] = []
-    declared: dict[str, Label] = {}
+    declared: dict[str, _Label] = {}
     for name, files in splits.items():
         use = chosen.use(name)
         for path in files:
@@ -131,17 +132,14 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
                 count = sum(1 for _ in rows.each())
                 found.ledger.add(where(path), f"split '{name}' is not used ({count} rows)")
                 continue
-            own = labels_of(known | (file_features(path) if rows.sparse else {}), where(source), found)
+            own = _labels_of(known | (_file_features(path) if rows.sparse else {}), where(source), found)
             declared |= own
-            parts.append((named(rows, own), None if len(splits) == 1 else use))
+            parts.append((_with_names(rows, own), None if len(splits) == 1 else use))
     labels = {name: label.names for name, label in declared.items() if not label.listed}
     for name, names in labels.items() if any(rows.text_only for rows, _ in parts) else ():
         if any(each.strip().isdigit() for each in names):
             found.notes.append(f"column '{name[:60]}': digits are positions of its labels (from 0), not their names")
     return read_tables(parts, options, sink, found, labels=labels)
-
-
-# Where the data lie
 
 
 def _layout(source: Path, found: Found) -> tuple[Splits, Features]:
@@ -173,10 +171,8 @@ def _saved(folder: Path) -> tuple[list[Path], Features, str | None]:
     state = read_json(index)
     state = state if isinstance(state, dict) else {}
     if state.get("_indices_data_files") or state.get("_indices_files"):
-        raise InputError(
-            f"{where(index)}: a selection of rows that was saved by an old version of datasets. Load it, call "
-            "flatten_indices(), and save it again."
-        )
+        what = "a selection of rows that was saved by an old version of datasets"
+        raise InputError(f"{where(index)}: {what}. Load it, call flatten_indices(), and save it again.")
     entries = state.get("_data_files")
     files = []
     for entry in entries if isinstance(entries, list) else []:
@@ -186,7 +182,7 @@ def _saved(folder: Path) -> tuple[list[Path], Features, str | None]:
         files.append(folder / name)
     info = read_json(about) if about.is_file() else {}
     split = state.get("_split")
-    return files, by_name(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
+    return files, _by_name(info.get("features") if isinstance(info, dict) else {}), str(split) if split else None
 
 
 def _front_matter(folder: Path) -> dict[str, Any]:
@@ -221,7 +217,7 @@ def _repository(folder: Path, found: Found) -> tuple[Splits, Features]:
     infos = front.get("dataset_info")
     entries = [entry for entry in (infos if isinstance(infos, list) else [infos]) if isinstance(entry, dict)]
     same = (entry for entry in entries if entry.get("config_name") == config.get("config_name"))
-    return splits, by_name(next(same, entries[0] if entries else {}).get("features"))
+    return splits, _by_name(next(same, entries[0] if entries else {}).get("features"))
 
 
 def _config(configs: Any, card: str, found: Found) -> dict[str, Any]:
@@ -247,13 +243,108 @@ def _main_kind(files: list[Path]) -> list[Path]:
 
 def _note_leftovers(folder: Path, visible: list[Path], used: set[Path], ledger: Ledger) -> None:
     others = []
-    for path in visible:
+    for path in (each for each in visible if each.suffix == ".py" or each not in used):
         if path.suffix == ".py":
             ledger.add(where(path), "a loading script; it is never run")
-        elif path.suffix.lower() in DATA and path not in used:
+        elif path.suffix.lower() in DATA:
             ledger.add(where(path), "not read: not among the data that were chosen")
-        elif path not in used:
+        else:
             others.append(path.name)
     if others:
         shown = ", ".join(name[:60] for name in others[:3]) + (", …" if len(others) > 3 else "")
         ledger.add(where(folder), f"{len(others)} further files are not read ({shown})")
+
+
+# The names behind the numbers of a ClassLabel, also in lists of them
+
+
+class _Label(NamedTuple):
+    """The names of a column's labels, and whether a value is a list of them."""
+
+    names: list[str]
+    listed: bool
+
+
+def _by_name(features: Any) -> Features:
+    """The features of dataset_info.json (by name), or of a card (a list)."""
+    if isinstance(features, list):
+        features = {str(each.get("name")): each for each in features if isinstance(each, dict)}
+    return features if isinstance(features, dict) else {}
+
+
+def _labels_of(features: Features, place: str, found: Found) -> dict[str, _Label]:
+    labels: dict[str, _Label] = {}
+    for name, about in features.items():
+        entry = _entry(about)
+        names = _names(about) or _names(entry)
+        if names is not None:
+            labels[name] = _Label(names, _names(about) is None)
+        elif "ClassLabel" in str(about) or "class_label" in str(about):
+            found.ledger.add(place, f"column '{name[:60]}': the names of labels further inside are not read")
+    return labels
+
+
+def _entry(about: Any) -> Any:
+    """What a list is of, in any of the spellings; None where it is none."""
+    if isinstance(about, list):
+        return about[0] if len(about) == 1 else None
+    keys = ("feature", "sequence", "list") if isinstance(about, dict) else ()
+    return next((about[key] for key in keys if key in about), None)
+
+
+def _names(about: Any) -> list[str] | None:
+    """The names of a ClassLabel; None where it is none, or has none."""
+    if not isinstance(about, dict):
+        return None
+    about = about.get("dtype") if isinstance(about.get("dtype"), dict) else about
+    label = about if about.get("_type") == "ClassLabel" else about.get("class_label")
+    names = label.get("names") if isinstance(label, dict) else None
+    if isinstance(names, dict):  # the card counts them out: {'0': neg, '1': pos}
+        numbered = {str(key): name for key, name in names.items()}
+        names = [numbered.get(str(index)) for index in range(len(numbered))]
+    if not isinstance(names, list) or not names or None in names:
+        return None
+    return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
+
+
+def _file_features(source: Path) -> Any:
+    """The features that datasets writes into a Parquet or Arrow file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if kind_of(source) == "parquet":
+            metadata = pq.read_schema(source).metadata
+        else:
+            with pa.memory_map(str(source)) as file:
+                metadata = pa.ipc.open_stream(file).schema.metadata
+        return json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+
+
+def _with_names(rows: Rows, labels: dict[str, _Label]) -> Rows:
+    """The rows with names for the numbers of classes."""
+    each = rows.each
+
+    def decoded() -> Numbered:
+        return ((line, _decoded(row, labels, rows.text_only)) for line, row in each())
+
+    rows.each = decoded
+    return rows
+
+
+def _decoded(row: Row, labels: dict[str, _Label], cells: bool) -> Row:
+    """A row with names for numbers; a number without a name (-1: not labeled) becomes null, or an empty cell."""
+
+    def name(value: Any, names: list[str]) -> Any:
+        value = cell_value(value) if cells else value
+        if isinstance(value, list):
+            return [name(each, names) for each in value]
+        if cells and isinstance(value, str) and _POSITION.fullmatch(value):
+            return name(int(value), names) or ""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        return names[value] if 0 <= value < len(names) else None
+
+    return {key: name(value, labels[key].names) if key in labels else value for key, value in row.items()}

@@ -102,3 +102,10 @@ def test_a_lower_bound_of_few_scores_is_not_above_wilsons(n: int) -> None:
     values = np.linspace(0.9, 1, n)
     assert lower_bound(values) <= proportion_confint(values.mean() * n, n, 0.1, method="wilson")[0] + 1e-12
     assert math.isnan(lower_bound(np.array([])))
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(20, dtype=int), np.repeat(np.arange(10), 2)])
+def test_clusters_of_equal_means_do_not_claim_certainty(clusters: np.ndarray) -> None:
+    values = RNG(3).random(20) if clusters.max() == 0 else np.tile([0.2, 0.4], 10)
+    found = mean_interval(values, clusters)
+    assert found.hi - found.lo > 0.4 and found.method.startswith("Wilson")

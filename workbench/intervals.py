@@ -181,7 +181,8 @@ def mean_intervals(
     size, and few errors tell little of it: it is drawn towards the clusters' size as by two further errors. Other
     scores: Student's t over items or over clusters; up to 200 of them its bounds are not inside those of the BCa
     bootstrap (Efron 1987, JASA 82), since t is too narrow where scores are skewed, and BCa where they are few. Where
-    all values are equal either would claim certainty, so Wilson's is taken: a score in [0, 1] varies no more than a
+    all values are equal, or all clusters' means (there may be one cluster only), either would claim certainty, so
+    Wilson's is taken: a score in [0, 1] varies no more than a
     binary one of the same mean.
 
     Args:
@@ -199,7 +200,7 @@ def mean_intervals(
     mixed = np.flatnonzero((n > 0) & ~few)
     if len(mixed):
         spread = np.fmax.reduce(values[:, mixed], axis=0) - np.fmin.reduce(values[:, mixed], axis=0)
-        few[mixed[spread < _SAME]] = True
+        few[mixed[(spread < _SAME) | (units.error[mixed] < _SAME)]] = True
     if few.any():
         part = Units(units.sums[:, few], units.sizes[:, few], units.clustered)
         lo[few], hi[few] = _wilson_of(part, confidence)
@@ -219,7 +220,7 @@ def mean_intervals(
     counted = units.count.astype(np.int64) if units.clustered else None
     if counted is not None:
         for index in np.flatnonzero((counted < FEW_CLUSTERS) & (n > 0)):
-            method[index] += f" (only {counted[index]} clusters)"
+            method[index] += f" (only {counted[index]} cluster{'' if counted[index] == 1 else 's'})"
     lo, hi = np.clip(lo, 0.0, 1.0), np.clip(hi, 0.0, 1.0)
     return Estimates(mean, lo, hi, method, n.astype(np.int64), counted, resampled, repeats)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,23 @@ def test_the_leaderboard_has_a_row_a_candidate_with_what_is_chosen(dashboard: Da
     json.dumps(rows, allow_nan=False)
 
 
+def test_the_leaderboard_says_what_the_table_below_it_says(project: Path) -> None:
+    outcomes = table()
+    outcomes["cluster"] = [str(int(name.split("-")[1]) % 4) for name in outcomes["item_id"]]
+    outcomes = outcomes[(outcomes["model"] != "tiny") | outcomes["item_id"].str[-1].isin(list("0123"))]
+    outcomes.attrs["sample"] = {"planted": {"n": 300, "of": 900}}
+    own = shown(project, outcomes)
+    board, page = Dashboard(own).board, unescape(next(content for kind, content in static(own) if kind == "html"))
+    caution = "a stratified sample of 300 of 900 items; only 4 clusters: too few for intervals to be trusted"
+    assert board.cautions == [{"task": "planted", "said": f"planted: {caution}"}] and caution in page
+    told = {row["candidate"]: row["shown"] for row in board.rows}
+    assert told["big"]["rank"] == "1–2, tied" and told["tiny"]["n"] == "only 120"
+    assert told["small"]["behind"].startswith("< 0.") and told["tiny"]["behind"] == ""
+    for cell in (told["big"]["rank"], told["tiny"]["n"], told["small"]["behind"]):
+        assert f">{cell}" in page
+    assert "; detects 0." in board.rows[1]["title"] and board.rows[1]["title"].endswith("; p50 0.20 s")
+
+
 def test_the_choice_moves_with_the_margin_and_back(dashboard: Dashboard) -> None:
     sliders = dashboard.sliders
     assert "<b>big → small → tiny</b>" in sliders.choice.value and "decided" in sliders.choice.value
@@ -116,7 +134,7 @@ def test_limits_and_prices_by_slider(dashboard: Dashboard) -> None:
 
 
 def test_what_the_browser_draws_is_json_with_no_number_that_is_none(dashboard: Dashboard) -> None:
-    for part in (dashboard.sliders.figure.state, dashboard.where.part.state):
+    for part in (dashboard.sliders.figure.state, dashboard.where.part.state, dashboard.where.part.map):
         json.dumps(part, allow_nan=False)
 
 
@@ -300,6 +318,28 @@ def test_a_press_in_the_map_opens_the_items(dashboard: Dashboard) -> None:
     assert dashboard.where.part.state["said"].startswith("tiny against big: fixed ")
 
 
+def test_another_pair_sends_its_lists_and_not_the_map(dashboard: Dashboard) -> None:
+    where, sent = dashboard.where, []
+    where.part.observe(lambda change: sent.append(change["name"]), ["map", "state"])
+    where._hear(None, {"kind": "pair", "a": "tiny", "b": "big"}, [])
+    assert sent == ["state"] and "rows" not in where.part.state
+    whole = where.part.map["rows"][0]
+    assert (whole["task"], whole["slice"], whole["cells"][0][0], whole["cells"][0][3]) == ("planted", "", 0.93, 300)
+
+
+def test_of_a_large_map_the_slices_of_one_task_are_sent_at_a_time(project: Path) -> None:
+    scores = {f"m{n}": planted.right(n / 30, 60, n) for n in range(30)}
+    outcomes = pd.concat([planted.outcomes(scores, task=f"task_{n}") for n in range(5)], ignore_index=True)
+    outcomes["slice"] = [json.dumps({"customer": name.split("-")[1]}) for name in outcomes["item_id"]]
+    where = Dashboard(Shown.of(outcomes)).where
+    for task in ("task_0", "task_3"):
+        where._hear(None, {"kind": "pair", "task": task}, [])
+        rows = where.part.map["rows"]
+        assert [row["task"] for row in rows if not row["slice"]] == [f"task_{n}" for n in range(5)]
+        assert {row["task"] for row in rows if row["slice"]} == {task} and len(rows) == 5 + 60
+        assert len(json.dumps(where.part.map)) < 60_000 and len(json.dumps(where.part.state)) < 3_000
+
+
 def test_no_widget_state_holds_the_text_of_an_item(project: Path) -> None:
     own = Dashboard(shown(project, table(CANARY), reveal=True))
     told = heard(own.pager)
@@ -320,6 +360,15 @@ def test_the_page_without_a_kernel_says_the_same_and_is_escaped(project: Path) -
     assert SCRIPT not in page and "&lt;script&gt;" in page
     for said in ("open (decided)", "big → small → tiny", "fixed (", "broke ("):
         assert said in page
+
+
+def test_the_page_of_a_single_model_shows_what_it_wrote_right_or_wrong(project: Path) -> None:
+    own = shown(project, table().query("model == 'tiny'"))
+    first = {score: own.outcomes.query("score == @score")["item_id"].iloc[0] for score in (0.0, 1.0)}
+    page = changed_html(own)
+    assert page.count("<table") == 2 and "&lt;script&gt;" in page
+    for score, said in ((0.0, "score 0.00, not accepted"), (1.0, "score 1.00, accepted")):
+        assert f"item {first[score]} (open)" in page and said in page
 
 
 def test_a_page_never_reveals(project: Path) -> None:
@@ -464,7 +513,9 @@ def test_no_view_names_the_slices_of_restricted_items(project: Path) -> None:
     told = heard(own.pager)
     ask(own.pager, kind="select", slice="customer=[restricted] 1")
     ask(own.pager, kind="select", slice="nothing")
-    assert told[0]["total"] == 300 and CANARY not in json.dumps(told) + json.dumps(own.where.part.state)
+    assert told[0]["total"] == 300 and CANARY not in json.dumps(told) + json.dumps(
+        own.where.part.get_state(["map", "state"])
+    )
 
 
 def test_a_given_policy_without_the_task_is_shown(project: Path) -> None:

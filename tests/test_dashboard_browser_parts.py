@@ -72,6 +72,19 @@ def test_intervals_that_end_inside_the_frame_have_no_mark(tab: Page) -> None:
     assert tab.locator(".goes-on").count() == 0 and "arrow" not in tab.locator(".wbd > .dim").inner_text()
 
 
+def test_limits_are_drawn_where_they_are_or_said_to_be_outside(tab: Page) -> None:
+    found = {}
+    for limit in (60.0, 0.5, 0.001):
+        draw(tab, "tradeoff", state={"points": [point("all")], "min_score": 0.95, "p95_latency_s": limit})
+        cost, latency = tab.locator("svg[viewBox='0 0 470 330']").all()
+        for line in tab.locator("line.axis[stroke-dasharray]").all():
+            assert 24 <= float(line.get_attribute("y1") or "nan") <= 286
+        assert cost.locator("line.axis[stroke-dasharray]").count() == 1  # the minimum, above all intervals
+        drawn = latency.locator("line.axis[stroke-dasharray]").count() - 1
+        found[limit] = (drawn, latency.locator(".limit").all_text_contents())
+    assert found == {60.0: (0, ["limit 60 s →"]), 0.5: (1, []), 0.001: (0, ["← limit 0.001 s"])}
+
+
 RAW = '{"kind":"invoice","vendor":"Parkhaus_Domgasse","date":"13. März 2026","currency":"EUR"}'
 
 

@@ -71,6 +71,11 @@ def test_a_candidate_that_was_asked_too_little_has_no_rank() -> None:
     assert math.isnan(board.loc["b", "behind_best_hi"]) and board.loc["b", "n"] == 85
 
 
+def test_a_sole_winner_is_tied_with_nobody() -> None:
+    board = leaderboard(planted.outcomes({"best": planted.right(0.9, 60), "bad": planted.right(0.1, 60)}))
+    assert board["rank"].tolist() == ["1", "2"] and not board["tied"].any()
+
+
 def test_each_figure_carries_what_it_rests_on() -> None:
     """Partial scores, thrice each, in nine clusters of ten items: the repeats are averaged, the clusters said."""
     scores = list(RNG(0).random(90))

@@ -14,11 +14,12 @@ from conftest import item, write_evalset
 
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
+from workbench.evidence import compare
 from workbench.views import side_by_side
 from workbench.views.differences import fields, parsed, words
 from workbench.views.items import SHOWS, SORTS, Items
 from workbench.views.shown import Shown
-from workbench.views.side_by_side import item_html
+from workbench.views.side_by_side import disagreements, item_html
 
 SCRIPT = "<script>alert(1)</script>"
 SCORES = {"a": [1.0, 1.0, 0.0, 0.0, 1.0], "b": [1.0, 0.0, 1.0, 0.0, 1.0]}
@@ -54,6 +55,50 @@ def test_a_filter_lets_through_what_it_says(show: Any, expected: list[int]) -> N
     assert items().select("planted", "a", "b", show) == [f"internal-{index}" for index in expected]
 
 
+def test_no_answer_at_all_is_no_format_failure() -> None:
+    """Rules that abstain and requests that fail have `format_ok` false too."""
+    outcomes = table(error_class=["no_match", "connection", "judge", None, None])
+    outcomes["format_ok"] = False
+    outcomes.loc[outcomes["error_class"].isin(["no_match", "connection"]), ["output", "score"]] = None
+    found = Items(Shown.of(outcomes[outcomes["item_id"] != "internal-4"]))
+    assert found.select("planted", "a", "b", "format failure") == ["internal-2", "internal-3"]
+    verdicts = [found.look("planted", f"internal-{n}", ["a"])["answers"][0]["verdict"] for n in range(4)]
+    assert ["format broken" in verdict for verdict in verdicts] == [False, False, True, True]
+
+
+def test_outcomes_without_texts_do_not_say_that_there_was_no_answer() -> None:
+    outcomes = table().drop(columns="output")
+    outcomes.loc[outcomes["item_id"] == "internal-3", "score"] = None
+    found = Items(Shown.of(outcomes))
+    assert found.select("planted", "a", "b", "no answer") == ["internal-3"]
+    parts = [found.look("planted", f"internal-{n}", ["a"])["answers"][0]["parts"] for n in (1, 3)]
+    assert parts == [[["(what it answered is not in these outcomes)", False]], [["(no answer)", False]]]
+    assert "no answer" not in " ".join(disagreements(outcomes, "planted", "a", "b")["output a"])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_repeats_are_shown_as_they_are_filtered_and_compared(first: int) -> None:
+    """a is right in the last two of three repeats, b in the first alone; the repeats may begin at 1."""
+    once = planted.outcomes({"a": [0.0] * 4, "b": [0.0] * 4})
+    repeats = []
+    for repeat in range(3):
+        right = (once["model"] == "a") == (repeat > 0)
+        said = once["model"] + f" {repeat}"
+        repeats.append(once.assign(repeat=repeat + first, score=right.astype(float), accepted=right, output=said))
+    outcomes = pd.concat(repeats, ignore_index=True)
+    found = Items(Shown.of(outcomes))
+    assert len(found.select("planted", "a", "b", "a right, b wrong")) == 4
+    answers = found.look("planted", "internal-0", ["a", "b"])["answers"]
+    assert [(answer["parts"][0][0], answer["verdict"]) for answer in answers] == [
+        ("a 1", "score 1.00, accepted (one of 3 repeats: mean score 0.67, 2 accepted)"),
+        ("b ", "score 0.00, not accepted (one of 3 repeats: mean score 0.33, 1 accepted)"),
+    ]
+    rows = disagreements(outcomes, "planted", "a", "b")
+    assert rows["difference"].tolist() == pytest.approx([1 / 3] * 4)
+    assert rows["output a"].tolist() == ["a 1"] * 4 and rows["output b"].tolist() == ["b 1"] * 4
+    assert compare(outcomes, "a", "b").loc[0, "difference"] == pytest.approx(1 / 3)
+
+
 def test_every_filter_and_order_is_one_that_works() -> None:
     found = items()
     for show in SHOWS:
@@ -79,6 +124,8 @@ def test_what_is_not_there_is_one_clear_error() -> None:
         found.select("other", "a", "b")
     with pytest.raises(InputError, match="no outcomes of 'c'"):
         found.select("planted", "a", "c")
+    with pytest.raises(InputError, match=r"no outcomes of 'typo'.* There are: a, b"):
+        found.look("planted", "internal-1", ["a", "typo"])
     with pytest.raises(InputError, match="no slice 'x=y'"):
         found.select("planted", "a", "b", slice_="x=y")
     with pytest.raises(InputError, match="no item 'zz'"):
@@ -159,6 +206,19 @@ def test_fields_mark_what_differs_from_the_first_and_what_is_missing() -> None:
     for _ in range(5000):
         deep = [deep]
     assert len(fields([deep])) == 1
+
+
+def test_values_of_other_types_differ_and_are_told_apart() -> None:
+    key = {"vat": True, "note": None, "name": "null", "ref": "12", "city": "Ulm", "gone": "—"}
+    answer = {"vat": "true", "note": "null", "name": None, "ref": 12, "city": "Ulm"}
+    assert {row.path: (*row.values, row.differs[1]) for row in fields([key, answer])} == {
+        "vat": ("true", '"true"', True),
+        "note": ("null", '"null"', True),
+        "name": ('"null"', "null", True),
+        "ref": ('"12"', "12", True),
+        "city": ("Ulm", "Ulm", False),
+        "gone": ('"—"', "—", True),
+    }
 
 
 def test_slices_that_only_restricted_items_have_are_numbered_and_never_named(project: Path) -> None:
@@ -272,6 +332,53 @@ def test_a_label_in_other_words_that_counts_as_right_is_marked_weakly(project: P
     looks = [found.look("planted", f"internal-{n}", ["b"])["answers"][0] for n in (0, 1)]
     assert [look["counts"] for look in looks] == [True, False]  # b is right on the first, wrong on the second
     assert looks[0]["parts"] == looks[1]["parts"] == [["it is ", True], ["red", False]]
+
+
+def answered(root: Path, expected: dict[str, Any], texts: list[str], **settings: Any) -> list[dict[str, Any]]:
+    """What there is to see of answers to one item with a key."""
+    folder = write_evalset(root, "planted", items=[{**item("internal-0"), "expectations": expected}], **settings)
+    task = load_evalset(folder)
+    outcomes = planted.outcomes({f"m{n}": [0.0] for n in range(len(texts))}).assign(output=texts)
+    look = Items(Shown.of(outcomes, tasks={"planted": task})).look("planted", "internal-0", list(outcomes["model"]))
+    return [look, *look["answers"]]
+
+
+def test_a_key_of_several_accepted_labels_is_the_reference_and_not_the_first_answer(project: Path) -> None:
+    look, *answers = answered(project, {"label": ["red", "green"]}, ["blue", "green", "it is red"])
+    marked = [[text for text, differs in answer["parts"] if differs] for answer in answers]
+    assert marked == [["blue"], [], ["it is "]] and look["against"] == "the key"
+    assert "marked is what differs from the key" in item_html(look)
+
+
+def test_a_key_that_is_a_set_of_labels_is_the_reference_as_a_whole(project: Path) -> None:
+    settings = {"output": {"text": True}, "scorers": [{"type": "multi_label"}]}
+    _, answer = answered(project, {"labels": ["red", "green"]}, ["red, blue, green"], **settings)
+    assert [text.strip() for text, differs in answer["parts"] if differs] == ["blue,"]
+
+
+def test_without_a_key_of_one_text_the_first_answer_is_the_reference_and_said_to_be() -> None:
+    look = items().look("planted", "internal-1", ["b", "a"])
+    assert look["against"] == "b" and "marked is what differs from b" in item_html(look)
+    assert items().look("planted", "internal-1", ["b", "a"], blind=True)["against"] == "answer 1"
+    assert items().look("planted", "internal-1", ["b"])["against"] == ""
+
+
+def test_accepted_values_of_a_field_stand_in_one_row(project: Path) -> None:
+    kept = {
+        "lines": {"type": "list", "of": {"type": "object", "fields": {"sku": "text"}}},
+        "tags": {"type": "list", "of": "text"},
+    }
+    scorers = [{"type": "json_fields", "fields": {"queue": "label", **kept}}]
+    (project / "evalsets" / "planted").mkdir(parents=True)
+    (project / "evalsets" / "planted" / "schema.json").write_text('{"type": "object"}')
+    key = {"queue": ["bug", "billing"], "lines": [{"sku": ["A", "B"]}], "tags": ["x"]}
+    texts = ['{"queue": "billing", "lines": [{"sku": "B"}], "tags": ["x"]}', '{"queue": "other"}']
+    look, *_ = answered(project, key, texts, output={"json_schema": "schema.json"}, scorers=scorers)
+    assert {row["path"]: (row["values"], row["differs"]) for row in look["fields"]} == {
+        "queue": (["bug or billing", "billing", "other"], [False, False, True]),
+        "lines[0].sku": (["A or B", "B", "—"], [False, False, True]),
+        "tags[0]": (["x", "x", "—"], [False, False, True]),
+    }
 
 
 def test_every_column_has_its_own_prompt() -> None:

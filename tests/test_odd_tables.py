@@ -43,7 +43,9 @@ def test_tables_of_four_columns_are_shown(n: int, score: float) -> None:
     told = heard(own.pager)
     for show_ in SHOWS:
         ask(own.pager, kind="select", show=show_)
-    json.dumps([told, own.where.part.state, own.sliders.figure.state, own.board.rows], allow_nan=False)
+    json.dumps(
+        [told, own.where.part.state, own.where.part.map, own.sliders.figure.state, own.board.rows], allow_nan=False
+    )
 
 
 def test_a_minimum_between_two_steps_of_its_slider_is_not_moved_with_another_limit() -> None:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from workbench.errors import InputError
 from workbench.views.figures import png
-from workbench.views.where import heat, heat_figure, heat_html, matrix
+from workbench.views.where import heat, heat_figure, heat_html, heat_pages, matrix
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -93,6 +93,13 @@ def test_names_are_no_formulas_and_are_cut() -> None:
 
 def test_a_name_in_a_script_that_the_font_lacks_is_drawn_without_warnings() -> None:
     assert png(heat_figure(heat(planted.outcomes({"a": [1.0]}, task="タスク")))).startswith(b"\x89PNG")
+
+
+def test_a_map_of_many_candidates_comes_in_pieces_that_hold_all_of_them() -> None:
+    found = heat(planted.outcomes({f"m{n}": [n / 30] * 2 for n in range(30)}))
+    pieces = [list(matrix(piece).columns) for piece in heat_pages(found)]
+    assert [len(names) for names in pieces] == [24, 6] and pieces[0][0] == "m29" and pieces[1][-1] == "m0"
+    assert not any("not shown" in heat_figure(piece).axes[0].get_xlabel() for piece in heat_pages(found))
 
 
 def test_a_large_map_keeps_every_task() -> None:

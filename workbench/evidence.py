@@ -40,9 +40,9 @@ def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -
         Columns `task`, (`class`,) `candidate`, `n`, `of` (items in the eval set, where the run took a sample),
         `clusters`, `repeats` (at most, by item), `seed`; `rank` (the set of ranks that it may have, such as 1–3;
         empty where it was asked too few items), `score` with `score_lo`, `score_hi` and `method`; `tied` (its ranks
-        hold 1: not to be told from the best); `behind_best` (the other that may be better by most, minus this one)
-        with `behind_best_hi`, under which the best of all minus this one lies, for all candidates at once;
-        `detectable` (the smallest difference to that one that these items detect, at 80 % power); `accepted` with
+        hold 1, and another's do: not to be told from the best); `behind_best` (the other that may be better by most,
+        minus this one) with `behind_best_hi`, under which the best of all minus this one lies, for all candidates at
+        once; `detectable` (the smallest difference to that one that these items detect, at 80 % power); `accepted` with
         `accepted_lo`, `accepted_hi` (shares), `format_ok`, `errors` (a count), `attempts` (a mean);
         `cost_per_accepted_usd` with `cost_lo`, `cost_hi`, `cost_method` (all attempts counted; NaN is unknown, inf
         none accepted), `cost_usd`; `latency_p50_s` and `latency_p95_s`, each with `_lo`, `_hi`; `coverage`.
@@ -84,7 +84,8 @@ def _score_columns(grid: Grid) -> dict[str, Any]:
         compared = Comparison(own, scores.clusters)
         sets, bounds = compared.rank_sets, compared.best
         rank[eligible] = [f"{low}–{high}" if low < high else f"{low}" for low, high in sets]
-        tied[eligible] = [low == 1 for low, _ in sets]
+        first = np.array([low == 1 for low, _ in sets])
+        tied[eligible] = first & (first.sum() > 1)
         behind["behind_best_hi"][eligible] = bounds.hi
         if len(eligible) > 1:
             behind["behind_best"][eligible] = bounds.value

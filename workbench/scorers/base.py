@@ -63,6 +63,10 @@ class Scorer(StrictModel):
         """What is wrong with an item's expectations for this scorer, with the mend; None if nothing."""
         return None
 
+    def alternatives(self, expectations: dict[str, Any]) -> list[str]:
+        """Where expectations hold a list of values each of which is right, as paths such as `a.b[0]`."""
+        return []
+
     def stratum(self, expectations: dict[str, Any]) -> str | None:
         """The label that a sample is stratified by; None where there is none."""
         return None
@@ -112,6 +116,9 @@ class FieldScorer(Scorer):
         """The values that are right: one, or several in a list."""
         expected = expectations.get(self.expected_key)
         return expected if isinstance(expected, list) else [expected]
+
+    def alternatives(self, expectations: dict[str, Any]) -> list[str]:
+        return [self.expected_key] if isinstance(expectations.get(self.expected_key), list) else []
 
     def given(self, answer: Answer) -> Any:
         """The value in the answer, or None."""

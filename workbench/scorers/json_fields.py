@@ -8,6 +8,7 @@ scorers: [{type: json_fields, fields: {lines: {type: list, of: {type: object, fi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -61,6 +62,10 @@ class JsonFieldsScorer(Scorer):
                 return f"expectations.{name} is not {problem}. Mend it"
         return None
 
+    def alternatives(self, expectations: dict[str, Any]) -> list[str]:
+        named = self.fields.items()
+        return [path for name, spec in named for path in _several(spec, expectations.get(name), name)]
+
     def stratum(self, expectations: dict[str, Any]) -> str | None:
         for name, spec in self.fields.items():
             if spec.type == "label" and spec.levels:
@@ -87,6 +92,20 @@ def _class_of(spec: FieldSpec, value: Any) -> Any:
     if spec.type == "boolean":
         return value if value is None or isinstance(value, bool) else ""
     return unaliased(value, spec.aliases) if spec.type == "label" else value
+
+
+def _several(spec: FieldSpec, expected: Any, path: str) -> Iterator[str]:
+    """The paths at which an expected value is a list of alternatives."""
+    if spec.type == "object":
+        for name, inner in spec.fields.items():
+            yield from _several(inner, expected.get(name) if isinstance(expected, dict) else None, f"{path}.{name}")
+    elif not isinstance(expected, list):
+        return
+    elif spec.type == "list":
+        for index, entry in enumerate(expected):
+            yield from _several(spec.of or spec, entry, f"{path}[{index}]")
+    else:
+        yield path
 
 
 def _alternatives(expected: Any) -> list[Any]:

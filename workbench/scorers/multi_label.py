@@ -32,6 +32,9 @@ class MultiLabelScorer(FieldScorer):
     def expected_key(self) -> str:
         return self.key or self.field or "labels"
 
+    def alternatives(self, expectations: dict[str, Any]) -> list[str]:
+        return []  # a list is the set
+
     def check(self, expectations: dict[str, Any]) -> str | None:
         value = expectations.get(self.expected_key)
         if not isinstance(value, list | str):

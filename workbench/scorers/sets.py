@@ -32,6 +32,9 @@ class SetF1Scorer(FieldScorer):
             where = dig(where, f"properties.{part}")
         return self.model_copy(update={"of": self.of.with_schema(dig(where, "items"))})
 
+    def alternatives(self, expectations: dict[str, Any]) -> list[str]:
+        return []  # a list is the set
+
     def check(self, expectations: dict[str, Any]) -> str | None:
         expected = expectations.get(self.expected_key)
         if not isinstance(expected, list):

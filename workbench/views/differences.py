@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
@@ -59,6 +59,12 @@ def words(reference: str, text: str) -> list[Part]:
     return parts
 
 
+def nearest(references: Sequence[str], text: str) -> list[Part]:
+    """A text in pieces as `words` has them, against that one of some references from which it differs least."""
+    against = [words(reference, text) for reference in references]
+    return min(against, key=lambda parts: sum(len(part.text) for part in parts if part.differs))
+
+
 def parsed(text: str) -> Any:
     """An answer as JSON, where it is an object or a list; else None. A fence around it is taken off."""
     body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
@@ -70,27 +76,33 @@ def parsed(text: str) -> Any:
         return None
 
 
-def fields(answers: Sequence[Any]) -> list[Row]:
+def fields(answers: Sequence[Any], several: Collection[str] = ()) -> list[Row]:
     """JSON answers field by field, in the order in which fields first come; the first answer is the reference.
 
     Args:
         answers: parsed JSON; None where an answer is none.
+        several: paths where the reference has a list of values that are each right.
     """
-    flat = [_flat(answer) if answer is not None else {} for answer in answers]
+    flat = [_leaves(answer, () if at else several) for at, answer in enumerate(answers)]
     paths = list(dict.fromkeys(path for each in flat for path in each))
     rows = []
     for path in paths[:_MOST_FIELDS]:
-        values = [each.get(path, ABSENT) for each in flat]
-        rows.append(Row(path or "(all)", values, [value != values[0] for value in values]))
+        values = [each.get(path, [ABSENT]) for each in flat]
+        differs = [not set(each) <= set(values[0]) for each in values]
+        rows.append(Row(path or "(all)", [" or ".join(each) for each in values], differs))
     if len(paths) > _MOST_FIELDS:
         rows.append(Row(f"… {len(paths) - _MOST_FIELDS} more fields", [""] * len(answers), [False] * len(answers)))
     return rows
 
 
-def _flat(value: Any) -> dict[str, str]:
-    """A value's leaves by their paths; without recursion, for it may be nested deeply."""
-    found: dict[str, str] = {}
-    stack = [("", value)]
+def _leaves(value: Any, several: Collection[str]) -> dict[str, list[str]]:
+    """A value's leaves by their paths, each as what is shown; without recursion, for it may be nested deeply.
+
+    Args:
+        several: paths where a list is one leaf, of several texts.
+    """
+    found: dict[str, list[str]] = {}
+    stack = [] if value is None else [("", value)]
     while stack:
         path, here = stack.pop()
         inner: list[tuple[str, Any]] = []
@@ -98,9 +110,26 @@ def _flat(value: Any) -> dict[str, str]:
             inner = [(f"{path}.{key}" if path else str(key), each) for key, each in here.items()]
         elif isinstance(here, list):
             inner = [(f"{path}[{index}]", each) for index, each in enumerate(here)]
-        if inner:
+        if inner and path in several:
+            found[sendable(path)] = [_leaf(each) for _, each in inner]
+        elif inner:
             stack += reversed(inner)
         else:
-            leaf = here if isinstance(here, str) else json.dumps(here, ensure_ascii=False)
-            found[sendable(path)] = sendable(leaf)
+            found[sendable(path)] = [_leaf(here)]
     return found
+
+
+def _leaf(value: Any) -> str:
+    """A value as it is shown: text bare, but in quotes where it would read as another value, or as none."""
+    bare = isinstance(value, str) and value.strip() not in ("", ABSENT) and not _is_json(value)
+    return sendable(value if bare else json.dumps(value, ensure_ascii=False))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -23,7 +23,7 @@ from workbench.errors import InputError
 from workbench.evalset import Item
 from workbench.privacy import SensitivityClass, class_of, redact
 from workbench.scores import Grid
-from workbench.views.differences import Row, fields, parsed, sendable, words
+from workbench.views.differences import Row, fields, nearest, parsed, sendable
 from workbench.views.shown import Shown
 from workbench.views.where import slices
 
@@ -99,9 +99,7 @@ class Items:
             InputError: there is no such task, candidate or slice.
         """
         own = self._of(task)
-        for name in (a, b):
-            if name not in own.columns:
-                raise InputError(f"there are no outcomes of '{name}' in task '{task}'.")
+        own.check(task, (a, b))
         if slice_ and slice_ not in own.slices:
             raise InputError(f"task '{task}' has no slice '{slice_}'. It has: {', '.join(sorted(own.slices))}.")
         kept = own.kept(show, own.columns[a], own.columns[b])
@@ -116,6 +114,13 @@ class Items:
         gaps = dict(zip(own.items, own.gap(own.columns[a], own.columns[b]).tolist(), strict=True))
         return [name for name in ids if gaps[name] > 0], [name for name in ids if gaps[name] < 0]
 
+    def telling(self, task: str, name: str) -> list[str]:
+        """An item that a candidate has wrong, and one that it has right, as far as there are such."""
+        own, ids = self._of(task), self.select(task, name, name)
+        right = dict(zip(own.items, own.right(own.columns[name]), strict=True))
+        found = [next((each for each in ids if right[each] is told), None) for told in (False, True)]
+        return [each for each in found if each is not None]
+
     def look(self, task: str, item_id: str, candidates: Sequence[str], blind: bool = False) -> dict[str, Any]:
         """All that there is to see of an item, as plain data; the text of a restricted one only where it is revealed.
 
@@ -127,15 +132,17 @@ class Items:
             `task`, `item`, `class`, `hidden` (its text is), `slices`, `inputs` (name and text), `key` (text), `prompt`
             (as the first candidate got it; none where blind), `answers` (each with `name`, `verdict`, `parts` of its
             text, `figures`, its own `prompt`, whether it is `json`, and whether what differs `counts` as right all the
-            same), `fields` (JSON answers by field: `path`, `values`, `differs` and `counts` likewise, the key first
-            where it is `keyed`) or None.
+            same), `against` (what their words are marked against: `the key`, or the first answer's name; empty where
+            they are not), `fields` (JSON answers by field: `path`, `values`, `differs` and `counts` likewise, the key
+            first where it is `keyed`) or None.
 
         Raises:
-            InputError: there is no such task or item.
+            InputError: there is no such task, item or candidate.
         """
         own = self._of(task)
         if item_id not in own.rows:
             raise InputError(f"there is no item '{item_id}' among those of '{task}' that were asked.")
+        own.check(task, candidates)
         rows = own.of_item(item_id)
         item = own.keys.get(item_id)
         cls: SensitivityClass = "restricted" if (rows["class"] == "restricted").any() else "open"
@@ -144,8 +151,20 @@ class Items:
         hidden = cls == "restricted" and not self.shown.reveal
         key = None if item is None else item.expectations
         named = [(name, rows[rows["candidate"] == name].head(1)) for name in candidates]
-        digest = self.shown.tasks[task].digest if task in self.shown.tasks else ""
-        answers = [_Answer(name, found, hidden, "" if blind else digest) for name, found in named if len(found)]
+        evalset = self.shown.tasks.get(task)
+        digest, scorers = ("", ()) if evalset is None else (evalset.digest, evalset.scorers)
+        answers = [
+            _Answer(name, found, hidden, "" if blind else digest, own.over_repeats(item_id, name))
+            for name, found in named
+            if len(found)
+        ]
+        several = {path for scorer in scorers for path in scorer.alternatives(key)} if key else set()
+        right = _texts(key, several)
+        first = [answers[0].text] if answers and not answers[0].error else []
+        told = [
+            answer.told(right or (first if at else []), bool(right), blind, at) for at, answer in enumerate(answers)
+        ]
+        against = "the key" if right else told[0]["name"] if first else ""
         return {
             "task": task,
             "item": item_id,
@@ -155,8 +174,9 @@ class Items:
             "inputs": [[sendable(name), _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
             "key": "" if key is None else _text(key, hidden),
             "prompt": answers[0].prompt if answers and not blind else "",  # it may tell whose answer this is
-            "answers": [answer.told(*_reference(key, answers, at), blind, at) for at, answer in enumerate(answers)],
-            "fields": None if hidden else _fields(key, answers),
+            "answers": told,
+            "against": against if any(answer.has_words for answer in answers[0 if right else 1 :]) else "",
+            "fields": None if hidden else _fields(key, answers, several),
             "keyed": isinstance(key, dict),
         }
 
@@ -165,19 +185,18 @@ class _Answers:
     """One task's outcomes as matrices, items × candidates."""
 
     def __init__(self, rows: pd.DataFrame, keys: Mapping[str, Item]) -> None:
-        first = rows[rows["repeat"] == rows.groupby(["item_id", "candidate"])["repeat"].transform("min")]
-        self._rows = first.reset_index(drop=True)
+        rows = rows.assign(unformatted=_unformatted(rows))
+        self._rows = of_repeats(rows)
         self.keys = keys
         grid = Grid(rows)
         self.items = grid.items
         self.rows = {name: index for index, name in enumerate(grid.items)}
         self.columns = {name: index for index, name in enumerate(grid.candidates)}
         self._points, self._asked = grid.mean("points"), grid.asked > 0
-        told = "accepted" in rows and rows["accepted"].notna().any()
-        accepted = grid.share("accepted") >= 0.5 if told else self._points >= RIGHT
-        self._right = accepted & self._asked
-        failed = grid.total("format_ok") < grid.asked if "format_ok" in rows else np.zeros_like(self._asked)
-        self._unformatted = failed & self._asked
+        self._told = tells_accepted(rows)
+        self._counts, self._accepted = grid.asked, grid.share("accepted")
+        self._right = (self._accepted >= 0.5 if self._told else self._points >= RIGHT) & self._asked
+        self._unformatted = grid.total("unformatted") > 0
         self._unanswered = np.isnan(grid.mean("score")) & self._asked
         self._paid = np.nan_to_num(grid.total("cost_usd")).sum(axis=1)  # over all candidates
         self._latency = grid.mean("latency_s")
@@ -192,8 +211,30 @@ class _Answers:
             found[label][[self.rows[item] for item in own]] = True
         return found
 
+    def check(self, task: str, candidates: Sequence[str]) -> None:
+        """An InputError where one of the candidates was not asked the task."""
+        for name in candidates:
+            if name not in self.columns:
+                known = ", ".join(self.columns)
+                raise InputError(f"there are no outcomes of '{name}' in task '{task}'. There are: {known}.")
+
     def of_item(self, item_id: str) -> pd.DataFrame:
         return self._rows.iloc[self._places[item_id]]
+
+    def over_repeats(self, item_id: str, candidate: str) -> str:
+        """What all of a candidate's answers to an item come to; empty where it was asked once."""
+        at = self.rows[item_id], self.columns[candidate]
+        count = int(self._counts[at])
+        if count < 2:
+            return ""
+        accepted = f", {round(self._accepted[at] * count)} accepted" if self._told else ""
+        return f"one of {count} repeats: mean score {self._points[at]:.2f}{accepted}"
+
+    def right(self, at: int) -> list[bool | None]:
+        """Whether a candidate has each item right; None where it was not asked."""
+        return [
+            bool(right) if asked else None for right, asked in zip(self._right[:, at], self._asked[:, at], strict=True)
+        ]
 
     def gap(self, a: int, b: int) -> NDArray[np.float64]:
         """Score of one candidate minus another's; 0 where one was not asked."""
@@ -226,20 +267,61 @@ class _Answers:
         return np.argsort(-weight, kind="stable")
 
 
+def tells_accepted(rows: pd.DataFrame) -> bool:
+    """Whether outcomes say what is accepted; where they do not, only a full score is right."""
+    return "accepted" in rows and bool(rows["accepted"].notna().any())
+
+
+def of_repeats(rows: pd.DataFrame) -> pd.DataFrame:
+    """One outcome for each item and candidate of prepared rows of a task: of repeats, the first that speaks for them.
+
+    That is a right one where the item counts as right over all repeats, else a wrong one.
+    """
+    pair = ["item_id", "candidate"]
+    if rows.duplicated(pair).any():
+        told = tells_accepted(rows)
+        right = rows["accepted"].eq(True).fillna(False).astype(bool) if told else rows["points"] >= RIGHT
+        share = right.groupby([rows[name] for name in pair]).transform("mean")
+        apart = right != (share >= (0.5 if told else 1.0))
+        rows = rows.assign(_apart=apart).sort_values(["_apart", "repeat"], kind="stable").drop(columns="_apart")
+        rows = rows.drop_duplicates(pair).sort_index(kind="stable")
+    return rows.reset_index(drop=True)
+
+
+def _unformatted(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which answers break the output format. Where the rules abstained, or a request failed, there is no answer."""
+    nothing = pd.Series(False, index=rows.index)
+    broken = rows["format_ok"].eq(False).fillna(False) if "format_ok" in rows else nothing
+    failed = rows["score"].isna() | (rows["error_class"].notna() if "error_class" in rows else nothing)
+    answered = rows["output"].notna() if "output" in rows else nothing
+    return (broken & (answered | ~failed)).astype(bool)
+
+
+def unseen(row: pd.Series[Any]) -> str:
+    """Why an outcome has no text to show; empty where it has one."""
+    if isinstance(row.get("output"), str):
+        return ""
+    failed = row.get("error_class")
+    if isinstance(failed, str) and failed:
+        return failed
+    return "no answer" if pd.isna(row["score"]) else "what it answered is not in these outcomes"
+
+
 class _Answer:
     """One candidate's answer to an item.
 
     Args:
         digest: of the eval set whose key is shown; where it is none, or the scores are of another one, they do not tell
             what counts as right.
+        repeats: what it comes to over all repeats; empty where there is one.
     """
 
-    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool, digest: str) -> None:
-        self.name = name
+    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool, digest: str, repeats: str) -> None:
+        self.name, self._repeats = name, repeats
         self.row = rows.iloc[0]
         output = self.row.get("output")
         self.text = sendable(output) if isinstance(output, str) else ""
-        self.error = "" if isinstance(output, str) else str(self.row.get("error_class") or "no answer")
+        self.error = unseen(self.row)
         self.hidden = hidden
         scored_by = self.row.get("evalset_digest")
         self.judged = bool(digest) and (not isinstance(scored_by, str) or scored_by == digest)
@@ -258,11 +340,15 @@ class _Answer:
         value = self.row[FIELD + max(own, key=len)] if own and self.judged else None
         return value is not None and not pd.isna(value) and bool(value >= RIGHT)
 
-    def told(self, reference: str | None, by_key: bool, blind: bool, at: int) -> dict[str, Any]:
-        """What is shown, with what differs from the reference; blind, a letter stands for the name."""
+    @property
+    def has_words(self) -> bool:
+        """Whether it is compared word by word: it is there, is seen, and is no JSON."""
+        return not self.hidden and not self.error and self.parsed is None
+
+    def told(self, references: Sequence[str], by_key: bool, blind: bool, at: int) -> dict[str, Any]:
+        """What is shown, with what differs from the nearest reference; blind, a number stands for the name."""
         text = f"({self.error})" if self.error else _text(self.text, self.hidden)
-        compared = reference is not None and not self.hidden and not self.error and self.parsed is None
-        parts = words(str(reference), text) if compared else [(text, False)]
+        parts = nearest(references, text) if references and self.has_words else [(text, False)]
         told: dict[str, Any] = {
             "name": f"answer {at + 1}" if blind else self.name,
             "parts": [list(part) for part in parts],
@@ -283,8 +369,8 @@ class _Answer:
     def _verdict(self) -> str:
         accepted = self.row.get("accepted")
         said = "" if accepted is None or pd.isna(accepted) else ", accepted" if accepted else ", not accepted"
-        broken = self.row.get("format_ok")
-        return f"score {self.row['points']:.2f}{said}" + (", format broken" if broken is False or broken == 0 else "")
+        said += ", format broken" if self.row["unformatted"] else ""
+        return f"score {self.row['points']:.2f}{said}" + (f" ({self._repeats})" if self._repeats else "")
 
     @property
     def _figures(self) -> str:
@@ -312,24 +398,25 @@ def _text(value: Any, hidden: bool) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
 
 
-def _reference(key: Any, answers: Sequence[_Answer], at: int) -> tuple[str | None, bool]:
-    """What an answer's words are compared with, and whether that is the key.
+def _texts(key: Any, several: Collection[str]) -> list[str]:
+    """The texts that are right by a key of one value, such as {"label": "bug"}; none where the key is no text."""
+    if not isinstance(key, dict) or len(key) != 1:
+        return []
+    ((name, value),) = key.items()
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
+        return []
+    texts = list(map(str, values))
+    return texts if name in several else [", ".join(texts)]
 
-    That is a key of one text, such as {"label": "bug"}, else answer A's.
-    """
-    values = list(key.values()) if isinstance(key, dict) else []
-    if len(values) == 1 and isinstance(values[0], str):
-        return values[0], True
-    return (answers[0].text if at and not answers[0].error else None), False
 
-
-def _fields(key: Any, answers: Sequence[_Answer]) -> list[dict[str, Any]] | None:
+def _fields(key: Any, answers: Sequence[_Answer], several: Collection[str]) -> list[dict[str, Any]] | None:
     """Answers by field, the key first; None where they are no JSON. Without a key, the first stands for it."""
     found = [answer.parsed for answer in answers]
     if all(each is None for each in found):
         return None
     if isinstance(key, dict):
-        return [row._asdict() | {"counts": _counted(row, answers)} for row in fields([key, *found])]
+        return [row._asdict() | {"counts": _counted(row, answers)} for row in fields([key, *found], several)]
     first = next(each for each in found if each is not None)
     rows = fields([first, *found])
     none = [False] * len(answers)  # nobody says what is right

@@ -81,14 +81,15 @@ def show(
 def static(shown: Shown) -> Iterator[tuple[str, Any]]:
     """All views for a page without a kernel: pairs of `html` and its text, or `png` and its bytes."""
     from workbench.views.figures import png, tradeoff
-    from workbench.views.where import heat_figure
+    from workbench.views.where import heat_figure, heat_pages
 
     # Pages are stored. The policy is decided once.
     hidden = Shown(shown.outcomes, shown.models, shown.tasks, shown.policy, False, shown.run)
     yield "html", leaderboard_html(shown.board, shown.policy, shown.models)
     yield "png", png(tradeoff(shown.board, shown.policy))
     yield "html", routes_html(shown.policy)
-    yield "png", png(heat_figure(shown.heat))
+    for piece in heat_pages(shown.heat):
+        yield "png", png(heat_figure(piece))
     yield "html", changed_html(hidden)
     labels = set_figures_html(shown.set_figures)
     if labels:
@@ -133,12 +134,16 @@ def stale_text(tasks: list[str]) -> str:
 
 
 def changed_html(shown: Shown) -> str:
-    """For each task what its first candidate fixes and breaks against the next model's, and items that tell most."""
+    """For each task what its first candidate fixes and breaks against the next model's, and items that tell most.
+
+    Of a task with one candidate, an item that it has wrong and one that it has right.
+    """
     items = Items(shown)
     parts = []
     for task in items.tasks:
         a, b = pair_of(shown, items, task)
-        if a == b:
+        if a == b:  # there is no other: what it wrote is shown all the same
+            parts += [item_html(items.look(task, item, [a])) for item in items.telling(task, a)]
             continue
         fixed, broke = items.changed(task, a, b)
         rows = "".join(

@@ -15,10 +15,11 @@ import pandas as pd
 from workbench.errors import InputError
 from workbench.privacy import redact
 from workbench.scores import prepare
-from workbench.views.items import Items
+from workbench.views.items import Items, of_repeats, unseen
 from workbench.views.shown import Shown
 from workbench.views.tables import page
 
+_SAME = 1e-9  # means over repeats that are no further apart are the same
 OTHERWISE = "written otherwise, counts as right"
 
 if TYPE_CHECKING:
@@ -32,23 +33,23 @@ def disagreements(outcomes: pd.DataFrame, task: str, a: str, b: str) -> pd.DataF
     """The items of a task on which two candidates score differently, the largest difference first.
 
     Returns:
-        Columns `item_id`, the scores of `a` and of `b`, `difference`, and their outputs, redacted where restricted.
+        Columns `item_id`, the scores of `a` and of `b` (means over repeats), `difference`, and their outputs, redacted
+        where restricted; of repeats, the first that is right where the item counts as right, else a wrong one.
 
     Raises:
         InputError: the task or a candidate is not in the outcomes.
     """
     table = prepare(outcomes)
-    table = table[(table["task"] == task) & (table["repeat"] == 0)].set_index("item_id")
-    sides = []
+    table = table[table["task"] == task]
     for name in (a, b):
-        rows = table[table["candidate"] == name]
-        if rows.empty:
+        if not (table["candidate"] == name).any():
             raise InputError(f"there are no outcomes of '{name}' in task '{task}'.")
-        sides.append(rows)
-    left, right = sides
-    joined = left["points"].to_frame("points_a").join(right["points"].to_frame("points_b"), how="inner")
+    one = of_repeats(table).set_index("item_id")
+    left, right = (one[one["candidate"] == name] for name in (a, b))
+    means = table.groupby(["candidate", "item_id"], sort=False)["points"].mean()
+    joined = pd.DataFrame({"points_a": means[a], "points_b": means[b]}).reindex(left.index).dropna()
     joined["difference"] = joined["points_a"] - joined["points_b"]
-    joined = joined[joined["difference"] != 0]
+    joined = joined[joined["difference"].abs() > _SAME]
     joined = joined.reindex(joined["difference"].abs().sort_values(ascending=False, kind="stable").index)
     for name, rows in ((a, left), (b, right)):
         joined[f"output {name}"] = [_shown(rows.loc[item]) for item in joined.index]
@@ -66,10 +67,8 @@ def telling_item(outcomes: pd.DataFrame, task: str, a: str, b: str) -> str:
 
 
 def _shown(row: pd.Series[Any]) -> str:
-    output = row.get("output")
-    if not isinstance(output, str):
-        return f"({row.get('error_class') or 'no answer'})"
-    return str(redact(output, row.get("sensitivity")))
+    why = unseen(row)
+    return f"({why})" if why else str(redact(row["output"], row.get("sensitivity")))
 
 
 def side_by_side(
@@ -89,7 +88,7 @@ def side_by_side(
         candidates: whose answers; all of the task where left out, the best first.
 
     Raises:
-        InputError: there is no such task or item.
+        InputError: there is no such task, item or candidate.
     """
     from IPython.display import HTML
 
@@ -110,6 +109,7 @@ def item_html(look: Mapping[str, Any]) -> str:
         said = f"<pre>{_marked(answer['parts'], answer['counts'])}</pre>{_folded(answer['prompt'])}"
         body += f"<tr><td class=t>{told}</td><td class=w>{said}</td></tr>"
     caption = f"{escape(look['task'])}, item {escape(look['item'])} ({look['class']})"
+    caption += f"; marked is what differs from {escape(look['against'])}" if look["against"] else ""
     table = f"<table><caption>{caption}</caption>{body}</table>"
     return page(table + (_by_field(look) if look["fields"] else ""))
 

@@ -70,11 +70,9 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
     """
     tables = []
     for task, rows in board.groupby("task", sort=True):
-        n, of = int(rows["n"].max()), int(rows["of"].max())
-        sample = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
         body = "".join(_row(row, marks(policy, str(task), row["candidate"]), models) for _, row in rows.iterrows())
         tables.append(
-            f"<table><caption>{escape(str(task))}: {sample}{_few_clusters(rows)}</caption>"
+            f"<table><caption>{escape(str(task))}: {'; '.join([size(rows), *cautions(rows)])}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
             "<th>95 % interval</th><th></th><th>rank</th><th>behind the best</th>"
             "<th>accepted</th><th>format</th><th>cost per accepted</th>"
@@ -83,10 +81,20 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
     return page("".join(tables) + f"<p>{RANKS}</p>")
 
 
-def _few_clusters(rows: pd.DataFrame) -> str:
-    """A warning where items come in too few clusters for their intervals to be trusted."""
+def size(rows: pd.DataFrame) -> str:
+    """How many items a task's rows of the leaderboard rest on, and of how many they are a sample."""
+    n, of = int(rows["n"].max()), int(rows["of"].max())
+    return f"a stratified sample of {n} of {of} items" if is_sample(rows) else f"{n} items"
+
+
+def is_sample(rows: pd.DataFrame) -> bool:
+    return bool(rows["n"].max() < rows["of"].max())
+
+
+def cautions(rows: pd.DataFrame) -> list[str]:
+    """A warning where a task's items come in too few clusters for their intervals to be trusted."""
     few = rows["clusters"].min()
-    return f"; only {int(few)} clusters: too few for intervals to be trusted" if few < FEW_CLUSTERS else ""
+    return [f"only {int(few)} clusters: too few for intervals to be trusted"] if few < FEW_CLUSTERS else []
 
 
 def marks(policy: Policy | None, task: str, candidate: str) -> str:
@@ -100,17 +108,29 @@ def marks(policy: Policy | None, task: str, candidate: str) -> str:
     return ", ".join(found)
 
 
-def _asked(row: pd.Series[Any]) -> str:
+def asked(row: pd.Series[Any]) -> str:
     """How many items a candidate was asked; one that misses too many to be compared is marked."""
     return f"{row['n']}" if row["coverage"] >= MIN_COVERAGE else f"only {row['n']}"
 
 
+def ranked(row: pd.Series[Any]) -> str:
+    """The ranks that a candidate may have, and whether it is tied with the best."""
+    return f"{row['rank']}, tied" if row["tied"] else str(row["rank"])
+
+
+def behind(row: pd.Series[Any]) -> str:
+    """Under what the candidate is behind the best of all."""
+    return "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.3f}"
+
+
+def detects(row: pd.Series[Any]) -> str:
+    """What difference to the best the items detect."""
+    return "" if math.isnan(row["detectable"]) else f"detects {row['detectable']:.3f}"
+
+
 def _behind(row: pd.Series[Any]) -> str:
-    """Under what the candidate is behind the best of all; what that is told from beside it."""
-    if math.isnan(row["behind_best_hi"]):
-        return ""
-    said = f"< {row['behind_best_hi']:.3f}"
-    return said if math.isnan(row["detectable"]) else f"{said} (detects {row['detectable']:.3f})"
+    told = behind(row), detects(row)
+    return f"{told[0]} ({told[1]})" if all(told) else told[0]
 
 
 def _title(row: pd.Series[Any], name: str) -> str:
@@ -125,12 +145,12 @@ def _row(row: pd.Series[Any], mark: str, models: Models | None) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
         f"<td class=t>{escape(mark)}</td>",
-        f"<td>{_asked(row)}</td>",
+        f"<td>{asked(row)}</td>",
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
         f"<td>{bar(row['score_lo'], row['score'], row['score_hi'])}</td>",
-        f"<td>{escape(row['rank'])}</td>",
-        f"<td>{_behind(row)}</td>",
+        f"<td>{escape(ranked(row))}</td>",
+        f"<td>{escape(_behind(row))}</td>",
         f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",
         f"<td>{row['format_ok']:.0%}</td>" if not math.isnan(row["format_ok"]) else "<td>unknown</td>",
         f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
@@ -175,9 +195,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     """The leaderboard for a terminal."""
     lines = []
     for task, rows in board.groupby("task", sort=True):
-        n, of = int(rows["n"].max()), int(rows["of"].max())
-        said = f"{n} items" if n >= of else f"a stratified sample of {n} of {of} items"
-        lines.append(f"{task}: {said}{_few_clusters(rows)}")
+        lines.append(f"{task}: {'; '.join([size(rows), *cautions(rows)])}")
         lines.append(
             f"  {'candidate':24} {'n':>7} {'score':>6} {'95 % interval':>14}  {'rank':>5} {'behind':>7} "
             f"{'accepted':>8} {'format':>6} {'cost/accepted':>13} {'p50':>9} {'p95':>9}"
@@ -186,11 +204,11 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
             mark = marks(policy, str(task), row["candidate"])
             interval = f"{row['score_lo']:.2f} – {row['score_hi']:.2f}"
             accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
-            behind = "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.2f}"
+            below = "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.2f}"
             kept = "unknown" if math.isnan(row["format_ok"]) else f"{row['format_ok']:.0%}"
             lines.append(
-                f"  {row['candidate']:24} {_asked(row):>7} {row['score']:6.3f} {interval:>14}  "
-                f"{row['rank']:>5} {behind:>7} {accepted:>8} "
+                f"  {row['candidate']:24} {asked(row):>7} {row['score']:6.3f} {interval:>14}  "
+                f"{row['rank']:>5} {below:>7} {accepted:>8} "
                 f"{kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
             )

@@ -9,6 +9,7 @@ Slices are many and hold few items each: they say where to look, not what is so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from workbench.views.tables import page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FEW = 10  # items, under which a cell is shown pale
+FEW = 10  # items, under which a cell is shown pale
 _PALE = 0.55  # such a cell's opacity
 _MOST_ROWS, _MOST_COLUMNS = 60, 24  # of a figure
 _LEAST = 2.6  # inches of its height: room for what the colors mean
@@ -85,6 +86,13 @@ def matrix(table: pd.DataFrame, column: str = "score") -> pd.DataFrame:
     return wide.reindex(index=pd.MultiIndex.from_tuples(keys, names=["task", "slice"]), columns=names)
 
 
+def heat_pages(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What `heat` returned in pieces, each of as many candidates as a figure has room for."""
+    names = list(table["candidate"].cat.categories)
+    for first in range(0, len(names), _MOST_COLUMNS):
+        yield table[table["candidate"].isin(names[first : first + _MOST_COLUMNS])]
+
+
 def heat_figure(table: pd.DataFrame) -> Figure:
     """The heat map; a cell says its score, and pale ones rest on few items."""
     from matplotlib.figure import Figure
@@ -100,7 +108,7 @@ def heat_figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(3.6 + column * len(names), height), layout="constrained")
     figure.patch.set_facecolor("white")
     axis = figure.subplots()
-    few = counts.to_numpy(float) < _FEW
+    few = counts.to_numpy(float) < FEW
     drawn = axis.imshow(scores, cmap="cividis", vmin=0, vmax=1, aspect="auto", alpha=np.where(few, _PALE, 1.0))
     for (row, column), value in np.ndenumerate(scores.to_numpy(float)):
         if not np.isnan(value):
@@ -114,7 +122,7 @@ def heat_figure(table: pd.DataFrame) -> Figure:
     axis.set_xticks(range(len(names)), names, fontsize=8, rotation=40, ha="right")
     axis.set_xlabel("candidate" + (f" ({hidden[1]} more not shown)" if hidden[1] else ""))
     bar = figure.colorbar(drawn, ax=axis, shrink=min(0.8, 3 / height))
-    bar.set_label(f"mean score\n(pale: under {_FEW} items)", fontsize=7)
+    bar.set_label(f"mean score\n(pale: under {FEW} items)", fontsize=7)
     if hidden[0]:
         axis.set_title(f"{hidden[0]} more slices not shown", fontsize=9)
     return figure

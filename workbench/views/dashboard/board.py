@@ -14,7 +14,7 @@ import traitlets
 from workbench.outcomes import split_candidate
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.shown import Shown
-from workbench.views.tables import RANKS, marks, seconds, usd
+from workbench.views.tables import RANKS, asked, behind, cautions, detects, is_sample, marks, ranked, seconds, size, usd
 
 # name, title, what it is sorted by, whether it is text
 _COLUMNS = (
@@ -23,7 +23,7 @@ _COLUMNS = (
     ("score", "score", "score", False),
     ("bar", "95 % interval", "score_lo", False),
     ("rank", "rank", "first_rank", False),
-    ("tied", "tied", "tied", True),
+    ("behind", "behind the best", "behind_best_hi", False),
     ("cost", "cost/accepted", "cost_per_accepted_usd", False),
     ("p95", "p95", "latency_p95_s", False),
     ("zone", "zone", "zone", True),
@@ -32,6 +32,7 @@ _COLUMNS = (
     ("format_ok", "format", "format_ok", False),
     ("n", "n", "n", False),
 )
+_FIGURES = ("score", "score_lo", "score_hi", "n", "behind_best_hi", "accepted", "format_ok", "latency_p95_s")
 _COLUMNS_SAY = "Cost per accepted answer, all attempts counted; latency at the 95th percentile; tied: with the best."
 
 
@@ -41,13 +42,24 @@ class Board(Part):
     _esm = script("leaderboard")
     rows: Any = traitlets.List().tag(sync=True)
     columns: Any = traitlets.List().tag(sync=True)
+    cautions: Any = traitlets.List().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
 
 
 def board(shown: Shown) -> Board:
     """The widget of a leaderboard."""
     columns = [dict(zip(("name", "title", "sort", "text"), each, strict=True)) for each in _COLUMNS]
-    return Board(rows=rows_of(shown), columns=columns, note=f"{_COLUMNS_SAY} {RANKS}")
+    return Board(rows=rows_of(shown), columns=columns, cautions=_cautions(shown.board), note=f"{_COLUMNS_SAY} {RANKS}")
+
+
+def _cautions(found: pd.DataFrame) -> list[dict[str, str]]:
+    """What is to be said of a task's figures before they are read, by task."""
+    told = []
+    for task, rows in found.groupby("task", sort=True):
+        said = [*([size(rows)] if is_sample(rows) else []), *cautions(rows)]
+        if said:
+            told.append({"task": str(task), "said": f"{task}: {'; '.join(said)}"})
+    return told
 
 
 def rows_of(shown: Shown) -> list[dict[str, Any]]:
@@ -58,22 +70,24 @@ def rows_of(shown: Shown) -> list[dict[str, Any]]:
 def _row(row: pd.Series[Any], shown: Shown) -> dict[str, Any]:
     task, candidate = str(row["task"]), str(row["candidate"])
     zone, mark = shown.models.zone_of(split_candidate(candidate)[0]), marks(shown.policy, task, candidate)
-    told = plain(row[["score", "score_lo", "score_hi", "n", "accepted", "format_ok", "latency_p95_s"]].to_dict())
+    told = plain(row[[*_FIGURES]].to_dict())
     cost = float(row["cost_per_accepted_usd"])
     told["cost_per_accepted_usd"] = cost if math.isfinite(cost) else None
     told |= {"task": task, "candidate": candidate, "zone": zone, "mark": mark, "chosen": bool(mark)}
-    told |= {"tied": "tied" if row["tied"] else "", "first_rank": _first(row["rank"])}
+    told |= {"first_rank": _first(row["rank"])}
     told["shown"] = {
-        **{name: told[name] for name in ("task", "candidate", "zone", "mark", "tied")},
-        "n": f"{int(row['n'])}",
-        "rank": row["rank"],
+        **{name: told[name] for name in ("task", "candidate", "zone", "mark")},
+        "n": asked(row),
+        "rank": ranked(row),
+        "behind": behind(row),
         "score": f"{row['score']:.3f}",
         "accepted": _share(row["accepted"]),
         "format_ok": _share(row["format_ok"]),
         "cost": usd(cost),
         "p95": seconds(float(row["latency_p95_s"])),
     }
-    told["title"] = f"{row['score']:.3f} ({row['score_lo']:.3f} to {row['score_hi']:.3f}), {row['method']}"
+    more = [f"{row['score']:.3f} ({row['score_lo']:.3f} to {row['score_hi']:.3f}), {row['method']}", detects(row)]
+    told["title"] = "; ".join([*filter(None, more), f"p50 {seconds(float(row['latency_p50_s']))}"])
     return told
 
 

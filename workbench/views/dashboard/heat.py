@@ -10,16 +10,20 @@ from typing import Any
 
 import traitlets
 
-from workbench.views.dashboard.widget import Part, plain, script
+from workbench.views.dashboard.widget import Part, script
 from workbench.views.items import Items
+from workbench.views.where import FEW
 
 _MOST = 500  # ids of a list that go to the browser, which shows fewer
+_MOST_CELLS = 2000  # of a map that is shown whole; of a larger one the slices of one task at a time
+_DIGITS = 4
 
 
 class Map(Part):
-    """The browser's part."""
+    """The browser's part: the map, and apart from it the pair, which changes often and is small."""
 
     _esm = script("where")
+    map = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
 
@@ -34,18 +38,15 @@ class Where:
         self._items, self._open = items, open_items
         table = items.shown.heat
         self._candidates = [str(name) for name in table["candidate"].cat.categories]
-        cells: dict[tuple[str, str], dict[str, Any]] = {}
+        cells: dict[tuple[str, str], dict[str, list[Any]]] = {}
         for row in table.astype({"candidate": str}).to_dict("records"):
-            cells.setdefault((row["task"], row["slice"]), {})[row["candidate"]] = plain(row)
+            figures = [round(float(row[name]), _DIGITS) for name in ("score", "lo", "hi")]
+            cells.setdefault((row["task"], row["slice"]), {})[row["candidate"]] = [*figures, int(row["n"])]
         self._rows = [
-            {
-                "task": task,
-                "slice": label,
-                "n": max(cell["n"] for cell in own.values()),
-                "cells": [own.get(name) for name in self._candidates],
-            }
+            {"task": task, "slice": label, "cells": [own.get(name) for name in self._candidates]}
             for (task, label), own in cells.items()
         ]
+        self._large = len(self._rows) * len(self._candidates) > _MOST_CELLS
         self.part = Map()
         self._pick(items.tasks[0])
         self.part.on_msg(self._hear)
@@ -53,13 +54,14 @@ class Where:
     def _pick(self, task: str) -> None:
         self._task, self._of_task = task, self._items.candidates(task)
         self._a, self._b = self._of_task[0], self._of_task[min(1, len(self._of_task) - 1)]
+        kept = [row for row in self._rows if not row["slice"] or row["task"] == task] if self._large else self._rows
+        rest = "; of slices, those of the task that is picked below" if self._large else ""
+        self.part.map = {"candidates": self._candidates, "rows": kept, "few": FEW, "rest": rest}
         self._draw()
 
     def _draw(self) -> None:
         fixed, broke = self._items.changed(self._task, self._a, self._b)
         self.part.state = {
-            "candidates": self._candidates,
-            "rows": self._rows,
             "tasks": self._items.tasks,
             "of_task": self._of_task,
             "task": self._task,

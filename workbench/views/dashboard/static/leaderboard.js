@@ -73,7 +73,8 @@ function render({ model, el: root }) {
     table.append(top, body);
     const box = el("div", undefined, "scroll");
     box.append(table);
-    root.append(tools, box, el("p", model.get("note"), "dim"));
+    const told = model.get("cautions").filter((each) => !task || each.task === task);
+    root.append(tools, ...told.map((each) => el("div", each.said)), box, el("p", model.get("note"), "dim"));
     if (active) root.querySelector(`[data-focus="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
   };
   model.on("change:rows", draw);

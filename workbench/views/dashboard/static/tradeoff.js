@@ -78,7 +78,7 @@ function panel(box, points, state, spec, tip) {
   const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: "img", "aria-label": spec.label });
   const x = scaleX(points, spec.key);
   const scores = points.flatMap((p) => [p.score_lo, p.score_hi]);
-  const low = Math.max(0, Math.min(...scores, state.min_score) - 0.04), high = Math.min(1, Math.max(...scores) + 0.04);
+  const low = Math.max(0, Math.min(...scores, state.min_score) - 0.04), high = Math.min(1, Math.max(...scores, state.min_score) + 0.04);
   const y = (value) => TOP + ((H - TOP - BOTTOM) * (high - value)) / (high - low || 1);
   const line = (x1, y1, x2, y2, cls, more = {}) => picture.append(svg("line", { x1, y1, x2, y2, class: cls, ...more }));
   const step = high - low > 0.5 ? 0.2 : high - low > 0.2 ? 0.1 : 0.05;
@@ -96,7 +96,12 @@ function panel(box, points, state, spec, tip) {
   picture.append(svg("text", { x: (LEFT + W) / 2, y: H - 8, "text-anchor": "middle" }, spec.label));
   picture.append(svg("text", { x: LEFT, y: 14 }, "score (mean, 95 % interval)"));
   if (state.min_score > low) line(LEFT, y(state.min_score), W - RIGHT, y(state.min_score), "axis", { "stroke-dasharray": "5 4" });
-  if (spec.limit !== null && spec.limit > 0) line(x.at(spec.limit), TOP, x.at(spec.limit), H - BOTTOM, "axis", { "stroke-dasharray": "5 4" });
+  if (spec.limit !== null && spec.limit > 0) {
+    const said = `limit ${spec.unit(String(spec.limit))}`; // one outside the frame is said, and drawn nowhere
+    if (x.beyond(spec.limit)) picture.append(svg("text", { x: W - RIGHT - 4, y: TOP + 12, "text-anchor": "end", class: "limit" }, `${said} →`));
+    else if (x.before(spec.limit)) picture.append(svg("text", { x: LEFT + 4, y: TOP + 12, class: "limit" }, `← ${said}`));
+    else line(x.at(spec.limit), TOP, x.at(spec.limit), H - BOTTOM, "axis", { "stroke-dasharray": "5 4" });
+  }
   const shown = points.filter((p) => p[spec.key] !== null), said = [];
   if (spec.key === "cost") {
     const path = shown.filter((p) => p.frontier).sort((a, b) => a.cost - b.cost);

@@ -12,52 +12,63 @@ function list(model, title, ids, total) {
   return box;
 }
 
+function mapCell(model, row, candidate, cell, few) {
+  if (cell === null) return el("td", "");
+  const [score, lo, hi, n] = cell, td = el("td", score.toFixed(2), n < few ? "cell few" : "cell");
+  td.style.background = `rgba(0, 114, 178, ${0.06 + 0.55 * score})`;
+  td.title = `${candidate}: ${score.toFixed(3)} (${lo.toFixed(2)} to ${hi.toFixed(2)}), ${n} items`;
+  td.tabIndex = 0;
+  td.setAttribute("role", "button");
+  td.setAttribute("aria-label", `${row.slice || row.task}, ${td.title}`);
+  td.onclick = () => model.send({ kind: "cell", task: row.task, slice: row.slice, candidate });
+  td.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault(); // the space bar would scroll
+    td.onclick();
+  };
+  return td;
+}
+
+function drawMap(model, root) {
+  const { candidates, rows, few, rest } = model.get("map");
+  if (!rows) return;
+  const table = el("table"), head = el("tr"), box = el("div", undefined, "scroll");
+  head.append(el("th", "", "t"), el("th", "n"), ...candidates.map((name) => el("th", name)));
+  table.append(head);
+  for (const row of rows) {
+    const tr = el("tr"), n = Math.max(...row.cells.map((cell) => cell?.[3] ?? 0));
+    tr.append(el("td", row.slice || row.task, "t"), el("td", String(n)));
+    if (!row.slice) tr.style.fontWeight = "600";
+    tr.append(...row.cells.map((cell, index) => mapCell(model, row, candidates[index], cell, few)));
+    table.append(tr);
+  }
+  box.append(table);
+  const told = `slices are many and hold few items: they say where to look, not what is so; pale: under ${few} items${rest}`;
+  root.replaceChildren(box, el("p", told, "dim"));
+}
+
+function drawPair(model, root) {
+  const state = model.get("state");
+  if (!state.tasks) return;
+  const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  const tools = el("div", undefined, "tools"), lists = el("div", undefined, "columns");
+  const pair = (name, options) => select(name, options, state[name], (value) => model.send({ kind: "pair", [name]: value }));
+  tools.append(pair("task", state.tasks), pair("a", state.of_task), pair("b", state.of_task), el("span", state.said, "dim"));
+  lists.style.gridTemplateColumns = "1fr 1fr";
+  lists.append(list(model, `fixed (${state.a} better)`, state.fixed, state.n_fixed), list(model, `broke (${state.a} worse)`, state.broke, state.n_broke));
+  root.replaceChildren(tools, lists);
+  if (active) root.querySelector(`[data-focus="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
+}
+
+// The map and the pair are drawn apart: a large map takes long, and another pair does not change it.
 function render({ model, el: root }) {
   begin(root);
-  const draw = () => {
-    const state = model.get("state");
-    const active = root.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
-    root.replaceChildren();
-    if (!state.rows) return;
-    const table = el("table"), head = el("tr");
-    head.append(el("th", "", "t"), el("th", "n"), ...state.candidates.map((name) => el("th", name)));
-    table.append(head);
-    for (const row of state.rows) {
-      const tr = el("tr");
-      tr.append(el("td", row.slice || row.task, "t"), el("td", String(row.n)));
-      if (!row.slice) tr.style.fontWeight = "600";
-      row.cells.forEach((cell, index) => {
-        const td = el("td", cell === null ? "" : cell.score.toFixed(2), cell === null ? "" : "cell");
-        if (cell !== null) {
-          td.style.background = `rgba(0, 114, 178, ${0.06 + 0.55 * cell.score})`;
-          td.title = `${state.candidates[index]}: ${cell.score.toFixed(3)} (${cell.lo.toFixed(2)} to ${cell.hi.toFixed(2)}), ${cell.n} items`;
-          td.tabIndex = 0;
-          td.setAttribute("role", "button");
-          td.setAttribute("aria-label", `${row.slice || row.task}, ${td.title}`);
-          td.onclick = () => model.send({ kind: "cell", task: row.task, slice: row.slice, candidate: state.candidates[index] });
-          td.onkeydown = (event) => {
-            if (event.key !== "Enter" && event.key !== " ") return;
-            event.preventDefault(); // the space bar would scroll
-            td.onclick();
-          };
-        }
-        tr.append(td);
-      });
-      table.append(tr);
-    }
-    const box = el("div", undefined, "scroll");
-    box.append(table);
-    const tools = el("div", undefined, "tools");
-    const pair = (name, options) => select(name, options, state[name], (value) => model.send({ kind: "pair", [name]: value }));
-    tools.append(pair("task", state.tasks), pair("a", state.of_task), pair("b", state.of_task), el("span", state.said, "dim"));
-    const lists = el("div", undefined, "columns");
-    lists.style.gridTemplateColumns = "1fr 1fr";
-    lists.append(list(model, `fixed (${state.a} better)`, state.fixed, state.n_fixed), list(model, `broke (${state.a} worse)`, state.broke, state.n_broke));
-    root.append(box, el("p", "slices are many and hold few items: they say where to look, not what is so", "dim"), tools, lists);
-    if (active) root.querySelector(`[data-focus="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
-  };
-  model.on("change:state", draw);
-  draw();
+  const map = el("div"), pair = el("div");
+  root.replaceChildren(map, pair);
+  model.on("change:map", () => drawMap(model, map));
+  model.on("change:state", () => drawPair(model, pair));
+  drawMap(model, map);
+  drawPair(model, pair);
 }
 
 export default { render };

@@ -184,6 +184,17 @@ def test_digits_mean_what_they_mean_to_the_harness(project: Path, target: str, k
     round_trip(evalset)
 
 
+@pytest.mark.parametrize("target", [["y"], {"a": 1}])
+def test_a_target_that_the_task_itself_says(project: Path, target: Any) -> None:
+    rows = [{"q": "Q", "options": ["x", "y"]}]
+    path = choices(project, rows, doc_to_text="{{q}}", doc_to_choice="options", doc_to_target=target)
+    if isinstance(target, dict):
+        with pytest.raises(InputError, match="names none of its choices"):
+            imported(path)
+    else:
+        assert imported(path)[1].items[0].expectations == {"label": "B"}
+
+
 def test_rows_whose_choices_do_not_fit(project: Path) -> None:
     rows = [
         {"q": "Q", "options": ["x", "y"], "gold": 1},
@@ -238,17 +249,15 @@ def test_exact_match_and_what_it_ignores(project: Path) -> None:
     round_trip(evalset)
 
 
-def test_patterns_to_ignore_are_taken_out_of_references_and_told(project: Path) -> None:
+def test_patterns_to_ignore_are_told(project: Path) -> None:
     metric = {"metric": "exact_match", "regexes_to_ignore": [",", r"\$", "(?s).*#### "]}
     rows = [{"question": "Q", "answer": "so 1,000+1\n#### $1,001"}, {"question": "R", "answer": "#### 7"}]
-    step = {"function": "regex", "regex_pattern": r"(-?[$0-9.,]+)", "group_select": -1}
-    path = task(project, rows, metric_list=[metric], filter_list=[{"name": "get", "filter": [step]}])
+    path = task(project, rows, metric_list=[metric], doc_to_target="{{ answer.split('#### ')[-1] }}")
     done, evalset = imported(path)
-    assert [i.expectations["answer"] for i in evalset.items] == ["1001", "7"]
-    assert score(evalset, "it is 1001") == 1 and score(evalset, "it is $1,001") == 0
-    assert "regexes_to_ignore (3): taken out of the references, but not out of answers" in lost(done)
-    _, evalset = imported(path, scorer="numeric")  # as the loss advises: it keeps what the filter extracts
-    assert score(evalset, "1 and 2: it is $1,001") == 1 and score(evalset, "1002") == 0
+    assert [i.expectations["answer"] for i in evalset.items] == ["$1,001", "7"]
+    assert lost(done) == "task.yaml:16: 'regexes_to_ignore' of metric 'exact_match'"
+    _, evalset = imported(path, scorer="numeric")
+    assert score(evalset, "1001") == 1 and score(evalset, "1002") == 0
 
 
 def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
@@ -280,11 +289,14 @@ def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
         ({"function": "majority_vote"}, "filter 'majority_vote' of 'f' is left out: nothing here does this"),
         ({"function": "take_first_k", "k": 3}, "filter 'take_first_k'"),
         ({"function": "map", "mapping_dict": {}}, "filter 'map'"),
-        ({"function": "regex", "regex_pattern": "x", "group_select": 2}, "not number 2"),
+        (
+            {"function": "regex", "regex_pattern": "x", "group_select": 2},
+            "its group_select is '2', which nothing here does",
+        ),
         ({"function": "regex", "regex_pattern": "(?P<x"}, "of a dialect that is not read here"),
         (
             {"function": "regex", "regex_pattern": "x", "fallback": "none"},
-            "it has 'fallback'; here without a match an answer is wrong",
+            "its fallback is 'none', which nothing here does",
         ),
         ("text", "nothing here does this"),
     ],
@@ -301,9 +313,9 @@ def test_filters_without_a_counterpart(project: Path, step: Any, why: str) -> No
         ({"metric": "bleu"}, "metric 'bleu' is left out: no scorer does this"),
         ({"metric": "f1"}, "metric 'f1' is left out: a figure of the set"),
         ({"metric": "exact_match", "ignore_numbers": True}, "'ignore_numbers' of metric 'exact_match'"),
-        ({"metric": "exact_match", "aggregation": "median"}, "aggregation 'median'"),
-        ({"metric": "exact_match", "higher_is_better": False}, "higher_is_better: false"),
-        ({"metric": "exact_match", "regexes_to_ignore": ["(?P<x"]}, "a pattern of regexes_to_ignore"),
+        ({"metric": "exact_match", "aggregation": "median"}, "'aggregation' of metric 'exact_match'"),
+        ({"metric": "exact_match", "higher_is_better": False}, "'higher_is_better' of metric 'exact_match'"),
+        ({"metric": "exact_match", "regexes_to_ignore": ["(?P<x"]}, "'regexes_to_ignore' of metric 'exact_match'"),
     ],
 )
 def test_metrics_without_a_counterpart(project: Path, metric: dict[str, Any], why: str) -> None:
@@ -376,9 +388,10 @@ def test_examples_are_told(project: Path) -> None:
     assert [loss.what for loss in done.losses] == [
         "'fewshot_split' is not used: examples come from train.jsonl",
         "'training_split' is not used: nothing here does this",
-        "'fewshot_config' is not used: examples come from train.jsonl",
+        "'fewshot_config' (1) is not used: examples come from train.jsonl",
         "'num_fewshot' is not used: examples come from train.jsonl",
-        "'metadata' is not used: nothing here does this",
+        "'validation_split' is not used: nothing here does this",
+        "'metadata' (1) is not used: nothing here does this",
         "'num_concurrent' is not used: nothing here does this",
     ]
 
@@ -391,7 +404,7 @@ def test_data_as_csv_with_odd_cells(project: Path) -> None:
     path = task(project, dataset_path="csv", dataset_kwargs={"data_files": ["d/t.csv"]}, test_split="train")
     done, evalset = imported(path)
     assert [i.inputs["question"] for i in evalset.items] == ["a;\nb", "ü🎉"]
-    assert "d/t.csv:5: a row is left out: doc_to_target gives no text" in lost(done)
+    assert "d/t.csv:5: a row is left out: its doc_to_target is nothing, or no text" in lost(done)
     assert "d/t.csv:6: a row is left out: doc_to_target cannot be filled in" in lost(done)
 
 

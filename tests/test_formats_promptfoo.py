@@ -138,7 +138,7 @@ LOST = [
     ("grade: is polite", "llm-rubric", "judge"),
     ("javascript: output.length < 3", "javascript", "program"),
     ("fn:output", "javascript", "program"),
-    ("file://check.js", "javascript", "program"),
+    ("file://check.js", "equals", "in a file, which is neither read nor run"),
     ("python: len(output)", "python", "program"),
     ("similar(0.8):x", "similar", "embeddings"),
     ("latency(100)", "latency", "time"),
@@ -286,7 +286,7 @@ def test_a_weight_of_zero_makes_a_figure_only(project: Path) -> None:
     zero = {"type": "contains", "value": "b", "weight": 0}
     done, evalset = imported(write(project, "t.yaml", [case([zero, {"type": "equals", "value": "a"}]), case([zero])]))
     assert len(evalset.items) == 1 and score(evalset, "a") == 1
-    assert "the test has none with a weight above 0" in lost(done)
+    assert "a test is left out: none of its assertions has a weight above 0" in lost(done)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ def test_a_weight_of_zero_makes_a_figure_only(project: Path) -> None:
     [
         ([None, None], 1, None),
         ([0.7, 0.7], 0.7, None),
-        ([0.7, 0.7, None], 0.7, "0.7 (2 tests, first tests.yaml:1), 1 (1 tests, first tests.yaml:13); here 0.7"),
-        ([0.5, 0.9], 0.9, "here 0.9"),
+        ([0.7, 0.7, None], 0.7, "tests.yaml:13: a test passes from a score of 1; here from 0.7"),
+        ([0.5, 0.9], 0.9, "tests.yaml:1: a test passes from a score of 0.5; here from 0.9"),
         ([0], 0, None),
     ],
 )
@@ -309,14 +309,21 @@ def test_thresholds(project: Path, thresholds: list[float | None], bar: float, s
     assert (said in lost(done)) if said else done.losses == []
 
 
-def test_thresholds_of_a_table_are_told_with_the_first_line_of_each(project: Path) -> None:
-    text = "text,__expected,__threshold\na,x,0.5\nb,y,0.9\nc,z,0.9\nd,z,\n"
+def test_thresholds_of_a_table_are_told_with_the_lines_of_each(project: Path) -> None:
+    text = "text,__expected,__threshold\na,x,0.5\nb,y,0.9\nc,z,0.9\nd,z,\ne,z,0.5\nf,z,0.9\n"
     done, evalset = imported(write(project, "tests.csv", text))
     assert evalset.spec.accept.min_score == 0.9
-    said = (
-        "0.9 (2 tests, first tests.csv:3), 1 (1 tests, first tests.csv:5), 0.5 (1 tests, first tests.csv:2); here 0.9"
-    )
-    assert lost(done) == f"tests.csv: tests pass with different scores: {said}"
+    assert lost(done).splitlines() == [
+        "tests.csv:2, 6: a test passes from a score of 0.5; here from 0.9 (2 times)",
+        "tests.csv:5: a test passes from a score of 1; here from 0.9",
+    ]
+
+
+def test_a_threshold_that_is_none_is_told(project: Path) -> None:
+    text = "text,__expected,__threshold\na,x,80%\nb,y,1\nc,z,7\n"
+    done, evalset = imported(write(project, "tests.csv", text))
+    assert len(evalset.items) == 3 and evalset.spec.accept.min_score == 1
+    assert lost(done) == "tests.csv:2, 4: a threshold that is no number from 0 to 1 (2 times)"
 
 
 # JSON
@@ -342,8 +349,9 @@ def test_a_schema_that_all_tests_share_is_the_output(project: Path) -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}}, "is not in this file"),
         ({"type": "object", "properties": {"a": {"$ref": "http://x/y"}}}, "is not in this file"),
         ({"type": "object", "required": 3}, "not a JSON schema"),
-        ("file://none.json", "not there"),
+        ("file://none.json", "in a file, which is neither read nor run"),
         ("a: [", "is not valid YAML"),
+        ("type: object\nproperties: {a: &a {type: string}, b: *a}", "has aliases"),
     ],
 )
 def test_schemas_that_cannot_be_kept(project: Path, value: Any, why: str) -> None:
@@ -503,12 +511,12 @@ def test_prompts_that_cannot_be_said_are_lost(project: Path) -> None:
         "",
     ]
     done, evalset = imported(write(project, "c.yaml", config(prompts=prompts)))
-    assert list(evalset.spec.variants) == ["prompt_1"]
+    assert list(evalset.spec.variants) == ["prompt_1", "prompt_4"]
+    assert "the prompts name variables that no test has; they are empty: _conversation" in done.notes  # the first turn
     about_prompts = [str(loss) for loss in done.losses if "prompt" in loss.what]
-    assert len(about_prompts) == len(prompts) - 1
+    assert len(about_prompts) == len(prompts) - 2
     assert any("No filter named 'dump'" in line for line in about_prompts)
     assert any("cannot be rendered for all tests, first c.yaml:" in line for line in about_prompts)
-    assert any("it uses 'env'" in line for line in about_prompts)
 
 
 def test_without_any_prompt_left_a_plain_one_is_made_and_said(project: Path) -> None:

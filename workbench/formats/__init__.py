@@ -1,4 +1,4 @@
-"""In and out: other tools' files to an eval set's folder, and back. One format a module, or a folder of small ones, all of one shape.
+"""In and out: other tools' files to an eval set's folder, and back. One format is one module, all of one shape.
 
 done = import_evalset("tests.csv", "evalsets/mine")     # finds out format and columns; done.losses: what was lost
 print(export_evalset(evalset, "promptfoo", "out/tests.yaml"))  # what promptfoo cannot hold is listed

@@ -22,7 +22,7 @@ from workbench.errors import InputError
 from workbench.files import read_json, read_text
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.export import file_mode, item_row, write_objects
+from workbench.formats.shared.export import item_row, write_objects
 from workbench.formats.shared.files import is_inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
@@ -87,7 +87,7 @@ class HuggingFace(Format):
                 folder = Path(scratch) / target.name
                 folder.mkdir()
                 for name, items in splits.items():
-                    write_objects(folder / f"{name}.jsonl", map(item_row, items), file_mode(evalset))
+                    write_objects(evalset, folder / f"{name}.jsonl", map(item_row, items))
                 card = f"---\n{head}---\n\n# {evalset.name}\n\n{evalset.spec.description}\n"
                 (folder / "README.md").write_text(card, "utf-8")
                 folder.rename(target)

@@ -12,20 +12,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.evalset import Variant
 from workbench.files import write_lines
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
-from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.choices import LETTERS, choice_texts, labels_for, lettered, position_of
-from workbench.formats.shared.export import chosen_variant, file_mode, items_of, one_or_all, target_of
-from workbench.formats.shared.kinds import nearest
+from workbench.formats.shared.cells import cell_value, written_list
+from workbench.formats.shared.choices import LETTERS, choice_texts, lettered, position_of, without_choices
+from workbench.formats.shared.export import chosen_variant, file_mode, items_of, sample_of
+from workbench.formats.shared.kinds import CHECKS, nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.metadata import item_fields, metadata_of, scalar_text
+from workbench.formats.shared.metadata import item_fields, one_or_all, scalar_text
 from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Rows, first_row, open_rows
+from workbench.formats.shared.scored import note_scored, scored
 from workbench.prompts import render
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 _FIELDS = {"input", "target", "choices", "id", "metadata"}
 _SANDBOX = {"sandbox", "files", "setup"}
 _EXPECTED = {"label": "label", "multi_label": "labels", "citation": "citation"}  # a scorer's key; others take `answer`
-_INCLUDES: dict[str, Any] = {"type": "contains", "want": "any"}
+_INCLUDES = CHECKS["icontains_any"]
 # The prompts that a file of samples stands for: an import makes them, an export leaves them out.
 _PLAIN: dict[str, Any] = {"messages": [{"role": "user", "content": "{{ inputs.input }}"}]}
 _CHOICES: dict[str, Any] = {"messages": [{"role": "user", "content": "{{ inputs.input }}" + lettered("choices")}]}
@@ -121,10 +123,8 @@ def _samples(rows: Rows, ledger: Ledger, guesses: Counter[str]) -> Iterator[_Sam
                 ledger.tally(place, f"'{key}': nothing is run here")
             elif key not in _FIELDS | _SANDBOX:
                 ledger.tally(place, f"column '{key[:60]}' is no field of a sample")
-        try:
+        with ledger.leaving_out(place, "a sample"):
             yield _sample(row, place, rows.text_only, ledger, guesses)
-        except Unusable as failure:
-            ledger.tally(place, f"a sample is left out: {failure}")
 
 
 def _sample(row: dict[str, Any], place: str, cells: bool, ledger: Ledger, guesses: Counter[str]) -> _Sample:
@@ -152,7 +152,7 @@ def _choices(value: Any, cells: bool) -> list[str] | None:
     if value in (None, "", []):
         return None
     if cells and isinstance(value, str):
-        listed = cell_value(value)
+        listed = written_list(value.strip())
         # As inspect reads a cell: commas part the choices, or else spaces.
         parts = value.split(",") if "," in value else value.split()
         value = listed if isinstance(listed, list) else [part.strip() for part in parts]
@@ -217,14 +217,8 @@ def _item(sample: _Sample, plan: _Plan, options: Options, ledger: Ledger) -> dic
 
 def _describe(plan: _Plan, options: Options, found: Found) -> None:
     scorer = {"type": "label"} if plan.chooses else _INCLUDES
-    if options.scorer and options.scorer != scorer["type"]:
-        scorer = {"type": options.scorer}
-    found.spec |= {
-        "variants": {"default": _TURNS if plan.chats else _CHOICES if plan.chooses else _PLAIN},
-        "output": {"labels": labels_for(plan.longest)} if plan.chooses else {"text": True},
-        "scorers": [scorer],
-        "accept": {"min_score": 0.5 if scorer["type"] == "rouge" else 1.0},
-    }
+    found.spec["variants"] = {"default": _TURNS if plan.chats else _CHOICES if plan.chooses else _PLAIN}
+    found.spec |= scored([scorer], options, plan.longest if plan.chooses else 0)
     how = "a file of samples names no scorer: an answer that contains the target is right, as in inspect's includes()"
     if plan.chooses:
         how = "multiple choice: the choices are listed with letters, and the answer is a letter"
@@ -244,39 +238,30 @@ class _Writer:
         self._evalset, self._ledger = evalset, ledger
         self._variant = chosen_variant(evalset, ledger)
         chosen = evalset.spec.variants[self._variant]
-        plain, listed, turns = (chosen == Variant.model_validate(each) for each in (_PLAIN, _CHOICES, _TURNS))
-        kind = str if plain or listed else list if turns else ()
+        asked, listed = without_choices(chosen, evalset.items)
+        plain, turns = (asked == Variant.model_validate(each) for each in (_PLAIN, _TURNS))
+        kind = str if plain and listed in ("", "choices") else list if turns else ()
         self._as_samples = all(isinstance(item.inputs.get("input"), kind) for item in evalset.items)
-        self._chooses = self._as_samples and listed
+        self._chooses = self._as_samples and listed == "choices"
         self._note_spec()
 
     def _note_spec(self) -> None:
-        spec, place = self._evalset.spec, where(self._evalset.path / "evalset.yaml")
-        longest = max(len(item.inputs.get("choices") or ()) for item in self._evalset.items) if self._chooses else 0
-        other_labels = spec.output.labels is not None and spec.output.labels != labels_for(longest)
-        filled = f"variant '{self._variant}': its prompt is written filled in; the inputs are in the metadata"
-        for there, what in (
-            (not self._as_samples, filled),
-            (other_labels, "output.labels: a sample has a target, not the list of them"),
-            (spec.output.json_schema is not None, "output.json_schema: the target is the expected JSON as text"),
-            (spec.accept.min_score != 1, "accept.min_score"),
-        ):
-            if there:
-                self._ledger.add(place, what)
+        lose = partial(self._ledger.add, where(self._evalset.path / "evalset.yaml"))
+        if not self._as_samples:
+            lose(f"variant '{self._variant}': its prompt is written filled in; the inputs are in the metadata")
+        note_scored(self._evalset, lose, choices="choices" if self._chooses else "")
         for scorer in self._evalset.scorers:
             meant = scorer.type == "label" if self._chooses else nearest(scorer, {"": _INCLUDES}) == ("", frozenset())
             if not meant:
                 what = f"scorer '{scorer.name or scorer.type}': name one in the inspect task"
-                self._ledger.add(place, f"{what} ({items_of(self._evalset, scorer)})")
+                lose(f"{what} ({items_of(self._evalset, scorer)})")
 
     def line(self, item: Item) -> str:
         """A sample as JSON."""
         asked = self._asked(item)
-        texts, key = target_of(self._evalset, item, self._ledger)
-        place, said = where(self._evalset.path / "items.jsonl"), "label" if self._chooses else "answer"
-        names = asked.keys() if self._as_samples else ()
-        metadata = metadata_of(item, place, self._ledger, inputs=names, expectations=[said] if key == said else [])
-        sample = {"id": metadata.pop("id"), **asked, "target": one_or_all(texts), "metadata": metadata}
+        said, names = "label" if self._chooses else "answer", asked.keys() if self._as_samples else ()
+        target, metadata = sample_of(self._evalset, item, self._ledger, said, names)
+        sample = {"id": metadata.pop("id"), **asked, "target": target, "metadata": metadata}
         return json.dumps(sample, ensure_ascii=False)
 
     def _asked(self, item: Item) -> dict[str, Any]:

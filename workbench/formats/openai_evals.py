@@ -24,18 +24,17 @@ from workbench.formats.base import FORMATS, Format, Found, Options, Sink, check_
 from workbench.formats.shared.cells import is_empty
 from workbench.formats.shared.export import (
     chosen_variant,
-    file_mode,
     items_of,
     main_scorer,
-    one_or_all,
-    target_of,
+    sample_of,
     write_objects,
 )
 from workbench.formats.shared.files import head, is_inside
-from workbench.formats.shared.kinds import nearest
+from workbench.formats.shared.generation import read_generation
+from workbench.formats.shared.kinds import CHECKS, nearest
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.metadata import item_fields, metadata_of
-from workbench.formats.shared.prompts import read_turns
+from workbench.formats.shared.metadata import OURS, item_fields, one_or_all
+from workbench.formats.shared.prompts import as_turns
 from workbench.formats.shared.rows import Rows, first_row, json_lines
 from workbench.prompts import render
 from workbench.strict import brief
@@ -43,7 +42,6 @@ from workbench.strict import brief
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
 
-_OURS = "workbench"  # the key of a sample with what only we know of it
 _FILES_AT_MOST = 2000
 _HEAD = 65536
 _CLASS = re.compile(r"^\s*class:\s*[\"']?evals\.", re.MULTILINE)
@@ -51,8 +49,8 @@ _MATCH, _INCLUDES, _FUZZY = (
     f"evals.elsuite.basic.{name}" for name in ("match:Match", "includes:Includes", "fuzzy_match:FuzzyMatch")
 )
 _SCORERS: dict[str, dict[str, Any]] = {
-    _MATCH: {"type": "exact", "match": "begins"},
-    _INCLUDES: {"type": "contains", "want": "any", "ignore": []},
+    _MATCH: CHECKS["starts_with"],
+    _INCLUDES: CHECKS["contains_any"],
     _FUZZY: {"type": "exact", "ignore": ["case", "punctuation", "articles"]},
 }
 _NOTES = {
@@ -195,7 +193,7 @@ class _Samples:
         for _, sample in self._rows:
             count += 1
             with suppress(Unusable):
-                self._prompts &= len(_turns(sample)[0]) == 1
+                self._prompts &= len(as_turns(sample.get("input"))[0]) == 1
         if not count:
             raise InputError(f"{where(self._rows.source)}: holds no samples.")
         for line, sample in self._rows:
@@ -208,19 +206,18 @@ class _Samples:
         return self._found
 
     def _item(self, place: str, sample: dict[str, Any]) -> dict[str, Any]:
-        turns, changes = _turns(sample)
-        ideal, ours, ledger = sample.get("ideal"), sample.get(_OURS), self._found.ledger
+        turns, changes = as_turns(sample.get("input"))
+        ideal, ours, ledger = sample.get("ideal"), sample.get(OURS), self._found.ledger
         ideals = [value for value in (ideal if isinstance(ideal, list) else [ideal]) if not is_empty(value)]
         if not ideals:
             raise Unusable("no ideal answer")
-        unused = [f"key '{key[:60]}' is not used" for key in sample if key not in ("input", "ideal", _OURS)]
+        unused = [f"key '{key[:60]}' is not used" for key in sample if key not in ("input", "ideal", OURS)]
         for change in (*changes, *unused):
             ledger.tally(place, change)
         texts = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in ideals]
-        fields = item_fields(ours if isinstance(ours, dict) else {}, place, ledger)
-        fields["inputs"] |= {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns}
-        fields["expectations"] |= {"answer": one_or_all(texts)}
-        return fields
+        inputs = {"prompt": turns[0]["content"]} if self._prompts else {"messages": turns}
+        own = ours if isinstance(ours, dict) else {}
+        return item_fields(own, place, ledger, inputs, {"answer": one_or_all(texts)})
 
     def _describe(self) -> None:
         """Prompt, output, scorer; what of the registry's entry is not used."""
@@ -237,9 +234,8 @@ class _Samples:
         found.spec |= {"variants": {"default": {"messages": [message]}}, "output": {"text": True}}
         found.spec |= {"scorers": [scorer], "accept": {"min_score": 1}}
         found.notes.append(_NOTES[known])
-        limit = args.get("max_tokens")
-        if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool):
-            found.spec["generation"] = {"max_tokens": limit}
+        if generation := read_generation({key: args[key] for key in args.keys() & {"max_tokens"}})[0]:
+            found.spec["generation"] = generation
             used.add("max_tokens")
         about = dict(self._eval.about)
         if isinstance(about.get("description"), str) and about["description"].strip():
@@ -248,12 +244,6 @@ class _Samples:
             del about["metrics"]  # that is what an accepted answer is
         for what in (*(f"args.{key}" for key in args if key not in used), *(f"key '{key}'" for key in about)):
             found.ledger.add(place, f"{brief(what)} is not used")
-
-
-def _turns(sample: dict[str, Any]) -> tuple[list[dict[str, str]], list[str]]:
-    """An input as chat turns: a text is one of the user's."""
-    given = sample.get("input")
-    return read_turns([{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given)
 
 
 def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
@@ -280,16 +270,14 @@ def _write(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
     if spec.output.json_schema is not None:
         ledger.add(place, "output.json_schema: an ideal is the expected JSON as text, of several values the first")
     rows = (_sample(evalset, item, variant, ledger) for item in evalset.items)
-    write_objects(samples, rows, file_mode(evalset))
+    write_objects(evalset, samples, rows)
     write_atomic(registry, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
 
 
 def _sample(evalset: EvalSet, item: Item, variant: str, ledger: Ledger) -> dict[str, Any]:
     """An item; what a sample has no place for is under a key of our own."""
-    texts, key = target_of(evalset, item, ledger)
-    place, said = where(evalset.path / "items.jsonl"), ["answer"] if key == "answer" else []
-    own = metadata_of(item, place, ledger, expectations=said)
-    return {"input": render(evalset, variant, item).messages, "ideal": one_or_all(texts), _OURS: own}
+    ideal, own = sample_of(evalset, item, ledger, "answer")
+    return {"input": render(evalset, variant, item).messages, "ideal": ideal, OURS: own}
 
 
 def _class_of(evalset: EvalSet, ledger: Ledger) -> tuple[str, dict[str, Any]]:

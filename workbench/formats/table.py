@@ -56,7 +56,7 @@ class Table(Format):
         elif suffix in _DELIMITERS:
             _write_csv(evalset, target, _DELIMITERS[suffix], ledger)
         else:
-            write_objects(target, item_rows(evalset), file_mode(evalset))
+            write_objects(evalset, target, item_rows(evalset))
 
 
 FORMATS.add("table", Table())

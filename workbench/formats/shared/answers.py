@@ -16,6 +16,7 @@ from workbench.errors import InputError
 from workbench.formats.shared.cells import cell_value, is_empty
 from workbench.formats.shared.fields import typed_fields
 from workbench.formats.shared.names import UNREAD
+from workbench.formats.shared.scored import usual_bar
 from workbench.formats.shared.values import Values, grouped
 from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
 from workbench.scorers.values import number, plain
@@ -205,7 +206,7 @@ def _wanted(scorer: str, values: Values) -> Form:
     form = (_labels(values, repeats=0) if scorer == "label" else None) or Form({"type": scorer}, "")
     form.why = "as it was asked for"
     if scorer not in ("label", "numeric", *_SEVERAL):
-        form.convert, form.accept = _as_text, 0.5 if scorer == "rouge" else 1
+        form.convert, form.accept = _as_text, usual_bar(scorer)
     return form
 
 

@@ -6,12 +6,14 @@ cell_value('["a", "b"]')                                # ['a', 'b']; other text
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import itertools
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from workbench.scorers.values import number
 _PEEKED_BYTES = 65536
 _PEEKED_ROWS = 100
 _LONG_NAME = 40  # characters; and
+_LONGEST_LIST = 100_000  # characters
 _WORDS = 5  # that make a sentence, not a name
 _DATED = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
 
@@ -105,6 +108,17 @@ def cell_value(text: Any) -> Any:
             return text
         if isinstance(value, dict | list):
             return value
+    return text
+
+
+def written_list(text: str) -> Any:
+    """A list that is written as a text, in JSON's or Python's notation; any other text as it is."""
+    if text[:1] != "[" or text[-1:] != "]" or len(text) > _LONGEST_LIST:
+        return text
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            found = read(text)
+            return found if isinstance(found, list) else text
     return text
 
 

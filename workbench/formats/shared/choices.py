@@ -7,8 +7,10 @@ position_of("Paris", ["Rome", "Paris"])                     # 1
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from typing import Any
 
+from workbench.evalset import Item, Message, Variant
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.templates import reference
 
@@ -22,6 +24,19 @@ def lettered(name: str) -> str:
         f'{{% for choice in {reference(name)} %}}{{{{ "{LETTERS}"[loop.index0] }}}}) {{{{ choice }}}}\n{{% endfor %}}'
     )
     return f"\n\n{lines}\n{_ASK}"
+
+
+def without_choices(variant: Variant, items: Sequence[Item]) -> tuple[Variant, str]:
+    """A variant without how it lists the choices of an input, and that input; itself and "" where it lists none."""
+    *before, last = variant.messages
+    if not isinstance(last, Message):
+        return variant, ""
+    listed = (name for name in (items[0].inputs if items else ()) if last.content.endswith(lettered(name)))
+    found = next((name for name in listed if all(choice_texts(item.inputs.get(name)) for item in items)), "")
+    if not found:
+        return variant, ""
+    rest = last.model_copy(update={"content": last.content.removesuffix(lettered(found))})
+    return variant.model_copy(update={"messages": [*before, rest]}), found
 
 
 def labels_for(longest: int) -> list[str]:

@@ -16,7 +16,7 @@ from workbench.evalset.spec import Generation
 from workbench.files import write_lines
 from workbench.formats.base import where
 from workbench.formats.shared.ledger import Ledger
-from workbench.formats.shared.metadata import scalar_text
+from workbench.formats.shared.metadata import metadata_of, one_or_all, scalar_text
 from workbench.privacy import class_of
 from workbench.prompts import reference_answer
 from workbench.scorers import FieldScorer, Scorer
@@ -78,9 +78,18 @@ def target_of(evalset: EvalSet, item: Item, ledger: Ledger) -> tuple[list[str], 
     return [json.dumps(item.expectations, ensure_ascii=False)], None
 
 
-def one_or_all(values: list[Any]) -> Any:
-    """A value that has several alternatives as a list, and by itself where it has none."""
-    return values[0] if len(values) == 1 else values
+def sample_of(
+    evalset: EvalSet, item: Item, ledger: Ledger, said: str, inputs: Collection[str] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """An item's target, a text or several, and as metadata what else it holds.
+
+    Args:
+        said: the expectation that a reader makes of the target, so that it is not metadata too.
+        inputs: the names of those that are written elsewhere; None where all are.
+    """
+    texts, key = target_of(evalset, item, ledger)
+    known, place = [said] if key == said else [], where(evalset.path / "items.jsonl")
+    return one_or_all(texts), metadata_of(item, place, ledger, inputs=inputs, expectations=known)
 
 
 def item_rows(evalset: EvalSet) -> Iterator[dict[str, Any]]:
@@ -113,10 +122,10 @@ def is_restricted(item: Item) -> bool:
     return class_of(item.sensitivity) == "restricted"
 
 
-def write_objects(target: Path, rows: Iterable[dict[str, Any]], mode: int) -> None:
-    """Write objects as they come, as a JSON list if the file is called .json, else as JSONL."""
+def write_objects(evalset: EvalSet, target: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write what was made of an eval set's items as it comes: a JSON list if the file is called .json, else JSONL."""
     lines: Iterator[str] = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
-    write_lines(target, _json_list(lines) if target.suffix.lower() == ".json" else lines, mode)
+    write_lines(target, _json_list(lines) if target.suffix.lower() == ".json" else lines, file_mode(evalset))
 
 
 def _json_list(lines: Iterator[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ inside(root, "prompts/*.txt")                # the files that it means, none of 
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 from workbench import project
@@ -17,6 +18,11 @@ FILES_AT_MOST = 10_000
 def head(path: Path, size: int = 8192) -> str:
     """The beginning of a text file, for a guess at what it is; empty for a folder and for what cannot be read."""
     return head_of(path, size).decode("utf-8", errors="ignore")
+
+
+def top_keys(path: Path, names: str) -> set[str]:
+    """Which of these names, parted by |, are keys at the top of a YAML or JSON file, as far as its beginning tells."""
+    return set(re.findall(rf"(?m)^[{{\s]*\"?({names})\"?\s*:", head(path)))
 
 
 def head_of(path: Path, size: int) -> bytes:

@@ -2,20 +2,46 @@
 
 kinds = {"equals": {"type": "exact"}, "starts-with": {"type": "exact", "match": "begins"}}
 nearest(scorer, kinds)               # 'starts-with', {'case'}: what the scorer ignores besides; or None
-unscored("llm-rubric")               # 'it needs a model as a judge'
+unscored("llm-rubric")               # 'it needs a model as a judge'; what no tool is known to have has no reason either
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.formats.shared.ledger import Unusable
+from workbench.formats.shared.metadata import scalar_text
 from workbench.scorers.base import SCORERS, Scorer, as_scorer
 from workbench.scorers.regexes import checked_pattern
 
+# By name what a scorer of texts looks for.
+CHECKS: dict[str, dict[str, Any]] = {
+    "equals": {"type": "exact"},
+    "starts_with": {"type": "exact", "match": "begins"},
+    "ends_with": {"type": "exact", "match": "ends"},
+    "contains": {"type": "contains", "ignore": []},
+    "icontains": {"type": "contains"},
+    "contains_any": {"type": "contains", "want": "any", "ignore": []},
+    "icontains_any": {"type": "contains", "want": "any"},
+    "not_contains": {"type": "contains", "want": "none", "ignore": []},
+    "not_icontains": {"type": "contains", "want": "none"},
+    "regex": {"type": "regex"},
+    "not_regex": {"type": "regex", "want": "none"},
+}
 _DECIDING = ("match", "want", "metric")  # settings that make a scorer another one
+_NONE = "no scorer does this"
 _REASONS = {
+    **dict.fromkeys(("bleu", "gleu", "meteor", "levenshtein", "word-count", "moderation", "skill-used", "ter"), _NONE),
+    **dict.fromkeys(
+        ("contains-html", "contains-sql", "contains-xml", "is-html", "is-sql", "is-xml", "is-refusal"), _NONE
+    ),
+    **dict.fromkeys(
+        ("finish-reason", "guardrails", "perplexity-score", "rouge-l", "rouge-n", "rouge-s", "chrf"), _NONE
+    ),
+    **dict.fromkeys(("is-valid-function-call", "is-valid-openai-function-call"), _NONE),
+    **dict.fromkeys(("is-valid-openai-tools-call", "tool-call-f", "trajectory"), _NONE),
+    **dict.fromkeys(("trace-error-spans", "trace-span-count", "trace-span-duration"), _NONE),
     **dict.fromkeys(("javascript", "python", "ruby"), "it is a program, which is not run"),
     **dict.fromkeys(("select-best", "max-score"), "it compares answers of several models"),
     **{"assert-set": "a set of assertions is scored as one, which no scorer does", "webhook": "it asks a server"},
@@ -25,12 +51,17 @@ _REASONS = {
     **dict.fromkeys(("acc_norm", "acc_mutual_info", "acc_bytes", "bits_per_byte"), "it needs likelihoods"),
     **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity"), "it needs likelihoods"),
 }
-_JUDGED = ("llm-rubric", "factuality", "model-graded", "g-eval", "answer-relevance", "context-", "pi", "classifier")
+_JUDGES = (
+    *("agent-rubric", "answer-relevance", "classifier", "context-faithfulness", "context-recall", "context-relevance"),
+    *("conversation-relevance", "factuality", "g-eval", "llm-rubric", "model-graded-closedqa", "pi", "search-rubric"),
+    "model-graded-factuality",
+)
+_REASONS |= dict.fromkeys(_JUDGES, "it needs a model as a judge")
 
 
-def unscored(name: str) -> str:
-    """Why no scorer does what another tool calls by this name."""
-    return "it needs a model as a judge" if name.startswith(_JUDGED) else _REASONS.get(name, "no scorer does this")
+def unscored(name: str, unknown: str = _NONE) -> str:
+    """Why no scorer does what another tool calls by this name; `unknown` for a name that none is known to have."""
+    return _REASONS.get(name, unknown)
 
 
 def usable_pattern(pattern: Any) -> str:
@@ -48,6 +79,18 @@ def usable_pattern(pattern: Any) -> str:
 def _meaning(scorer: Scorer) -> tuple[tuple[Any, ...], frozenset[str]]:
     deciding = tuple(getattr(scorer, name, None) for name in _DECIDING)
     return (scorer.type, *deciding), frozenset(getattr(scorer, "ignore", ()))
+
+
+def texts_in(values: Sequence[Any], what: str) -> list[str]:
+    """Values as the texts that an answer is held against.
+
+    Raises:
+        Unusable: there is none, or one is empty or no text; the message says of `what`.
+    """
+    texts = [text for text in map(scalar_text, values) if text is not None and text.strip()]
+    if not texts or len(texts) < len(values):
+        raise Unusable(f"{what} is nothing, or no text")
+    return texts
 
 
 def nearest(scorer: Scorer, kinds: Mapping[str, dict[str, Any]]) -> tuple[str | None, frozenset[str]]:

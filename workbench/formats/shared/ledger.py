@@ -3,12 +3,16 @@
 ledger = Ledger()
 ledger.add("tests.csv:2 __expected", "assertion 'llm-rubric' is left out: it needs a judge")
 ledger.tally("tests.csv:7", "column '__provider'")      # tests.csv:7, 9, 12 … (31 times): column '__provider'
+with ledger.leaving_out("tests.csv:8", "a row"): ...    # tests.csv:8: a row is left out: why it is Unusable
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 _EACH_AT_MOST = 1000  # lines of a kind; after that they are counted
 _PLACES_SHOWN = 3
@@ -58,6 +62,19 @@ class Ledger:
         if len(places) < _PLACES_SHOWN and place not in places:
             places.append(place)
         self._counts["", what] += 1
+
+    def tally_keys(self, place: str, keys: Iterable[Any], what: str) -> None:
+        """The same of keys that nothing reads."""
+        for key in keys:
+            self.tally(place, f"{what} '{str(key)[:60]}'")
+
+    @contextmanager
+    def leaving_out(self, place: str, what: str) -> Iterator[None]:
+        """Within this, what turns out to be unusable is a loss that may be on every line."""
+        try:
+            yield
+        except Unusable as failure:
+            self.tally(place, f"{what} is left out: {failure}")
 
     def losses(self) -> list[Loss]:
         """All of them."""

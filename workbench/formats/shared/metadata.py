@@ -14,13 +14,20 @@ from workbench.evalset import Item
 from workbench.formats.shared.ledger import Ledger
 from workbench.privacy import Sensitivity
 
+OURS = "workbench"  # the key of a row, or its column, with an item's metadata
 _OWN = ("id", "cluster", "sensitivity")
 _BESIDE = ("inputs", "expectations")  # objects of these names are the item's own, as exports of ours write them
 _SLICE_LENGTH = 100  # a slice is a group; a longer text is a remark
 
 
-def item_fields(metadata: Mapping[str, Any], place: str, ledger: Ledger) -> dict[str, Any]:
-    """An item's fields out of metadata, with inputs and expectations, if empty; what stays behind is a loss."""
+def item_fields(
+    metadata: Mapping[str, Any],
+    place: str,
+    ledger: Ledger,
+    inputs: Mapping[str, Any] | None = None,
+    expectations: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An item's fields out of metadata, with inputs and expectations, also those given; what stays behind is a loss."""
     fields: dict[str, Any] = {"inputs": {}, "expectations": {}}
     slices: dict[str, str] = {}
     for key, value in metadata.items():
@@ -41,6 +48,8 @@ def item_fields(metadata: Mapping[str, Any], place: str, ledger: Ledger) -> dict
             slices[str(key)] = text
         if lost:
             ledger.tally(place, f"metadata '{str(key)[:60]}' is {lost}")
+    fields["inputs"] |= inputs or {}
+    fields["expectations"] |= expectations or {}
     return {**fields, "slice": slices} if slices else fields
 
 
@@ -51,6 +60,11 @@ def scalar_text(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
+
+
+def one_or_all(values: list[Any]) -> Any:
+    """A value that has several alternatives as a list, and by itself where it has none."""
+    return values[0] if len(values) == 1 else values
 
 
 def metadata_of(

@@ -5,7 +5,10 @@ normal("Expected Output")          # 'expected_output', one of ANSWERS
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Collection
+from typing import Any
 
 _SHOWN = 60
 PLACE = re.compile(r"id|cluster|sensitivity|split|(inputs|expectations|slice)(\..+)?", re.DOTALL)
@@ -73,6 +76,12 @@ def identifier(text: str) -> str:
     """A name that a template can use: letters, digits and underscores."""
     name = re.sub(r"\W+", "_", text.strip()).strip("_") or "value"
     return name if not name[0].isdigit() else f"_{name}"
+
+
+def distinct(wanted: str, taken: Collection[Any]) -> str:
+    """A name that is not taken yet: this one, or with a number behind it."""
+    numbered = (f"{wanted}_{number}" for number in itertools.count(len(taken) + 1))
+    return next(name for name in itertools.chain([wanted], numbered) if name not in taken)
 
 
 def cut(text: str) -> str:

@@ -1,19 +1,66 @@
-"""Chats and prompts of other tools, whose templates name variables by themselves: as turns, and back from ours.
+"""Prompts and chats of other tools, whose templates name variables by themselves: as turns, and back from ours.
 
 read_turns([{"role": "developer", "content": "Translate."}, {"role": "user", "content": "Hi"}])   # turns, what changed
-bare_turns(evalset.spec.variants["default"])    # [{'role': 'user', 'content': 'Translate {{ text }}'}]
+bare_prompt("default", evalset.spec.variants["default"], lose)     # of one turn: 'Translate {{ text }}'
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.evalset import Message, Variant
 from workbench.formats.shared.ledger import Unusable
-from workbench.formats.shared.templates import over_bare_names
+from workbench.formats.shared.templates import bare_names, over_bare_names, over_inputs, rendered
 
 Turns = list[dict[str, str]]
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+@dataclass
+class Prompt:
+    """A prompt over bare names.
+
+    Attributes:
+        turns: its messages.
+        name: what its variant is called.
+        place: where it stands.
+    """
+
+    turns: Turns
+    name: str = ""
+    place: str = ""
+
+    def names(self) -> set[str]:
+        """The names that it fills in.
+
+        Raises:
+            Unusable: a template of it does not compile.
+        """
+        return set().union(*(bare_names(turn["content"]) for turn in self.turns))
+
+    def try_on(self, values: Mapping[str, Any]) -> None:
+        """Fill it in once; a value that is not there is empty.
+
+        Raises:
+            Unusable: it cannot be.
+        """
+        for turn in self.turns:
+            rendered(turn["content"], dict.fromkeys(bare_names(turn["content"]), "") | dict(values))
+
+    def variant(self, missing: Collection[str] = ()) -> dict[str, Any]:
+        """The variant that it becomes; what is `missing` from some items is empty there."""
+        return {"messages": [{**turn, "content": over_inputs(turn["content"], missing)} for turn in self.turns]}
+
+
+def as_turns(given: Any) -> tuple[Turns, list[str]]:
+    """A prompt as chat turns, of which a text is one of the user's; and what was changed, as in `read_turns`.
+
+    Raises:
+        Unusable: it is neither a text nor turns.
+    """
+    return read_turns([{"role": "user", "content": given}] if isinstance(given, str) and given.strip() else given)
 
 
 def read_turns(given: Any) -> tuple[Turns, list[str]]:
@@ -50,12 +97,14 @@ def _text(content: Any) -> str:
     return "\n".join(map(str, texts))
 
 
-def bare_turns(variant: Variant) -> Turns | None:
-    """A variant's messages over bare names; None where its templates do more than fill in inputs."""
+def bare_prompt(name: str, variant: Variant, lose: Callable[[str], None]) -> Prompt | None:
+    """A variant over bare names, without its examples, which are lost; None where it does more than fill in inputs."""
     turns = []
     for message in variant.messages:
         content = over_bare_names(message.content) if isinstance(message, Message) else None
         if content is None or not isinstance(message, Message):
             return None
         turns.append({"role": message.role, "content": content})
-    return turns
+    if variant.examples:
+        lose(f"variant '{name}': its {variant.examples} examples of train.jsonl are not in its prompt")
+    return Prompt(turns, name)

@@ -30,6 +30,11 @@ _NO_JSON = ("binary", "set", "omap", "pairs")
 class Function(str):
     """What `!function` names. It is never imported."""
 
+    @property
+    def about(self) -> str:
+        """What it is, for a message."""
+        return f"a Python function ({self[:60]}), which is never imported"
+
 
 class _CoreLoader(_BASE):  # type: ignore[misc]
     """YAML 1.2's core types, as JavaScript's loaders read them: `yes`, `12:30` and dates are texts."""
@@ -68,6 +73,11 @@ _PythonLoader.add_constructor("!function", lambda loader, node: Function(loader.
 for _loader in (_CoreLoader, _PythonLoader):
     _loader.add_constructor(f"{_TAG}float", _float)
     _loader.add_constructor(f"{_TAG}timestamp", _text)
+
+
+def named(value: Any) -> str:
+    """What somebody else's file calls something, or says of it, as a message can show it."""
+    return f"of {value.about}," if isinstance(value, Function) else f"'{str(value)[:60]}'"
 
 
 def read_structured(path: Path, python: bool = False) -> Document:

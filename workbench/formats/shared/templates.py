@@ -21,6 +21,7 @@ _NAME = r"[A-Za-z_]\w*"
 _SIMPLE = re.compile(rf"\{{\{{(-?)\s*({_NAME})((?:\.{_NAME})*)\s*(-?)\}}\}}")
 _KEY = rf"(?:\.{_NAME}|\[\"{_NAME}\"\])"
 _OURS = re.compile(rf"\{{\{{(-?)\s*inputs({_KEY}+)(?:\s*\|\s*default\(''\))?\s*(-?)\}}\}}")
+_RAW = re.compile(r"\{% raw %\}((?:(?!endraw).)*)\{% endraw %\}", re.DOTALL)
 _SET = re.compile(rf"\{{% set ({_NAME}) = inputs(?:{_KEY}(?: \| default\(''\))?|\.get\(\"{_NAME}\", ''\)) %\}}")
 
 
@@ -62,6 +63,38 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
         if isinstance(failure, TemplateError) and all(part in ours or part.endswith("object") for part in quoted):
             raise Unusable(said) from None
         raise Unusable(f"it cannot be rendered ({type(failure).__name__})") from None
+
+
+def raw(value: Any) -> Any:
+    """A value whose texts `filled_in`, and tools that also read a text that names a file, show as they are.
+
+    Raises:
+        Unusable: a text cannot be marked so.
+    """
+    if isinstance(value, list):
+        return [raw(each) for each in value]
+    if isinstance(value, dict):
+        return {key: raw(each) for key, each in value.items()}
+    if not isinstance(value, str) or not (is_template(value) or value.startswith("file://")):
+        return value
+    if "endraw" in value:
+        raise Unusable("a text with a template that ends a raw block, which would be filled in")
+    return f"{{% raw %}}{value}{{% endraw %}}"
+
+
+def filled_in(value: Any, values: Mapping[str, Any]) -> Any:
+    """A value with the templates over bare names in its texts filled in.
+
+    Raises:
+        Unusable: one cannot be.
+    """
+    if isinstance(value, str):
+        if whole := _RAW.fullmatch(value):
+            return whole[1]  # jinja would make every line end a \n
+        return rendered(value, values) if is_template(value) else value
+    if isinstance(value, list):
+        return [filled_in(each, values) for each in value]
+    return {key: filled_in(each, values) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 @lru_cache(maxsize=512)

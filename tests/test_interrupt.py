@@ -26,6 +26,7 @@ from workbench.cli import main
 from workbench.errors import InputError
 from workbench.runner import Run, planned
 from workbench.runner.outcome import worst_cost
+from workbench.views.opening import opening
 
 PRICE = {"input_usd_per_mtok": 100.0, "output_usd_per_mtok": 1000.0}
 ATTEMPT_USD = (INPUT_TOKENS * 100.0 + OUTPUT_TOKENS * 1000.0) / 1e6
@@ -230,7 +231,7 @@ def test_an_interrupt_while_the_run_is_logged_leaves_the_run(
     monkeypatch.setattr("workbench.tracking.track_run", interrupted)
     project_of(project, server, 3)
     run = wb.run(wb.load_evalsets(), wb.load_models(), progress=False)
-    assert run.status == "complete" and run.rows == 3 and "MLflow was interrupted" in run.notes[-1]
+    assert run.status == "complete" and run.rows == 3 and "MLflow was interrupted" in opening(run)[-1]
     assert "MLflow was interrupted" in (run.path / "run.json").read_text()
 
 

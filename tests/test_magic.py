@@ -110,6 +110,17 @@ def test_a_script_in_an_answer_stays_text(cell: Cell, two: RecordingServer) -> N
     assert "&lt;script&gt;alert(1)" in cell.html and "<script" not in cell.html and "<img" not in cell.html
 
 
+def test_an_answer_does_not_command_the_terminal(cell: Cell, two: RecordingServer) -> None:
+    two.answer = lambda body: (
+        "a\tb\r\n\x1b[31mred\x1b]0;title\x07 \x9b2J \0\r over \u202egnp.exe \u2066 né 漢 👩\u200d🔬\n"
+    )
+    magic.ask("near --public", "Hello")
+    assert (
+        "a\tb\n\\x1b[31mred\\x1b]0;title\\x07 \\x9b2J \\x00\\r over \\u202egnp.exe \\u2066 né 漢 👩\u200d🔬"
+        in cell.text
+    )
+
+
 def test_one_models_failure_is_its_own(cell: Cell, two: RecordingServer) -> None:
     two.fault = lambda body: "400" if body["model"] == "far" else "ok"
     magic.ask("far near rules --internal", "Well?")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import planted
 import pytest
 from conftest import COLORS, item, write_evalset
 
 import workbench as wb
-from workbench.notebooks import by_slice, chosen, routed, to_mend
+from workbench.notebooks import by_slice, chosen, paired, routed, to_mend
 from workbench.routing.policy import Evidence, Link, Policy, PolicyEvidence, Route
+from workbench.views.tables import leaderboard_html, leaderboard_text
 
 
 def route(task: str, status: str = "decided", **evidence: Any) -> Route:
@@ -106,3 +108,24 @@ def test_a_model_is_told_by_slice_where_it_was_asked() -> None:
     assert closed == [
         "t: rules scores 0.50 on 3 items (by difficulty: 0.75 on 2 [restricted] 1, 0.00 on 1 [restricted] 2)."
     ]
+
+
+def test_a_pair_says_of_either_how_much_worse_it_may_be() -> None:
+    table = planted.outcomes({"a": planted.right(0.6, 40), "b": planted.right(0.5, 40, 1)}, task="colors")
+    (line,), (turned,) = (paired(wb.compare(table, *names), *names) for names in (("a", "b"), ("b", "a")))
+    row = wb.compare(table, "a", "b").iloc[0]
+    assert row["verdict"] == "cannot tell" and row["lo"] < 0 < row["hi"]
+    assert line.startswith("colors: cannot tell at a margin of 0.05 (a − b: ") and " 40 items: fixed " in line
+    assert f"; a may be worse by {-row['lo']:.2f}, b by {row['hi']:.2f}; about " in line
+    assert f"; b may be worse by {row['hi']:.2f}, a by {-row['lo']:.2f}; about " in turned
+
+
+def test_one_item_is_one_item() -> None:
+    table = planted.outcomes({"a": [1.0], "b": [0.0]}, task="colors")
+    told = wb.route(table, planted.models(a="local", b="local"), {}).describe()
+    assert "on 1 item," in told and "1 item is too few to decide on" in told
+    assert "colors: 1 item<" in leaderboard_html(wb.leaderboard(table))
+    one = planted.outcomes({"a": [1.0, 0.0], "b": [0.0, 0.0]}, task="colors").assign(cluster="same")
+    assert "2 items; only 1 cluster:" in leaderboard_text(wb.leaderboard(one))
+    assert by_slice(table, "a") == ["colors: a scores 1.00 on 1 item."]
+    assert ", 1 item: fixed 1, broke 0)" in paired(wb.compare(table, "a", "b"), "a", "b")[0]

@@ -69,6 +69,11 @@ def test_the_commented_models_of_the_catalog_load(project: Path) -> None:
     assert set(load_models()) == {"gpt-mini", *(f"qwen3-{each}" for each in variants)}
 
 
+def test_the_models_that_a_cell_of_the_readme_asks_are_in_the_catalog() -> None:
+    (asked,) = re.findall(r"`%%ask ([^`]*)`", README)
+    assert {name for name in asked.split() if not name.startswith("--")} <= set(load_models(REPOSITORY / "models.yaml"))
+
+
 def test_the_commands_of_the_readme_are_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets

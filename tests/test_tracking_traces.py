@@ -185,10 +185,22 @@ def test_a_notebook_takes_that_pair_where_none_is_named(run: Run) -> None:
     best = next(name for name in run.leaderboard["candidate"] if name != "weak")
     assert notebooks.pair(run, "colors", "weak") == ("colors", "weak", best)
     assert notebooks.pair(run, b="weak") == ("colors", best, "weak")
-    assert notebooks.pair(run, "x", "y", "z") == ("x", "y", "z")  # what is wrong with it is told where it is used
-    for given, said in (({"task": "shapes"}, "no task 'shapes' in this run. There are: colors"), ({"a": "x"}, "'x'")):
-        with pytest.raises(InputError, match=said):
-            notebooks.pair(run, **given)
+    assert notebooks.pair(run, "colors", best, "weak") == ("colors", best, "weak")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"task": "shapes"}, "parameter 'task': there is no task 'shapes' in this run. There are: colors."),
+        ({"a": "x"}, "parameter 'a': there is no candidate 'x' in this run"),
+        ({"task": "colors", "a": "weak", "b": "x"}, "parameter 'b': there is no candidate 'x' in this run"),
+        ({"a": "weak", "b": "weak"}, "parameters 'a' and 'b' are both 'weak'. Name two candidates"),
+    ],
+)
+def test_a_pair_that_is_none_is_told_before_it_is_used(run: Run, given: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as failure:
+        notebooks.pair(run, **given)
+    assert str(failure.value).startswith(said)
 
 
 @pytest.mark.parametrize(

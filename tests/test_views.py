@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -136,3 +137,35 @@ def test_the_figure_has_rows_of_four_tasks_and_names_whoever_is_in_it() -> None:
 def test_answers_in_no_time_have_a_place_on_the_axis() -> None:
     figure = tradeoff(leaderboard(planted.outcomes({"a": [1.0] * 30}, latency_s=0.0)))
     assert png(figure).startswith(b"\x89PNG")  # warnings are errors here
+
+
+@pytest.mark.parametrize(
+    ("costs", "least"),
+    [
+        ([0.000017, 0.000021, 0.00002], 2),  # less than a decade
+        ([0.00017, 0.002, 0.0009], 3),
+        ([0.000017, 0.002, 0.2], 3),
+        ([0.000017, 0.0, 0.00002], 3),
+        ([0.000017, 0.002, 0.2, 0.0], 3),
+        ([0.0003], 2),
+        ([0.0, 0.0], 1),
+        ([None, None], 0),
+    ],
+)
+def test_costs_can_be_read_on_their_axis(costs: list[float | None], least: int) -> None:
+    names = [f"m{number}" for number in range(len(costs))]
+    scores = {name: planted.right(0.8 - 0.1 * number, 60) for number, name in enumerate(names)}
+    figure = tradeoff(leaderboard(planted.outcomes(scores, dict(zip(names, costs, strict=True)))))
+    png(figure)
+    axis = figure.axes[0]
+    labels = axis.get_xticklabels()
+    told = [label.get_text() for label in labels]
+    assert least <= len(told) <= 6 and len(set(told)) == len(told)
+    assert ("free" in told) == (0.0 in costs)  # else it has no place there
+    for name, at in zip(told, axis.get_xticks(), strict=True):
+        assert name == "free" or float(name.removeprefix("$")) == pytest.approx(at, rel=0.01)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    points = [line.get_xdata()[0] for line in axis.lines if line.get_marker() not in ("None", "|")]
+    if points and 0.0 not in costs:  # numbers stand below the points, not beside them
+        assert axis.get_xticks()[0] < max(points) and axis.get_xlim()[0] > min(points) / 3

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shlex
 import sys
 import threading
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _ON_SCREEN = "restricted: the answers are shown on the screen only, and a saved notebook does not have them"
 _KEPT_BACK = "what is not labeled is restricted, and reaches no hosted model: --public or --internal say that it may"
+# What a terminal obeys instead of showing it: control characters but tab and new line, and what turns the direction.
+_COMMANDING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -237,12 +242,16 @@ def _html(columns: Columns, notes: Sequence[str]) -> str:
 
 
 def _text(columns: Columns, notes: Sequence[str]) -> str:
-    """The same for a terminal: one after another."""
+    """The same for a terminal: one after another, and nothing in an answer commands it."""
     parts = []
     for name, cells in columns:
         figures = ", ".join(f"{row} {cells[row]}" for row in _ROWS[1:] if cells.get(row))
         parts.append(f"{name}{f' ({figures})' if figures else ''}\n{cells.get('answer', '')}")
-    return "\n\n".join([*parts, *notes])
+    return _COMMANDING.sub(_written_out, "\n\n".join([*parts, *notes]).replace("\r\n", "\n"))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return ascii(found.group())[1:-1]
 
 
 # All text is set as text. It comes as a message, when the browser asks for it, and is held by no widget's state.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InputError
 from workbench.power import items_needed
+from workbench.scores import number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def chosen(policy: Policy) -> list[str]:
     lines = [f"{_name(route)}: {route.way}, {route.status}. {_sureness(policy, route)}" for route in policy.routes]
     counts = Counter(route.status for route in policy.routes)
     told = ", ".join(f"{counts[status]} {status}" for status in ("decided", "provisional", "infeasible"))
-    return [*lines, f"Of {len(policy.routes)} routes: {told}. {_next(policy)}"]
+    return [*lines, f"Of {number_of(len(policy.routes), 'route')}: {told}. {_next(policy)}"]
 
 
 def links(run: Run, a: str = "", b: str = "") -> list[str]:
@@ -47,21 +48,45 @@ def pair(run: Run, task: str = "", a: str = "", b: str = "") -> tuple[str, str, 
     """A task and two candidates to look at more closely: as given, else where most is at stake and who is chosen there.
 
     Raises:
-        InputError: there are no two candidates of a task.
+        InputError: a parameter names what is not in the run, or there are no two candidates of a task.
     """
     from workbench.tracking.links import pair_in_question
 
+    for what, name, known in (("task", task, "task"), ("a", a, "candidate"), ("b", b, "candidate")):
+        there = list(map(str, run.leaderboard[known].unique()))
+        if name and name not in there:
+            raise InputError(
+                f"parameter '{what}': there is no {known} '{name}' in this run. There are: {', '.join(there)}."
+            )
+    if a and a == b:
+        raise InputError(f"parameters 'a' and 'b' are both '{a}'. Name two candidates, or leave one empty.")
     if task and a and b:
         return task, a, b
     found = pair_in_question(run, task, tuple(name for name in (a, b) if name))
-    for what, name, known in (("task", task, "task"), ("candidate", a, "candidate"), ("candidate", b, "candidate")):
-        there = list(map(str, run.leaderboard[known].unique()))
-        if name and name not in there:
-            raise InputError(f"there is no {what} '{name}' in this run. There are: {', '.join(there)}.")
     if found is None:
         raise InputError("there are no two candidates of one task to compare. Ask another model or variant too.")
     first, second = (found.other, b) if b and not a else (found.chosen, found.other)
     return found.task, first, second
+
+
+def paired(table: pd.DataFrame, a: str, b: str) -> list[str]:
+    """What a comparison says of two candidates, a line a task: the verdict, and how much worse either may be.
+
+    Args:
+        table: what `workbench.compare` returned for them.
+        a: the first one; differences are its score less the other's.
+        b: the other one.
+    """
+    lines = []
+    for row in table.to_dict("records"):
+        lo, hi, needed = float(row["lo"]), float(row["hi"]), float(row["items_to_decide"])
+        line = (
+            f"{row['task']}: {row['verdict']} at a margin of {row['margin']:g} ({a} − {b}: {row['difference']:+.2f}, "
+            f"{lo:+.2f} to {hi:+.2f}, {number_of(row['n'])}: {row['changed']}); "
+            f"{a} may be worse by {max(-lo, 0):.2f}, {b} by {max(hi, 0):.2f}"
+        )
+        lines.append(line if math.isnan(needed) else f"{line}; about {needed:,.0f} items would tell")
+    return lines
 
 
 def routed(policy: Policy) -> list[str]:
@@ -109,7 +134,8 @@ def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
     basis = "as measured" if power.measured else "if candidates differ on as many items as is usual"
     enough = "it has enough" if power.detectable <= margin else f"that takes about {needed:,}"
     lines.append(
-        f"{report.name} has {power.n:,} items, which show a difference of {power.detectable:.3f} or more ({basis}). "
+        f"{report.name} has {number_of(power.n)}, which {'shows' if power.n == 1 else 'show'} a difference of "
+        f"{power.detectable:.3f} or more ({basis}). "
         f"For its margin of {margin:g} {enough}."
     )
     return lines
@@ -125,10 +151,11 @@ def by_slice(outcomes: pd.DataFrame, model: str, name: str = "difficulty") -> li
     lines = []
     for (task, candidate), cells in heat(own).groupby(["task", "candidate"], observed=True):
         scores = {str(cell.slice): f"{cell.score:.2f} on {cell.n:,}" for cell in cells.itertuples()}
+        whole = int(cells.loc[cells["slice"] == "", "n"].iloc[0])
         mark = f"{name}="
         parts = [f"{told} {part.removeprefix(mark)}" for part, told in scores.items() if part.startswith(mark)]
         by = f" (by {name}: {', '.join(parts)})" if parts else ""
-        lines.append(f"{task}: {candidate} scores {scores['']} items{by}.")
+        lines.append(f"{task}: {candidate} scores {scores['']} {'item' if whole == 1 else 'items'}{by}.")
     return lines
 
 
@@ -143,14 +170,13 @@ def _sureness(policy: Policy, route: Route) -> str:
     told = []
     if evidence.score:
         at, low, high = evidence.score
-        items = f"{evidence.n:,} item{'' if evidence.n == 1 else 's'}"
-        told.append(f"It scores {at:.2f} ({low:.2f} to {high:.2f}) on {items}.")
+        told.append(f"It scores {at:.2f} ({low:.2f} to {high:.2f}) on {number_of(evidence.n)}.")
     if evidence.diff_to_best:
         told.append(f"Another may be better by {max(evidence.diff_to_best[2], 0):.2f}; the margin is {route.margin:g}.")
     if route.status == "provisional" and evidence.items_to_decide is not None:
         part = policy.evidence.sample.get(route.task)
         there = f", and its set has {part['of']:,} in all" if part else ""
-        told.append(f"About {evidence.items_to_decide:,} items would decide{there}.")
+        told.append(f"About {number_of(evidence.items_to_decide)} would decide{there}.")
     return " ".join(told)
 
 

@@ -37,7 +37,7 @@ from workbench.routing.objective import (
 )
 from workbench.routing.policy import ALONE, STALE, Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
 from workbench.routing.standing import Candidate, Measured, standings
-from workbench.scores import Scores, prepare
+from workbench.scores import Scores, number_of, prepare
 
 _METHOD = (
     "non-inferior to the best within the margin: simultaneous one-sided paired bounds at 95 % of (best of all inside "
@@ -275,7 +275,7 @@ def _reason(
 ) -> str:
     """The decision in words that a manager reads."""
     score = chosen.score
-    said = f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {score.n} items"
+    said = f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {number_of(score.n)}"
     said += f", at {_usd(chosen.cost)}"
     gap = gaps[chosen.name].hi
     if alone:
@@ -299,6 +299,8 @@ def _reason(
             else "costs, latency or acceptance are unknown, so none can be called the best"
         )
     more = (
-        f"About {needed} items would decide." if needed else "Its score is at a limit: no number of items would decide."
+        f"About {number_of(needed)} would decide."
+        if needed
+        else "Its score is at a limit: no number of items would decide."
     )
     return f"{said}, the best score inside the limits. Not decided: {'; '.join(why)}. {more}"

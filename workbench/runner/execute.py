@@ -93,7 +93,9 @@ def run(
         try:
             track_run(done)
         except KeyboardInterrupt:  # all is answered and written: whoever is tired of waiting gets that
-            done.notes.append("logging to MLflow was interrupted, so what is there is partial; the outcomes are whole")
+            done.problems.append(
+                "logging to MLflow was interrupted, so what is there is partial; the outcomes are whole"
+            )
     done.note()
     return done
 

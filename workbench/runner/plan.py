@@ -16,6 +16,7 @@ from workbench.errors import EngineError, InputError
 from workbench.evalset import EvalSet, check_variants
 from workbench.outcomes import candidate_id
 from workbench.runner.question import Part, Questions, Shape
+from workbench.scores import number_of
 from workbench.servers import engine_of
 
 _HOW = {
@@ -61,7 +62,7 @@ class Plan:
         lines = []
         for name, task in self.tasks.items():
             part = "" if len(task.items) == task.total else f" of {task.total} (stratified sample)"
-            lines.append(f"task  {name}: {len(task.items)} items{part}")
+            lines.append(f"task  {name}: {number_of(len(task.items))}{part}")
         for name, questions in self.questions.items():
             model = self.models[name]
             variants = sorted({candidate_id(name, part.variant) for part in questions.parts})

@@ -30,6 +30,7 @@ _LATENCY = ("latency_p95_s", "latency_p95_s_lo", "latency_p95_s_hi")
 _LINE = "no other is better for less"
 _RING = "chosen"
 _ACROSS = 4  # tasks beside each other: a picture that is wider cannot be read
+_TICKS = 5  # numbers below a panel: "$0.00001" is long
 _NAME = 40  # characters of a name in a figure
 _LETTER = 0.085  # inches of a legend's letter, about
 
@@ -63,13 +64,12 @@ def tradeoff(board: pd.DataFrame, policy: Any = None) -> Figure:
     figure = Figure(figsize=(width, 7.4 * down + 0.2 * math.ceil(len(names) / ncols)), layout="constrained")
     figure.patch.set_facecolor("white")
     panels = figure.subplots(2 * down, across, sharey=True, squeeze=False)
-    floors = _floor(board, "cost_per_accepted_usd"), _floor(board, "latency_p95_s")
     handles: dict[str, Any] = {}
     for index in range(down * across):
         upper, lower = (panels[2 * (index // across) + half, index % across] for half in (0, 1))
         if index < len(tasks):
             rows = board[board["task"] == tasks[index]]
-            found = _pair(upper, lower, tasks[index], rows, floors, names, _chosen(policy, tasks[index]))
+            found = _pair(upper, lower, tasks[index], rows, names, _chosen(policy, tasks[index]))
             handles = {**found, **handles}
         for axis in (upper, lower):
             if index >= len(tasks):
@@ -89,12 +89,12 @@ def _pair(
     lower: Axes,
     task: str,
     rows: pd.DataFrame,
-    floors: tuple[float, float],
     names: Mapping[str, tuple[int, int]],
     chosen: Mapping[str, str],
 ) -> dict[str, Any]:
     """A task's two panels; what was drawn, by candidate, for the legend."""
     handles: dict[str, Any] = {}
+    floors = _floor(rows, "cost_per_accepted_usd"), _floor(rows, "latency_p95_s")
     for axis, columns, floor in ((upper, _COST, floors[0]), (lower, _LATENCY, floors[1])):
         for _, row in rows.iterrows():
             color, marker = names[row["candidate"]]
@@ -106,7 +106,7 @@ def _pair(
                     at = max(row[columns[0]], floor), row["score"]
                     handles[_RING] = _ring(axis, at, chosen[row["candidate"]])
     handles[_LINE] = _frontier(upper, rows, floors[0])
-    _finish(upper, _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), floors[0])
+    _finish(upper, _title(task, rows, "cost_per_accepted_usd", "no cost per accepted"), rows, floors[0])
     _finish_latency(lower, _title("", rows, "latency_p95_s", "latency unknown"))
     return handles
 
@@ -149,9 +149,9 @@ def _chosen(policy: Any, task: str) -> dict[str, str]:
     return {name: ", ".join(classes) for name, classes in found.items()}
 
 
-def _floor(board: pd.DataFrame, column: str) -> float:
+def _floor(rows: pd.DataFrame, column: str) -> float:
     """Where free answers, or those in no time, stand on the logarithmic axis: left of the least other one."""
-    values = board[column].to_numpy(float)
+    values = rows[column].to_numpy(float)
     known = values[np.isfinite(values) & (values > 0)]
     return float(10 ** (np.floor(np.log10(known.min())) - 0.5)) if len(known) else 1e-6
 
@@ -221,20 +221,41 @@ def _finish_latency(axis: Axes, title: str) -> None:
     axis.minorticks_off()
 
 
-def _finish(axis: Axes, title: str, floor: float) -> None:
+def _finish(axis: Axes, title: str, rows: pd.DataFrame, floor: float) -> None:
     from matplotlib.ticker import FuncFormatter
 
     _frame(axis, title, "cost per accepted answer (USD, all attempts)")
+    costs = rows["cost_per_accepted_usd"].to_numpy(float)
+    free, paid = bool((costs <= 0).any()), bool((np.isfinite(costs) & (costs > 0)).any())
     low, high = axis.get_xlim()
-    axis.set_xlim(min(low, floor / 2), high)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if x <= floor * 1.5 else _dollars(x)))
-    axis.set_xticks([floor, *[t for t in axis.get_xticks() if floor * 2 < t < high]])
+    if free:
+        low = min(low, floor / 2)
+        axis.set_xlim(low, high)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if free and x <= floor * 1.5 else _dollars(x)))
+    first = floor * (high / low) ** 0.15 if free else low  # not below the word "free"
+    axis.set_xticks([floor] * free + (_ticks(first, high) if paid else []))
+    axis.tick_params(axis="x", labelsize=9)
     axis.minorticks_off()
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers along a logarithmic axis: as many as its width has room for, and at least two."""
+    from matplotlib.ticker import MaxNLocator
+
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1, 2, 3, 4, 6, 8), (1, 2, 5), (1, 3), (1,)):
+        found = [at for at in (float(f"{step}e{decade}") for decade in decades for step in steps) if low <= at <= high]
+        if len(found) <= _TICKS:
+            break
+    if len(found) < 2:
+        found = [float(at) for at in MaxNLocator(_TICKS - 2).tick_values(low, high) if low <= at <= high]
+    return found[:: math.ceil(len(found) / _TICKS)]
+
+
 def _dollars(x: float) -> str:
-    """A power of ten in full: $0.0001, not $1e-04."""
-    return f"${x:.{max(0, -int(np.floor(np.log10(x) + 1e-9)))}f}"
+    """A cost in full: $0.0001, not $1e-04."""
+    return f"${np.format_float_positional(x, precision=3, fractional=False, trim='-')}"
 
 
 def save_figures(board: pd.DataFrame, folder: Path, policy: Any = None) -> list[Path]:

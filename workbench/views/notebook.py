@@ -16,6 +16,7 @@ import pandas as pd
 
 from workbench.outcomes import split_candidate
 from workbench.views.items import Items
+from workbench.views.opening import opening, opening_html
 from workbench.views.shown import Shown
 from workbench.views.side_by_side import item_html
 from workbench.views.tables import leaderboard_html, leaderboard_text, page, routes_html, set_figures_html
@@ -43,8 +44,10 @@ def show(
 ) -> None:
     """Show a run in a notebook: leaderboard, trade-off, side by side, where, and the routes to export.
 
-    In JupyterLab there is a dashboard first. What follows it, and is all that there is under papermill, says the same
-    as tables and figures, which a saved notebook keeps. Outside a notebook the leaderboard and the routes are printed.
+    First comes what a reader must know of a run: that it is partial, which models are missing and why, and where it is
+    where it could not be logged. In JupyterLab there is a dashboard then. What follows it, and is all that there is
+    under papermill, says the same as tables and figures, which a saved notebook keeps. Outside a notebook the
+    leaderboard and the routes are printed.
 
     Args:
         source: what `workbench.run` returned, or an outcome table.
@@ -64,6 +67,8 @@ def show(
         return
     from IPython.display import HTML, Image, display
 
+    if told := opening_html(shown.run):
+        display(HTML(told))
     if shown.stale:
         display(HTML(page(f"<p><b>{escape(stale_text(shown.stale))}</b></p>")))
     if somebody_there() if live is None else live:
@@ -111,9 +116,9 @@ def in_notebook() -> bool:
 
 
 def terminal_text(shown: Shown) -> str:
-    """The leaderboard and the routes as text."""
-    stale = [stale_text(shown.stale)] if shown.stale else []
-    return "\n\n".join([*stale, leaderboard_text(shown.board, shown.policy), shown.policy.describe()])
+    """The leaderboard and the routes as text, below what must be known of the run."""
+    first = opening(shown.run) + ([stale_text(shown.stale)] if shown.stale else [])
+    return "\n\n".join([*first, leaderboard_text(shown.board, shown.policy), shown.policy.describe()])
 
 
 def somebody_there() -> bool:

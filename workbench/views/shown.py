@@ -21,6 +21,7 @@ from workbench.evalset import EvalSet, refreshed
 from workbench.routing.choose import aged, is_stale
 from workbench.routing.moved import Moved
 from workbench.scores import prepare
+from workbench.views.opening import opening
 
 if TYPE_CHECKING:
     from workbench.routing import Policy
@@ -69,7 +70,8 @@ class Shown:
         else:
             raise InputError(f"show takes a run or an outcome table, not {type(source).__name__}.")
         if made.table.empty:
-            raise InputError("there are no outcomes to show: the table has no test rows.")
+            none = "there are no outcomes to show: the table has no test rows."
+            raise InputError("\n".join([none, *opening(made.run)]))
         return made
 
     @cached_property

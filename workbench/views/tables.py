@@ -15,7 +15,7 @@ import pandas as pd
 
 from workbench.intervals import FEW_CLUSTERS
 from workbench.outcomes import split_candidate
-from workbench.scores import MIN_COVERAGE
+from workbench.scores import MIN_COVERAGE, number_of
 from workbench.views.inline import bar, inlined
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
 def size(rows: pd.DataFrame) -> str:
     """How many items a task's rows of the leaderboard rest on, and of how many they are a sample."""
     n, of = int(rows["n"].max()), int(rows["of"].max())
-    return f"a stratified sample of {n} of {of} items" if is_sample(rows) else f"{n} items"
+    return f"a stratified sample of {n} of {number_of(of)}" if is_sample(rows) else number_of(n)
 
 
 def is_sample(rows: pd.DataFrame) -> bool:
@@ -94,7 +94,9 @@ def is_sample(rows: pd.DataFrame) -> bool:
 def cautions(rows: pd.DataFrame) -> list[str]:
     """A warning where a task's items come in too few clusters for their intervals to be trusted."""
     few = rows["clusters"].min()
-    return [f"only {int(few)} clusters: too few for intervals to be trusted"] if few < FEW_CLUSTERS else []
+    if not few < FEW_CLUSTERS:
+        return []
+    return [f"only {number_of(int(few), 'cluster')}: too few for intervals to be trusted"]
 
 
 def marks(policy: Policy | None, task: str, candidate: str) -> str:

@@ -185,7 +185,7 @@ def test_a_person_looks_compares_decides_corrects_and_exports(shown: tuple[Path,
     turn_to(tab, "Export")
     tab.locator("button.jupyter-button", has_text="Export").click()
     tab.get_by_text("different from the last one").wait_for(timeout=180_000)
-    told = tab.locator("tr").filter(has=tab.get_by_text("verified", exact=True)).locator("td.w").inner_text()
+    told = tab.locator("tr").filter(has=tab.get_by_text("verification", exact=True)).locator("td.w").inner_text()
     if gateway_program("litellm") is None:
         assert told == "not verified here: .venv-gateways is not installed ('make gateways')"
     else:

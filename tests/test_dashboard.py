@@ -15,8 +15,10 @@ from conftest import item, write_evalset, write_models
 from IPython.display import HTML, Image
 
 from workbench.catalog import Models, load_models
+from workbench.errors import InputError, RunError
 from workbench.evalset import add_correction, load_evalset
 from workbench.evalset.corrections import current_key
+from workbench.export.proof import Proof
 from workbench.routing import load_policy, route
 from workbench.routing.policy import STALE
 from workbench.tracking.champion import champion
@@ -50,7 +52,6 @@ def catalog(root: Path) -> Models:
 def shown(root: Path, outcomes: pd.DataFrame | None = None, **more: Any) -> Shown:
     outcomes = table() if outcomes is None else outcomes
     ids = sorted(outcomes["item_id"].unique())
-    # Items of some other folder than the project's: the export then takes no prompts from it.
     folder = write_evalset(root / "own", "planted", items=[item(name, label="red") for name in ids])
     models, tasks = catalog(root), {"planted": load_evalset(folder)}
     policy = route(outcomes, models, limits=tasks, policies=("per_task",))
@@ -162,6 +163,80 @@ def test_what_cannot_be_exported_is_told_and_nothing_is_written(dashboard: Dashb
     dashboard.export.button.click()
     assert "not exported:" in dashboard.export.told.value and "models.yaml" in dashboard.export.told.value
     assert not (project / "exports").exists() and not dashboard.export.button.disabled
+
+
+@pytest.mark.parametrize("content", ["not: [a policy", "schema: 99\n", None])
+def test_what_is_there_and_cannot_be_read_is_not_written_over(
+    dashboard: Dashboard, project: Path, content: str | None
+) -> None:
+    there = project / "exports" / "routing.yaml"
+    there.parent.mkdir()
+    there.mkdir() if content is None else there.write_text(content)
+    dashboard.export.button.click()
+    told = dashboard.export.told.value
+    assert "not exported:" in told and "exports/routing.yaml" in told and "It is not written over" in told
+    assert list(there.parent.iterdir()) == [there]
+    assert content is None or there.read_text() == content
+
+
+def test_a_home_is_where_the_folder_says(
+    dashboard: Dashboard, project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    dashboard.export.gateway.value, dashboard.export.folder.value = "json", "~/routes"
+    dashboard.export.button.click()
+    assert (home / "routes" / "routing.yaml").is_file() and not (project / "~").exists()
+
+
+def test_the_prompts_are_those_of_the_eval_sets_that_are_shown(project: Path) -> None:
+    mine = [{"role": "user", "content": "mine {{ inputs.thing }}"}]
+    write_evalset(project, "planted", [item("1")], variants={"default": {"messages": mine}})  # of the same name only
+    own = Dashboard(shown(project))
+    own.export.button.click()
+    assert "the prompt is in litellm.prompts/planted.default.json" in own.export.told.value
+    written = json.loads((project / "exports" / "litellm.prompts" / "planted.default.json").read_text())
+    assert written["evalset_digest"] == own.export._shown.tasks["planted"].digest
+    assert "mine" not in json.dumps(written["messages"])
+
+
+def test_what_fails_after_the_files_are_written_is_told_beside_them(
+    dashboard: Dashboard, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pane = dashboard.export
+    pane.gateway.value, pane.champion.value = "json", True
+    pane.button.click()
+    dashboard.sliders.margin.value = 0.2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    pane.button.click()
+    told = pane.told.value
+    assert "not exported" not in told and "exports/json.json" in told and "exports/routing.yaml" in told
+    assert "big → small → tiny ⇒ small → big → tiny" in told and "what the gateway cannot express" in told
+    assert "not made the champion: MLflow at http://127.0.0.1:9: " in told and "and export again" in told
+    assert load_policy(project / "exports" / "routing.yaml").routes[0].chain[0].model == "small"
+
+
+@pytest.mark.parametrize("proof", [RunError("LiteLLM does not run the config."), Proof(failures=["it is wrong"])])
+def test_a_config_whose_verification_fails_is_not_called_verified_and_makes_no_champion(
+    dashboard: Dashboard, project: Path, monkeypatch: pytest.MonkeyPatch, proof: RunError | Proof
+) -> None:
+    def prove(*_: Any, **__: Any) -> Proof:
+        if isinstance(proof, RunError):
+            raise proof
+        return proof
+
+    monkeypatch.setattr("workbench.export.verify_file", prove)
+    pane = dashboard.export
+    pane.champion.value = True
+    pane.button.click()
+    told = pane.told.value
+    assert "exports/litellm.yaml" in told and "nothing was written there before" in told and "not exported" not in told
+    assert "NOT verified" in told and "verified" not in told.replace("NOT verified", "").replace("is verified", "")
+    assert "LiteLLM does not run the config" in told or "FAILED: it is wrong" in told
+    assert "not made the champion: the verification failed" in told
+    assert "# Not verified yet." in (project / "exports" / "litellm.yaml").read_text()
+    with pytest.raises(InputError):
+        champion()
 
 
 def test_paging_filters_and_columns(dashboard: Dashboard) -> None:
@@ -525,7 +600,7 @@ def test_a_given_policy_without_the_task_is_shown(project: Path) -> None:
     assert list(static(Shown(table(task="other"), own.models, {}, own.given)))
 
 
-@pytest.mark.parametrize("folder", ["file", "file/below", "x" * 300, "a\0b"])
+@pytest.mark.parametrize("folder", ["file", "file/below", "x" * 300, "a\0b", "~nobody-of-this-name/x"])
 def test_a_folder_that_can_be_none_is_told(dashboard: Dashboard, project: Path, folder: str) -> None:
     (project / "file").write_text("x")
     dashboard.export.folder.value = folder

@@ -88,7 +88,7 @@ def told_twice(notes: list[str]) -> tuple[int, float]:
     if not lines:
         return 0, 0.0
     (line,) = lines
-    found = re.match(r"possibly paid twice: (\d+) requests, at most \$([0-9.e-]+) ", line)
+    found = re.match(r"possibly paid twice: (\d+) requests?, at most \$([0-9.e-]+) ", line)
     assert found, line
     return int(found[1]), float(found[2])
 

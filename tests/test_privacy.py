@@ -154,11 +154,11 @@ def test_a_table_is_redacted_row_by_row_and_without_labels_as_a_whole() -> None:
     table = pd.DataFrame({"output": ["a", "b", None], "prompt": ["p", "q", "r"], "error": [None, None, "e"]})
     labeled = table.assign(sensitivity=["internal", "restricted", None])
     found = redact_outcomes(labeled)
-    assert found["output"].tolist()[:2] == ["a", "[restricted] 1 characters"]
-    assert found["prompt"].tolist() == ["p", *["[restricted] 1 characters"] * 2]
-    assert found["error"].tolist()[2] == "[restricted] 1 characters"
+    assert found["output"].tolist()[:2] == ["a", "[restricted] 1 character"]
+    assert found["prompt"].tolist() == ["p", *["[restricted] 1 character"] * 2]
+    assert found["error"].tolist()[2] == "[restricted] 1 character"
     assert labeled["output"].tolist()[1] == "b"  # the table that was given is as it was
-    assert set(redact_outcomes(table)["prompt"]) == {"[restricted] 1 characters"}
+    assert set(redact_outcomes(table)["prompt"]) == {"[restricted] 1 character"}
 
 
 def test_a_hosted_model_never_sees_a_restricted_item(project: Path, server: RecordingServer) -> None:
@@ -194,7 +194,7 @@ def test_an_eval_set_without_a_label_is_withheld_as_a_whole(project: Path, serve
 def test_a_run_in_which_everything_is_withheld_says_so(project: Path, server: RecordingServer) -> None:
     write_evalset(project, "colors", [item("1", CANARY)], sensitivity="restricted")
     write_models(project, far=hosted(server))
-    with pytest.raises(InputError, match="withheld: 1 restricted items of colors do not go to far"):
+    with pytest.raises(InputError, match="withheld: 1 restricted item of colors does not go to far"):
         ask()
     assert server.requests == []
 

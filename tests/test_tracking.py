@@ -14,7 +14,8 @@ from conftest import item, write_evalset, write_models
 from test_runner import RULES
 
 import workbench as wb
-from workbench.tracking import store_uri, track_run
+from workbench.runner import Run
+from workbench.tracking import Store, store_uri, track_run
 from workbench.tracking.views import view_tag
 
 
@@ -69,6 +70,55 @@ def test_a_store_that_fails_midway_leaves_no_run_that_seems_to_go_on(
     client = mlflow.MlflowClient(tracking_uri=store_uri())
     found = client.search_runs(client.get_experiment_by_name("workbench").experiment_id)
     assert "RUNNING" not in {run.info.status for run in found}
+
+
+def rules_run(project: Path, *things: str) -> Run:
+    write_evalset(project, "colors", [item(str(number), thing) for number, thing in enumerate(things)], rules=RULES)
+    write_models(project, rules={"engine": "rules"})
+    return wb.run(wb.load_evalsets(), wb.load_models(), progress=False)
+
+
+def deleted_experiment() -> Any:
+    """The store's client, after somebody has deleted the experiment there."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=store_uri())
+    client.delete_experiment(client.get_experiment_by_name("workbench").experiment_id)
+    return client
+
+
+def test_a_deleted_experiment_is_restored_and_that_is_said(project: Path) -> None:
+    rules_run(project, "brick")
+    client = deleted_experiment()
+    later = rules_run(project, "brick", "sky")
+    assert not later.problems and client.get_run(later.links["run_id"]).info.status == "FINISHED"
+    said = [note for note in later.notes if "'workbench' was deleted: it was restored" in note]
+    assert len(said) == 1 and said[0] in (later.path / "run.json").read_text()
+    assert not any("deleted" in note for note in rules_run(project, "brick", "sky", "sea").notes)
+
+
+def test_a_deleted_experiment_that_cannot_be_restored_is_told_with_its_mend(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("not yours")
+
+    rules_run(project, "brick")
+    deleted_experiment()
+    monkeypatch.setattr("mlflow.MlflowClient.restore_experiment", refuse)
+    (problem,) = rules_run(project, "brick", "sky").problems
+    assert "not logged to" in problem and "could not be restored (PermissionError: not yours)" in problem
+    assert "'mlflow experiments restore --experiment-id 1'" in problem
+
+
+def test_a_folder_as_a_store_fails_for_one_reason_by_its_path_and_by_its_uri(tmp_path: Path) -> None:
+    def reason(uri: str) -> str:
+        with pytest.raises(Exception) as failed, Store(uri).open():
+            pass
+        return Store(uri).said(failed.value)
+
+    folder = tmp_path / "store"
+    assert reason(folder.as_uri()) == reason(str(folder))
 
 
 def test_a_repeated_run_points_to_the_one_that_is_there_without_mlflow(

@@ -76,6 +76,20 @@ def test_what_was_changed_in_the_store_is_not_a_champion(project: Path) -> None:
             champion()
 
 
+def test_a_deleted_experiment_of_policies_is_restored_and_that_is_said(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    policy = chosen()
+    register(policy)
+    client = MlflowClient(tracking_uri=store_uri())
+    client.delete_experiment(client.get_experiment_by_name("workbench-policies").experiment_id)
+    client.delete_experiment(client.get_experiment_by_name("workbench").experiment_id)
+    notes: list[str] = []
+    assert champion() == policy and client.get_experiment_by_name("workbench").lifecycle_stage == "deleted"
+    assert register(chosen(margin=0.1), notes=notes) == "2"
+    assert len(notes) == 1 and "'workbench-policies' was deleted: it was restored" in notes[0]
+
+
 def test_there_may_be_none_and_no_server(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"has no policy under the alias 'champion'. Register one"):
         champion()

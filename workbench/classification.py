@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from workbench.intervals import CONFIDENCE, Estimate, wilson
 from workbench.resampling import RESAMPLES, SEED, Floats
 from workbench.scores import prepare
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -115,7 +116,7 @@ def _estimates(own: pd.DataFrame, field: str) -> dict[str, Estimate]:
     bounds = _bounds(totals[0] / _items_in_one(sums, k), k)
     method = "bootstrap" if clusters is None else "cluster bootstrap"
     if clusters is not None and clusters < 20:
-        method += f" (only {clusters} clusters)"
+        method += f" (only {counted(clusters, 'cluster')})"
     reach = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     found = {}
     for position, name in enumerate(FIGURES):

@@ -36,6 +36,7 @@ from workbench.outcomes.table import normalize
 from workbench.privacy import Payload, Released, Sensitivity, gate, highest, permitted, sensitivity_of
 from workbench.prompts import render
 from workbench.servers.serving import serving
+from workbench.words import counted
 
 FILE = "divergence.parquet"
 COLUMNS = ("task", "variant", "item_id", "reference", "model", "k", "tokens", "kl_nats", "top_token_agreement")
@@ -69,7 +70,7 @@ class _Progress:
     def __init__(self, name: str, of: int, say: Callable[[str], None]) -> None:
         self._name, self._of, self._say = name, of, say
         self._done = 0
-        say(f"{name}: 0 of {of} texts; its server is asked for")
+        say(f"{name}: 0 of {counted(of, 'text')}; its server is asked for")
 
     def begin(self) -> None:
         """The server is there: loading it says nothing of the time that texts take."""
@@ -80,7 +81,7 @@ class _Progress:
         self._done += 1
         now = time.monotonic()
         if self._done == self._of:
-            self._say(f"{self._name}: {self._done} of {self._of} texts in {now - self._began:.0f} s")
+            self._say(f"{self._name}: {self._done} of {counted(self._of, 'text')} in {now - self._began:.0f} s")
         elif now - self._said >= _SAY_S:
             self._said = now
             left = (now - self._began) / self._done * (self._of - self._done)
@@ -193,7 +194,10 @@ async def _measured(
                 if missed == len(texts):
                     problem = "its server gives no prompt log-probabilities"
                 elif missed:
-                    notes.append(f"{name}: {missed} of {len(texts)} texts have none, such as those over its context")
+                    notes.append(
+                        f"{name}: {counted(missed, f'of {len(texts)} texts has', f'of {len(texts)} texts have')} none, "
+                        "such as those over its context"
+                    )
         if problem is not None:
             if name == reference:
                 raise InputError(f"{name}: {problem}.")

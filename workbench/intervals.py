@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.resampling import RESAMPLES, SEED, Floats, resampled_sums
+from workbench.words import counted
 
 Codes = NDArray[np.int64]
 
@@ -217,12 +218,12 @@ def mean_intervals(
             lo[small], hi[small] = np.minimum(lo[small], low), np.maximum(hi[small], high)
             method[small] = "cluster t, cluster BCa" if units.clustered else "t, BCa"
             resampled[small] = True
-    counted = units.count.astype(np.int64) if units.clustered else None
-    if counted is not None:
-        for index in np.flatnonzero((counted < FEW_CLUSTERS) & (n > 0)):
-            method[index] += f" (only {counted[index]} cluster{'' if counted[index] == 1 else 's'})"
+    of_clusters = units.count.astype(np.int64) if units.clustered else None
+    if of_clusters is not None:
+        for index in np.flatnonzero((of_clusters < FEW_CLUSTERS) & (n > 0)):
+            method[index] += f" (only {counted(of_clusters[index], 'cluster')})"
     lo, hi = np.clip(lo, 0.0, 1.0), np.clip(hi, 0.0, 1.0)
-    return Estimates(mean, lo, hi, method, n.astype(np.int64), counted, resampled, repeats)
+    return Estimates(mean, lo, hi, method, n.astype(np.int64), of_clusters, resampled, repeats)
 
 
 def wilson(share: Any, n: Any, confidence: float, degrees: Any = None) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from workbench.intervals import CONFIDENCE, FEW_CLUSTERS, Codes, Estimate, Estimates, t_of, units_of
 from workbench.resampling import RESAMPLES, Floats, flipped_sums
+from workbench.words import counted
 
 _FEW_DIFFERENCES = 10
 _MANY = 2000  # units beyond which random signs tell no more than the normal distribution
@@ -138,13 +139,13 @@ class Differences:
                 low[rare], high[rare] = np.minimum(low[rare], wide[0]), np.maximum(high[rare], wide[1])
             lo[wald], hi[wald] = low[wald].clip(-1.0), high[wald].clip(max=1.0)
             method[wald] = "paired, cluster adjusted Wald" if self.clustered else "paired, adjusted Wald"
-        counted = self.count.astype(np.int64) if self.clustered else None
-        if counted is not None:
-            for index in np.flatnonzero((counted < FEW_CLUSTERS) & asked):
-                method[index] += f" (only {counted[index]} clusters)"
+        of_clusters = self.count.astype(np.int64) if self.clustered else None
+        if of_clusters is not None:
+            for index in np.flatnonzero((of_clusters < FEW_CLUSTERS) & asked):
+                method[index] += f" (only {counted(of_clusters[index], 'cluster')})"
         with np.errstate(invalid="ignore"):
             mean = self.total / self.n
-        return Estimates(mean, lo, hi, method, self.n.astype(np.int64), counted, np.zeros(m, dtype=bool), repeats)
+        return Estimates(mean, lo, hi, method, self.n.astype(np.int64), of_clusters, np.zeros(m, dtype=bool), repeats)
 
     def _adjusted_wald(self, confidence: Floats) -> tuple[Floats, Floats]:
         """Half an item is added to each cell of the 2 × 2 table of matched pairs; where skew asks for it, more.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from workbench.errors import InputError, Withheld
+from workbench.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +158,7 @@ def redact(text: Any, sensitivity: object) -> Any:
     """Text as it may be shown or stored outside the journal and the run's Parquet."""
     if not isinstance(text, str) or sensitivity_of(sensitivity) != "restricted":
         return text
-    return f"{REDACTED} {len(text)} characters"
+    return f"{REDACTED} {counted(len(text), 'character')}"
 
 
 def redact_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:

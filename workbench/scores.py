@@ -27,11 +27,6 @@ from workbench.resampling import Floats
 MIN_COVERAGE = 0.9
 
 
-def number_of(count: int, what: str = "item") -> str:
-    """`1 item`, `3 items`, for sentences."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 @dataclass(frozen=True)
 class Scores:
     """One task's item scores, items × candidates; NaN where an item was not asked. Repeats are averaged.

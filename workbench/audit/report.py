@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from workbench.words import counted
+
 Level = Literal["error", "warning", "note"]
 _IDS_SHOWN = 8
 _LABELS_SHOWN = 24
@@ -64,7 +66,7 @@ def shortened(names: Sequence[str], separator: str = ", ", at_most: int = _IDS_S
 
 def count_of(items: Sequence[object], what: str = "item") -> str:
     """`1 item`, `3 items`."""
-    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"
+    return counted(len(items), what, spec=",")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Audit:
                 if power.correlation is None
                 else f"correlation {power.correlation:.2f} measured"
             )
-            lines.append(f"{power.clusters} clusters: worth {power.effective_n:.0f} independent items, {source}")
+            worth = counted(power.effective_n, "independent item", spec=".0f")
+            lines.append(f"{counted(power.clusters, 'cluster')}: worth {worth}, {source}")
         basis = "measured" if power.measured else "assumed"
         lines.append(
             f"detects a difference of {power.detectable:.3f} in mean score (80 % power, one-sided 5 %, "

@@ -148,7 +148,10 @@ def _register(policy: Policy) -> None:
     from workbench.tracking import register
     from workbench.tracking.champion import NAME, link_to
 
-    version = register(policy)
+    notes: list[str] = []
+    version = register(policy, notes=notes)
+    for note in notes:
+        print(f"note: {note}")
     print(f"champion: version {version} of {NAME} in MLflow, {link_to(version)}")
     print(f"'workbench export {CHAMPION} --to GATEWAY' reads it from there")
 

@@ -27,6 +27,7 @@ from workbench.errors import InputError
 from workbench.files import Document, StrictModel, json_line, lines_of, opened, text_lines
 from workbench.privacy import Sensitivity
 from workbench.strict import brief
+from workbench.words import counted
 
 IN_MEMORY = 32 << 20  # bytes of a file whose items are kept in memory
 _BLOCK = 64 << 10  # bytes that are read at once of a larger one
@@ -233,7 +234,7 @@ class FileItems(Sequence[Item]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<{len(self)} items of {project.shown(self._path)}>"
+        return f"<{counted(len(self), 'item')} of {project.shown(self._path)}>"
 
 
 def _changed(path: Path) -> InputError:

@@ -24,6 +24,7 @@ from workbench.files import Document, read_json, read_yaml
 from workbench.rules import load_rules
 from workbench.scorers import build_scorers
 from workbench.strict import brief
+from workbench.words import counted
 
 
 def load_evalset(folder: str | Path) -> EvalSet:
@@ -52,7 +53,7 @@ def load_evalset(folder: str | Path) -> EvalSet:
         if variant.examples > len(train.items):
             raise document.error(
                 ("variants", name, "examples"),
-                f"wants {variant.examples} items of train.jsonl, which has {len(train.items)}.",
+                f"wants {counted(variant.examples, 'item')} of train.jsonl, which has {len(train.items)}.",
             )
     evalset = EvalSet(folder, spec, (), train.items, schema, scorers, rules, "")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from workbench.export.proof import Proof
     from workbench.routing.policy import Policy
 
-__all__ = ["GATEWAYS", "Export", "Gateway", "Rendered", "export_policy", "verify_file"]
+__all__ = ["GATEWAYS", "Export", "Gateway", "Rendered", "export_policy", "tasks_of", "verify_file"]
 
 
 class Gateway(Protocol):
@@ -104,7 +104,7 @@ def export_policy(
         gateway: the gateway's name: `litellm`, `vllm-sr`, `json`, or one of an entry point.
         path: the file to write.
         models: models.yaml; read from the project where left out.
-        tasks: the eval sets, for the prompts; those of the project where left out.
+        tasks: the eval sets, for the prompts; those of the project where left out. See `tasks_of`.
 
     Raises:
         InputError: an unknown gateway, a route to a model that is not there, a restricted route that can reach a
@@ -120,7 +120,7 @@ def export_policy(
     if rendered.lost_privacy:
         raise InputError(f"{gateway} cannot keep a privacy rule, so nothing is written: {rendered.lost_privacy[0]}")
     path = Path(path)
-    prompts, said = prompt_files(policy, models, _tasks(policy) if tasks is None else tasks, f"{path.stem}.prompts")
+    prompts, said = prompt_files(policy, models, tasks_of(policy) if tasks is None else tasks, f"{path.stem}.prompts")
     losses = [*rendered.losses, *said]
     beside = {f"{path.stem}.losses.md": _report(gateway, path, losses), **prompts}
     for name, text in beside.items():
@@ -166,13 +166,15 @@ def verify_file(
     return proof
 
 
-def _tasks(policy: Policy) -> dict[str, EvalSet]:
-    """The project's eval sets that the policy's routes are of."""
+def tasks_of(policy: Policy, known: Mapping[str, EvalSet] | None = None) -> dict[str, EvalSet]:
+    """The eval sets that the policy's routes are of: those that are known, and for the others the project's."""
     from workbench.evalset import load_evalset
 
-    folder = project.resolve("evalsets")
-    wanted = dict.fromkeys(route.task for route in policy.routes)
-    return {task: load_evalset(folder / task) for task in wanted if (folder / task / "evalset.yaml").is_file()}
+    folder, found = project.resolve("evalsets"), dict(known or {})
+    for task in dict.fromkeys(route.task for route in policy.routes):
+        if task not in found and (folder / task / "evalset.yaml").is_file():
+            found[task] = load_evalset(folder / task)
+    return found
 
 
 def _report(gateway: str, path: Path, losses: list[str]) -> str:

@@ -182,7 +182,10 @@ def verify(path: Path, policy: Policy, models: Models, full: bool = True) -> Pro
         expected = document_of(policy, models).model_dump(mode="json", by_alias=True)
         found = [f"{place}: it differs from the policy." for place in _differences(expected, data)]
     proof = Proof(
-        by={"the JSON Schema": SCHEMA_ID.rpartition(":")[2]}, failures=found, did="routes stand there as in the policy"
+        by={"the JSON Schema": SCHEMA_ID.rpartition(":")[2]},
+        failures=found,
+        did="route stands there as in the policy",
+        did_many="routes stand there as in the policy",
     )
     if not found:
         proof.limits = ["nothing runs a JSON file: what reads it has to keep to it"]

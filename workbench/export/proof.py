@@ -17,6 +17,7 @@ from pathlib import Path
 
 from workbench import project
 from workbench.files import read_text, write_atomic
+from workbench.words import counted
 
 NOT_VERIFIED = "Not verified yet."
 _LINE = re.compile(r"^# (Not verified yet\.|Verified |NOT verified ).*$", re.MULTILINE)
@@ -60,7 +61,7 @@ class Proof:
         refused: requests that have to be answered by nobody, and were not.
         failures: what is wrong with the file, and requests that landed elsewhere than the policy says.
         limits: what this verification does not show.
-        did: what the lines of the route table are.
+        did, did_many: what a line of the route table is, and what several are.
     """
 
     by: dict[str, str] = field(default_factory=dict)
@@ -68,7 +69,8 @@ class Proof:
     refused: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
-    did: str = "requests landed where the policy says"
+    did: str = "request landed where the policy says"
+    did_many: str = "requests landed where the policy says"
 
     @property
     def empty(self) -> bool:
@@ -79,13 +81,13 @@ class Proof:
         if self.empty:
             return "nothing to verify: no route has a model"
         right = sum(landing.right for landing in self.routes)
-        did = f"{right} {self.did}"
+        did = counted(right, self.did, self.did_many)
         if self.refused:
-            did += f", {len(self.refused)} were rightly refused"
+            did += f", {counted(len(self.refused), 'was', 'were')} rightly refused"
         with_ = " and ".join(f"{name} {version}" for name, version in self.by.items()) or "nothing"
         if not self.failures:
             return "\n".join([f"verified with {with_}: {did}", *self.limits])
-        seen = f"NOT verified with {with_}: {did}, {len(self.failures)} findings"
+        seen = f"NOT verified with {with_}: {did}, {counted(len(self.failures), 'finding')}"
         return "\n".join([seen, *(f"FAILED: {line}" for line in self.failures)])
 
 

@@ -183,7 +183,11 @@ def verify(path: Path, policy: Policy, models: Models) -> Proof | None:
     if program is None or python is None:
         return None
     config = read_yaml(path).data
-    proof = Proof(failures=problems(config, policy, models), did="requests are decided as the policy says")
+    proof = Proof(
+        failures=problems(config, policy, models),
+        did="request is decided as the policy says",
+        did_many="requests are decided as the policy says",
+    )
     what = "import importlib.metadata as m; print(m.version('vllm-sr'))"
     version = _run([str(python), "-I", "-c", what]).stdout.strip()
     done = _run([str(program), "config", "validate", "--config", str(path)])

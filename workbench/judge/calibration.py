@@ -25,6 +25,7 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.files import Document, StrictModel, read_json, write_atomic
 from workbench.intervals import CONFIDENCE, Estimate, mean_interval
+from workbench.words import counted
 
 FEWEST = 20  # labels of each kind under which nothing is claimed
 _DIFFER = 0.10  # level at which error rates count as different between candidates: on the careful side
@@ -85,7 +86,8 @@ class Calibration(StrictModel):
 
     def __str__(self) -> str:
         lines = [
-            f"judge {self.judge}: {self.n} labels" + (f", {self.unjudged} without a verdict" if self.unjudged else ""),
+            f"judge {self.judge}: {counted(self.n, 'label')}"
+            + (f", {self.unjudged} without a verdict" if self.unjudged else ""),
             f"  agreement    {self.agreement}",
             f"  kappa        {self.kappa}",
             f"  sensitivity  {self.sensitivity}",
@@ -222,7 +224,7 @@ def gate_problem(calibration: Calibration, digest: str, min_kappa: float) -> str
         return "its calibration is of another judge or rubric. Calibrate it again"
     few = min(calibration.sensitivity.n, calibration.specificity.n)
     if few < FEWEST:
-        return f"its calibration has {few} labels of one kind, under {FEWEST}. Label more answers"
+        return f"its calibration has {counted(few, 'label')} of one kind, under {FEWEST}. Label more answers"
     if calibration.kappa.lo < min_kappa:
         return (
             f"its agreement with the labels may be as low as kappa {calibration.kappa.lo:.2f}, under {min_kappa:g}. "

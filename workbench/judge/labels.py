@@ -24,6 +24,7 @@ from workbench.privacy import permitted
 from workbench.prompts import TemplateProblem, render
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
+from workbench.words import counted
 
 _TRUE = frozenset({"pass", "yes", "true", "1", "good", "accept"})
 _FALSE = frozenset({"fail", "no", "false", "0", "bad", "reject"})
@@ -93,8 +94,9 @@ def calibrate_judge(evalset: EvalSet, judge: JudgeScorer, models: Models, path: 
     shown = [_shown(evalset, label) for label in labels]
     withheld = sum(not all(permitted(source, model.zone) for source in each.sources) for each in shown)
     if withheld:
+        kept = counted(withheld, "labeled item is", "labeled items are")
         raise InputError(
-            f"judge {judge.model}: is hosted, and {withheld} labeled items are restricted. Take a judge in zone local "
+            f"judge {judge.model}: is hosted, and {kept} restricted. Take a judge in zone local "
             "or private, or labels of other items."
         )
     verdicts = judge_outputs(model, judge, shown, models.machine)

@@ -28,7 +28,7 @@ from workbench.scorers.judge import JudgeScorer
 from workbench.scores import prepare
 from workbench.servers import engine_of
 
-_REDACTED = re.compile(r"\[restricted\] \d+ characters")
+_REDACTED = re.compile(r"\[restricted\] \d+ characters?")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from workbench.load.figures import FEWEST_REPEATS, knee, saturation
 from workbench.load.plan import Plan
 from workbench.load.result import ClientShare, Step
 from workbench.servers import options
+from workbench.words import counted
 
 _BUSY = 0.85  # of a core: the sending thread has no room left
 _SHARE = 0.1  # of the first token's median: delays of the client above that are a part of what it measures
@@ -29,18 +30,22 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
         notes.append("no plateau: the highest level still added throughput, so a token may cost less than is said here")
     notes += _own_places(plan, steps)
     if plan.repeats < FEWEST_REPEATS:
-        notes.append(f"{plan.repeats} repeats tell nothing of what varies between them: from 3 on there are intervals")
+        notes.append(
+            f"{counted(plan.repeats, 'repeat tells', 'repeats tell')} nothing of what varies between them: from 3 on "
+            "there are intervals"
+        )
     if few := where(lambda step: step.latency_s.few(0.95)):
         notes.append(f"too few requests to bound p95 (under 59) at {few}, marked '?'; a longer --duration has more")
     requests = sum(step.requests for step in steps)
     if plan.workload.prompts and requests > plan.workload.prompts:
         times = requests / plan.workload.prompts
         notes.append(
-            f"the {plan.workload.prompts} prompts were asked {times:.1f} times each: what an engine keeps of a prompt "
-            "makes first tokens quicker than new ones would be"
+            f"the {counted(plan.workload.prompts, 'prompt was', 'prompts were')} asked {times:.1f} times each: what an "
+            "engine keeps of a prompt makes first tokens quicker than new ones would be"
         )
     if failed := sum(step.failed for step in steps):
-        notes.append(f"{failed} of {requests} requests failed; in the quantiles they count as endless")
+        they = "it counts" if failed == 1 else "they count"
+        notes.append(f"{failed} of {counted(requests, 'request')} failed; in the quantiles {they} as endless")
     return notes + _own_share(plan, where)
 
 
@@ -62,7 +67,7 @@ def _own_places(plan: Plan, steps: Sequence[Step]) -> list[str]:
     if not found:
         return []
     return [
-        f"the engine has {places} places by its entry ({setting}), and what is more waits for one: the "
+        f"the engine has {counted(places, 'place')} by its entry ({setting}), and what is more waits for one: the "
         f"{' and the '.join(found)} may be that setting's, not the machine's. Raise it in models.yaml and measure again"
     ]
 

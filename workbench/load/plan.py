@@ -23,6 +23,7 @@ from workbench.load.workload import Workload, of_evalset, synthetic
 from workbench.runner.budget import Budget
 from workbench.runner.outcome import worst_cost
 from workbench.servers import engine_of
+from workbench.words import counted
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Plan:
         unit = "requests in flight" if self.loop == "closed" else "requests/s"
         levels = "levels up to saturation" if self.levels is None else ", ".join(f"{level:g}" for level in self.levels)
         lines = [
-            f"{self.model.id}: {self.workload.name}, {self.loop} loop, {levels} {unit}; {self.repeats} repeats of "
-            f"{self.times.duration_s:g} s after {self.times.warmup_s:g} s of warm-up; limits: {self.limits.describe()}"
+            f"{self.model.id}: {self.workload.name}, {self.loop} loop, {levels} {unit}; "
+            f"{counted(self.repeats, 'repeat')} of {self.times.duration_s:g} s after {self.times.warmup_s:g} s of "
+            f"warm-up; limits: {self.limits.describe()}"
         ]
         worst = worst_cost(self.model, *self.workload.most_tokens)
         if worst:

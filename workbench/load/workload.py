@@ -20,6 +20,7 @@ from workbench.evalset import EvalSet, check_variants
 from workbench.privacy import Payload
 from workbench.runner.question import Part, Shape, most_tokens
 from workbench.servers import capabilities_of, engine_of
+from workbench.words import counted
 
 _MOST_PROMPTS = 5000  # of an eval set; rendered before the test begins
 # Plain words that tokenizers in use have whole.
@@ -86,7 +87,8 @@ def of_evalset(task: EvalSet, variant: str | None, model: Model, seed: int) -> W
     payloads = [question.payload for question in questions]
     notes = []
     if part.withheld:
-        notes.append(f"withheld: {part.withheld} restricted items of {task.name} do not go to {model.id} (hosted)")
+        said = counted(part.withheld, f"restricted item of {task.name} does", f"restricted items of {task.name} do")
+        notes.append(f"withheld: {said} not go to {model.id} (hosted)")
 
     def endless() -> Iterator[Payload]:
         while True:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InputError
 from workbench.power import items_needed
-from workbench.scores import number_of
+from workbench.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def chosen(policy: Policy) -> list[str]:
     lines = [f"{_name(route)}: {route.way}, {route.status}. {_sureness(policy, route)}" for route in policy.routes]
     counts = Counter(route.status for route in policy.routes)
     told = ", ".join(f"{counts[status]} {status}" for status in ("decided", "provisional", "infeasible"))
-    return [*lines, f"Of {number_of(len(policy.routes), 'route')}: {told}. {_next(policy)}"]
+    return [*lines, f"Of {counted(len(policy.routes), 'route')}: {told}. {_next(policy)}"]
 
 
 def links(run: Run, a: str = "", b: str = "") -> list[str]:
@@ -82,7 +82,7 @@ def paired(table: pd.DataFrame, a: str, b: str) -> list[str]:
         lo, hi, needed = float(row["lo"]), float(row["hi"]), float(row["items_to_decide"])
         line = (
             f"{row['task']}: {row['verdict']} at a margin of {row['margin']:g} ({a} − {b}: {row['difference']:+.2f}, "
-            f"{lo:+.2f} to {hi:+.2f}, {number_of(row['n'])}: {row['changed']}); "
+            f"{lo:+.2f} to {hi:+.2f}, {counted(row['n'], 'item')}: {row['changed']}); "
             f"{a} may be worse by {max(-lo, 0):.2f}, {b} by {max(hi, 0):.2f}"
         )
         lines.append(line if math.isnan(needed) else f"{line}; about {needed:,.0f} items would tell")
@@ -134,7 +134,7 @@ def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
     basis = "as measured" if power.measured else "if candidates differ on as many items as is usual"
     enough = "it has enough" if power.detectable <= margin else f"that takes about {needed:,}"
     lines.append(
-        f"{report.name} has {number_of(power.n)}, which {'shows' if power.n == 1 else 'show'} a difference of "
+        f"{report.name} has {counted(power.n, 'item, which shows', 'items, which show')} a difference of "
         f"{power.detectable:.3f} or more ({basis}). "
         f"For its margin of {margin:g} {enough}."
     )
@@ -170,13 +170,13 @@ def _sureness(policy: Policy, route: Route) -> str:
     told = []
     if evidence.score:
         at, low, high = evidence.score
-        told.append(f"It scores {at:.2f} ({low:.2f} to {high:.2f}) on {number_of(evidence.n)}.")
+        told.append(f"It scores {at:.2f} ({low:.2f} to {high:.2f}) on {counted(evidence.n, 'item')}.")
     if evidence.diff_to_best:
         told.append(f"Another may be better by {max(evidence.diff_to_best[2], 0):.2f}; the margin is {route.margin:g}.")
     if route.status == "provisional" and evidence.items_to_decide is not None:
         part = policy.evidence.sample.get(route.task)
         there = f", and its set has {part['of']:,} in all" if part else ""
-        told.append(f"About {number_of(evidence.items_to_decide)} would decide{there}.")
+        told.append(f"About {counted(evidence.items_to_decide, 'item', spec=',')} would decide{there}.")
     return " ".join(told)
 
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from workbench.scores import MIN_COVERAGE, number_of
+from workbench.scores import MIN_COVERAGE
+from workbench.words import counted
 
 Row = Mapping[str, Any]
 Verdict = Literal["free", "costs", "score only", "undecided", "not compared"]
@@ -66,14 +67,14 @@ def _said(row: Row) -> str:
     if kind == "score only":
         return f"is within {_points(row['margin'])} points by score, its format failures are not known{more}"
     if kind == "costs":
-        return f"costs {_cost(row)} on {number_of(row['n'])}{more}"
-    return f"cannot be told on {number_of(row['n'])} ({_needs(row)}){more}"
+        return f"costs {_cost(row)} on {counted(row['n'], 'item')}{more}"
+    return f"cannot be told on {counted(row['n'], 'item')} ({_needs(row)}){more}"
 
 
 def _why_not(row: Row) -> str:
     if row["mode"] == "another":
         return "only one of it and the reference was held to a JSON schema"
-    return f"it shares {number_of(row['n'])} with the reference, {row['coverage']:.0%}"
+    return f"it shares {counted(row['n'], 'item')} with the reference, {row['coverage']:.0%}"
 
 
 def _cost(row: Row) -> str:

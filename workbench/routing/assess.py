@@ -28,6 +28,7 @@ from workbench.routing.pays import Verdict, pays
 from workbench.routing.played import Played, Sheet, Terms, best_option, mixed, sheet
 from workbench.routing.policy import KINDS, Kind
 from workbench.routing.router import Router, preferred
+from workbench.words import counted
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -320,7 +321,8 @@ def _per_request(case: _Case, with_slices: bool, embeddings: str | None) -> Opti
     pool = [index for index in case.pool() if not np.isnan(cell.mean.accepted[:, index]).any()]
     groups = len(np.unique(cell.groups))
     if len(pool) < 2 or groups < per_request.FEWEST_ITEMS:
-        few = f"{groups} independent items are under the {per_request.FEWEST_ITEMS} that a router takes"
+        few = counted(groups, "independent item is", "independent items are")
+        few += f" under the {per_request.FEWEST_ITEMS} that a router takes"
         return case.refuse("per_request", name, f"{few if len(pool) > 1 else 'under two candidates were asked all'}.")
     if with_slices and cell.slices is None:
         return case.refuse("per_request", name, "no item has a slice that could be a signal.")

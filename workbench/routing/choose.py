@@ -37,7 +37,8 @@ from workbench.routing.objective import (
 )
 from workbench.routing.policy import ALONE, STALE, Evidence, Link, MarginSource, Policy, PolicyEvidence, Route
 from workbench.routing.standing import Candidate, Measured, standings
-from workbench.scores import Scores, number_of, prepare
+from workbench.scores import Scores, prepare
+from workbench.words import counted
 
 _METHOD = (
     "non-inferior to the best within the margin: simultaneous one-sided paired bounds at 95 % of (best of all inside "
@@ -275,7 +276,7 @@ def _reason(
 ) -> str:
     """The decision in words that a manager reads."""
     score = chosen.score
-    said = f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {number_of(score.n)}"
+    said = f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {counted(score.n, 'item')}"
     said += f", at {_usd(chosen.cost)}"
     gap = gaps[chosen.name].hi
     if alone:
@@ -299,7 +300,7 @@ def _reason(
             else "costs, latency or acceptance are unknown, so none can be called the best"
         )
     more = (
-        f"About {number_of(needed)} would decide."
+        f"About {counted(needed, 'item', spec=',')} would decide."
         if needed
         else "Its score is at a limit: no number of items would decide."
     )

@@ -30,7 +30,8 @@ from workbench.routing.objective import Constraints, Objective, objective_of
 from workbench.routing.played import Played, Terms
 from workbench.routing.policy import KINDS, Evidence, Kind, Link, Policy, Route, RouterFile, Verifier
 from workbench.routing.repricing import reprice
-from workbench.scores import number_of, prepare
+from workbench.scores import prepare
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Limits
@@ -274,7 +275,7 @@ def _reason(chosen: Option) -> str:
     assert figures is not None
     score, cost = figures.score, figures.cost_per_accepted
     return (
-        f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {number_of(score.n)}, at "
+        f"{chosen.name} scores {score.value:.2f} ({score.lo:.2f} to {score.hi:.2f}) on {counted(score.n, 'item')}, at "
         f"${cost.value:.2g} per accepted answer; {chosen.reason}"
     )
 

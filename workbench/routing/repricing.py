@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from workbench.catalog import Model, Models
 from workbench.prices import ListedPrice, Price, TokenPrice, token_cost
+from workbench.words import counted
 
 Floats = NDArray[np.float64]
 DIFFERENT = 0.005  # relative, of two prices
@@ -67,7 +68,7 @@ def reprice(
             unknown = int((np.isnan(after) & ~np.isnan(before[rows])).sum())
             if unknown:
                 why = "have no count of tokens, or no listed price: their cost is unknown"
-                notes.append(f"{name}: {unknown} of {len(own)} outcomes {why}.")
+                notes.append(f"{name}: {unknown} of {counted(len(own), 'outcome')} {why}.")
             values = before.copy()
             values[rows] = after
             table["cost_usd"] = values

@@ -25,7 +25,8 @@ from workbench.multiplicity import BestBounds, Comparison
 from workbench.outcomes import split_candidate
 from workbench.privacy import SensitivityClass, permitted
 from workbench.resampling import Floats
-from workbench.scores import MIN_COVERAGE, Grid, number_of
+from workbench.scores import MIN_COVERAGE, Grid
+from workbench.words import counted
 
 P95_ITEMS = 59  # fewer cannot bound a p95 at 95 % confidence
 FEWEST_ITEMS = 20  # under which nothing is decided: who else is inside the limits is chance by then
@@ -176,7 +177,7 @@ def _certainty(score: Estimate, lower: float, p95_bound_s: float, limit: Limits)
     """Whether the limits are met surely, and about how many items would make it so."""
     why, needed = [], 0.0
     if score.n < FEWEST_ITEMS:
-        why.append(f"{number_of(score.n)} {'is' if score.n == 1 else 'are'} too few to decide on, whatever they say")
+        why.append(f"{counted(score.n, 'item is', 'items are')} too few to decide on, whatever the score")
         needed = FEWEST_ITEMS
     if limit.min_score > 0 and not lower >= limit.min_score:
         why.append(f"its score may be under the minimum of {limit.min_score:g} (it is at least {lower:.2f})")

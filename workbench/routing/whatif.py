@@ -31,6 +31,7 @@ from workbench.routing.policy import Kind, Policy, Route
 from workbench.routing.repricing import DIFFERENT, listed_price, mix_of, reprice
 from workbench.routing.tipping import COLUMNS as TIPPING
 from workbench.routing.tipping import tips
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Limits
@@ -273,7 +274,9 @@ def _break_even(
             at_most = (local_price or {}).get(split_candidate(here)[0])
             most = hourly * 24 / at_most * 1e6 if at_most else math.nan
             where = f"{own.task} ({own.class_})"
-            count = f"{requests:,.0f} requests" + ("" if math.isnan(tokens) else f" ({tokens:,.0f} tokens)")
+            count = counted(requests, "request", spec=",.0f") + (
+                "" if math.isnan(tokens) else f" ({counted(tokens, 'token', spec=',.0f')})"
+            )
             said = f"{where}: a machine at ${hourly:g} an hour with {here} pays against {there} from {count} a day on."
             if tokens > most:
                 said = (

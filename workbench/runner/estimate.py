@@ -28,6 +28,7 @@ from workbench.runner.desk import consume, due
 from workbench.runner.judging import judges_of
 from workbench.runner.plan import Plan
 from workbench.runner.question import Question
+from workbench.words import counted
 
 _CHUNK = 500
 _RUNS = 5  # the newest ones that are looked at
@@ -82,14 +83,16 @@ class ModelEstimate:
 
     def describe(self) -> str:
         """One line."""
-        line = f"ask   {self.model.id}: {self.requests} requests for {self.questions} questions"
+        line = f"ask   {self.model.id}: {counted(self.requests, 'request')} for {counted(self.questions, 'question')}"
         line += " (the rest is answered already, or the same request)" if self.requests < self.questions else ""
         if not self.requests:
             return line
         line += f", tokens {self.input_tokens.shown()} in and {self.output_tokens.shown()} out"
         line += f", {self.cost_usd.shown('$')}" if self.cost_usd else ", cost not known"
         line += ", within a day" if self.batched else f", {_time(self.time_s)}"
-        return line + (f" (measured on {self.measured} outcomes)" if self.measured else " (bounds, not measured)")
+        return line + (
+            f" (measured on {counted(self.measured, 'outcome')})" if self.measured else " (bounds, not measured)"
+        )
 
 
 @dataclass
@@ -114,7 +117,7 @@ class PlanEstimate:
             order += f"{'; meanwhile ' if here else ''}{', '.join(elsewhere)}" if elsewhere else ""
             lines.append(f"order {order}")
         costs = [each.cost_usd for each in asked]
-        total = f"total {sum(each.requests for each in asked)} requests"
+        total = f"total {counted(sum(each.requests for each in asked), 'request')}"
         if all(cost is not None for cost in costs):
             total += f", {sum((cost for cost in costs if cost), _NOTHING).shown('$')}"
         total += f"; the judges of {', '.join(self.judged)} come on top" if self.judged else ""

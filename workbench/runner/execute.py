@@ -43,6 +43,7 @@ from workbench.runner.question import Question
 from workbench.runner.result import EngineUse, Run, Status
 from workbench.servers import capabilities_of, idle
 from workbench.servers.memory import weights_bytes
+from workbench.words import counted
 
 
 def run(
@@ -312,7 +313,8 @@ class _Execution:
     def _missing(self, model: Model, lane: Lane) -> str:
         """How much a failure in mid-run cost."""
         missing = len(self.plan.questions[model.id]) - lane.taken
-        return f" {missing} of its questions have no outcome." if lane.failure is not None and missing else ""
+        said = counted(missing, "of its questions has", "of its questions have")
+        return f" {said} no outcome." if lane.failure is not None and missing else ""
 
     def _of_lane(self, model: Model, lane: Lane, use: Use, progress: Progress) -> None:
         self.asked += use.sent
@@ -325,7 +327,11 @@ class _Execution:
             )
         if use.dead is not None and lane.unasked:
             why = use.dead.removeprefix(f"{model.id}: ").rstrip(".")
-            self._fail(model, f"{model.id}: {lane.unasked} questions were not asked: {why}.", progress)
+            self._fail(
+                model,
+                f"{model.id}: {counted(lane.unasked, 'question was', 'questions were')} not asked: {why}.",
+                progress,
+            )
             self._given_up.add(model.id)
 
     def _of_desk(self, desk: Desk) -> None:
@@ -337,9 +343,12 @@ class _Execution:
         if twice:
             known, unknown = worst_known(twice)
             cost = f"at most ${known:.2g}" + (f" and {unknown} of unknown price" if unknown else "")
-            self.notes.append(f"possibly paid twice: {len(twice)} requests, {cost} (a run that died had sent them)")
+            self.notes.append(
+                f"possibly paid twice: {counted(len(twice), 'request')}, {cost} (sent by a run that died)"
+            )
         if desk.skipped:
-            self.notes.append(f"{desk.skipped} questions that were never asked were left out (retry errors only)")
+            left = counted(desk.skipped, "question that was never asked was", "questions that were never asked were")
+            self.notes.append(f"{left} left out (retry errors only)")
         if self._budget.exhausted:
             self._cut_short = True
             self.problems.append(

@@ -27,6 +27,7 @@ from workbench.runner.plan import Plan
 from workbench.runner.question import Question
 from workbench.scorers.judge import JudgeScorer
 from workbench.servers import engine_of
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.judge.verdict import Verdict  # asks as the runner does, so it imports the runner
@@ -76,7 +77,8 @@ def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
         default=0,
     )
     if withheld:
-        return f"is hosted, and {withheld} items are restricted. Name a judge in zone local or private"
+        kept = counted(withheld, "item is", "items are")
+        return f"is hosted, and {kept} restricted. Name a judge in zone local or private"
     for destination in model.destinations():
         preflight(destination)
     reason = engine_of(model).unavailable(model)
@@ -168,9 +170,9 @@ async def _verdicts(
     name, machine = f"{judge.model} judges {task}", plan.models.machine
     told = partial(_tell, say, name, len(own))
     told(0)
-    counted = partial(made, name, partial(attempt_cost, model=model, machine=machine))
+    of_cost = partial(made, name, partial(attempt_cost, model=model, machine=machine))
     try:
-        found = await ask_judge(model, judge, [_shown(each) for each in own], machine, told, sending, counted)
+        found = await ask_judge(model, judge, [_shown(each) for each in own], machine, told, sending, of_cost)
     except Exception as failure:  # noqa: BLE001  (of an unforeseen one only its kind: the message may hold an item's text)
         said = str(failure) if isinstance(failure, WorkbenchError) else f"an unforeseen {type(failure).__name__}."
         problems.append(f"{task}: judge {judge.model} could not be asked: {said}")
@@ -182,7 +184,7 @@ async def _verdicts(
         )
         shown = next((verdict.error for each, verdict in silent if _is_open(each)), None)
         problems.append(
-            f"{task}: judge {judge.model} gave no verdict on {len(silent)} of {len(own)} answers "
+            f"{task}: judge {judge.model} gave no verdict on {len(silent)} of {counted(len(own), 'answer')} "
             f"({', '.join(f'{count} {kind}' for kind, count in kinds)})." + (f" First: {shown}" if shown else "")
         )
     return found

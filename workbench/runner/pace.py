@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from workbench.journal import Attempt
+from workbench.words import counted
 
 Cost = Callable[[Attempt], float | None]
 
@@ -158,7 +159,7 @@ class Pace:
     @property
     def failures(self) -> str:
         """How many outcomes have no answer; empty for none."""
-        return "" if not self.errors else "1 error" if self.errors == 1 else f"{self.errors} errors"
+        return counted(self.errors, "error") if self.errors else ""
 
     @property
     def speed(self) -> str:

@@ -16,8 +16,8 @@ from workbench.errors import EngineError, InputError
 from workbench.evalset import EvalSet, check_variants
 from workbench.outcomes import candidate_id
 from workbench.runner.question import Part, Questions, Shape
-from workbench.scores import number_of
 from workbench.servers import engine_of
+from workbench.words import counted
 
 _HOW = {
     None: "",
@@ -62,14 +62,15 @@ class Plan:
         lines = []
         for name, task in self.tasks.items():
             part = "" if len(task.items) == task.total else f" of {task.total} (stratified sample)"
-            lines.append(f"task  {name}: {number_of(len(task.items))}{part}")
+            lines.append(f"task  {name}: {counted(len(task.items), 'item')}{part}")
         for name, questions in self.questions.items():
             model = self.models[name]
             variants = sorted({candidate_id(name, part.variant) for part in questions.parts})
             held = sorted({part.task.name for part in questions.parts if part.shape.constrained})
             mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
             how = _HOW[self.batched(model)]
-            asked = f"model {name}: {len(questions)} questions{how}, zone {model.zone}, {mode} ({', '.join(variants)})"
+            asked = f"model {name}: {counted(len(questions), 'question')}{how}, zone {model.zone}, {mode} "
+            asked += f"({', '.join(variants)})"
             code = ", runs code that comes with its weights (trust_remote_code)" if model.trust_remote_code else ""
             lines.append(asked + code)
         lines += self.withheld_lines()
@@ -80,7 +81,8 @@ class Plan:
     def withheld_lines(self) -> list[str]:
         """What the gate keeps back, a line a task × model."""
         return [
-            f"withheld: {count} restricted items of {task} do not go to {name} (hosted)"
+            f"withheld: {counted(count, f'restricted item of {task} does', f'restricted items of {task} do')} not go "
+            f"to {name} (hosted)"
             for (task, name), count in sorted(self.withheld.items())
         ]
 

@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from workbench.words import counted
+
 _NO_FAILURES = ("no_match", "judge")  # the rules abstain by design; a judge's failure is told by the judging
 
 _SHOWN = 10  # items that are named
@@ -88,8 +90,9 @@ class Tally:
             said = f" First: {self._first[model]}" if model in self._first else ""
             items = ", ".join(self._items[model]) + (", …" if total > _SHOWN else "")
             if model not in given_up or set(counts) != {"engine"}:
+                of = f"of {counted(self._asked[model], 'outcome')}"
                 lines.append(
-                    f"{model}: {total} of {self._asked[model]} outcomes have no answer ({kinds}): {items}.{said}"
+                    f"{model}: {counted(total, f'{of} has', f'{of} have')} no answer ({kinds}): {items}.{said}"
                 )
             failed = failed or total == self._asked[model] or counts["engine"] > 0
         return lines, failed

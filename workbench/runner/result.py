@@ -20,6 +20,7 @@ from workbench.files import write_atomic
 from workbench.outcomes import RUN_FILE
 from workbench.runner.overhead import Measured
 from workbench.runner.plan import Plan
+from workbench.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,12 +167,12 @@ class Run:
 
     def summary(self) -> str:
         """One line on what happened."""
-        parts = [f"run {self.id}: {self.status}", f"{self.rows} outcomes"]
-        parts.append(f"{self.asked} requests sent to models")
+        parts = [f"run {self.id}: {self.status}", counted(self.rows, "outcome")]
+        parts.append(f"{counted(self.asked, 'request')} sent to models")
         parts += [f"{self.judged} to judges"] if self.judged else []
         abstained, unjudged = self.errors.get("no_match", 0), self.errors.get("judge", 0)
         failed = sum(self.errors.values()) - abstained - unjudged
-        parts += [f"the rules abstained {abstained} times"] if abstained else []
-        parts += [f"{failed} outcomes without an answer"] if failed else []
-        parts += [f"{unjudged} outcomes without a verdict"] if unjudged else []
+        parts += [f"the rules abstained {counted(abstained, 'time')}"] if abstained else []
+        parts += [f"{counted(failed, 'outcome')} without an answer"] if failed else []
+        parts += [f"{counted(unjudged, 'outcome')} without a verdict"] if unjudged else []
         return ", ".join(parts)

@@ -31,12 +31,13 @@ _DIGEST = "workbench.policy_sha256"
 _FOLDER, _FILE = "policy", "routing.yaml"
 
 
-def register(policy: Policy, alias: str = "champion") -> str:
+def register(policy: Policy, alias: str = "champion", notes: list[str] | None = None) -> str:
     """Put a policy under an alias; the same one again makes no second version.
 
     Args:
         policy: what `workbench.route` or `load_policy` returned.
         alias: the name that a gate asks for.
+        notes: takes what was done to the store besides.
 
     Returns:
         The version.
@@ -49,6 +50,8 @@ def register(policy: Policy, alias: str = "champion") -> str:
     with _opened(store) as client:
         version = _version_of(client, digest) or _new_version(client, store, policy, digest)
         client.set_registered_model_alias(NAME, alias, version)
+    if notes is not None:
+        notes += store.notes
     return version
 
 

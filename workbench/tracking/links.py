@@ -17,6 +17,7 @@ from workbench.errors import InputError
 from workbench.outcomes import candidate_id
 from workbench.tracking.runs import FIGURES, run_name
 from workbench.tracking.views import TAG, view_tag
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +35,7 @@ class Pair(NamedTuple):
     apart: int
 
     def __str__(self) -> str:
-        return f"{self.chosen} and {self.other}, {self.apart} items of {self.task} apart"
+        return f"{self.chosen} and {self.other}, {counted(self.apart, 'item')} of {self.task} apart"
 
 
 def link_lines(links: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,7 @@ from workbench.privacy import redact_outcomes
 from workbench.tracking.names import run_names
 from workbench.tracking.traces import log_traces
 from workbench.tracking.views import COMPARISON
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,8 +69,8 @@ def create_parent(client: MlflowClient, experiment: str, run: Run) -> str:
 
 
 def run_name(run: Run) -> str:
-    counted = {"task": len(run.tasks), "model": len(run.models)}
-    told = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counted.items())
+    sizes = {"task": len(run.tasks), "model": len(run.models)}
+    told = ", ".join(counted(count, what) for what, count in sizes.items())
     return f"{told} {run.started:%m-%d %H:%M}"
 
 
@@ -218,7 +219,7 @@ def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFr
 def _note(run: Run) -> str:
     """The parent's description, in Markdown: what was compared, and what was chosen."""
     lines = [f"**{run.summary()}**", ""]
-    lines += [f"- {name}: {part['n']} of {part['of']} items" for name, part in run.plan.sample.items()]
+    lines += [f"- {name}: {part['n']} of {counted(part['of'], 'item')}" for name, part in run.plan.sample.items()]
     if len(run.outcomes):
         lines += ["", "| task | class | chosen | status | why |", "|---|---|---|---|---|"]
         for route in run.policy.routes:

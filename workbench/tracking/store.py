@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from workbench import project
+from workbench.errors import RunError, WorkbenchError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "workbench"
 _UI = "http://127.0.0.1:5000"  # where `workbench ui` serves a store that is no server itself
 _SQLITE = "sqlite:///"
+_DATABASES = ("postgresql", "mysql", "mssql", "sqlite")  # as MLflow has them
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -61,9 +63,14 @@ def store_uri() -> str:
 
 @dataclass(frozen=True)
 class Store:
-    """A store by its URI, which may hold a password: it is never shown, `str(store)` is."""
+    """A store by its URI, which may hold a password: it is never shown, `str(store)` is.
+
+    Attributes:
+        notes: what was done to the store that its users should know.
+    """
 
     uri: str = field(default_factory=store_uri, repr=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __str__(self) -> str:
         """For messages: without a user, a password, or what stands behind a question mark."""
@@ -97,7 +104,7 @@ class Store:
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "…")
         text = re.sub(r"//[^/@\s]+@", "//", " ".join(text.split()))
-        return f"{type(failure).__name__}: {text[:200]}"
+        return text if isinstance(failure, WorkbenchError) else f"{type(failure).__name__}: {text[:200]}"
 
     @contextlib.contextmanager
     def open(self) -> Iterator[MlflowClient]:
@@ -129,12 +136,13 @@ class Store:
             with contextlib.closing(sqlite3.connect(file)) as database:
                 database.execute("PRAGMA journal_mode=WAL")  # first: MLflow's 70 migrations are faster with it, too
             client: MlflowClient = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            self.experiment(client)
+            if client.get_experiment_by_name(EXPERIMENT) is None:  # one that is deleted is left to who logs there
+                self.experiment(client)
         return client
 
     def _knock(self) -> None:
         """One connection to a database: MLflow itself would try ten times, for minutes."""
-        if self.is_server or "://" not in self.uri:
+        if urlsplit(self.uri).scheme.partition("+")[0] not in _DATABASES:  # of the others MLflow knows what is wrong
             return
         from sqlalchemy import create_engine
 
@@ -145,9 +153,13 @@ class Store:
             engine.dispose()
 
     def experiment(self, client: MlflowClient, name: str = EXPERIMENT) -> str:
-        """An experiment's id; it is made where it is missing. A server decides where its artifacts go."""
+        """An experiment's id; it is made where it is missing, and restored where it was deleted.
+
+        A server decides where its artifacts go.
+        """
         found = client.get_experiment_by_name(name)
         if found is not None:
+            self._restore(client, found)
             return str(found.experiment_id)
         location = None if self.is_server else (project.root() / "mlruns" / "artifacts").as_uri()
         tags = {"mlflow.experimentKind": "genai_development"}
@@ -158,6 +170,23 @@ class Store:
             if found is None:
                 raise
             return str(found.experiment_id)
+
+    def _restore(self, client: MlflowClient, experiment: Any) -> None:
+        """Take back a deleted experiment: it keeps its name, so none can be made in its place."""
+        number = experiment.experiment_id
+        if experiment.lifecycle_stage == "active":
+            return
+        try:
+            client.restore_experiment(number)
+        except Exception as failure:  # noqa: BLE001  (whatever MLflow raises)
+            if client.get_experiment(number).lifecycle_stage == "active":  # somebody else was quicker
+                return
+            raise RunError(
+                f"MLflow's experiment '{experiment.name}' is deleted, and could not be restored "
+                f"({self.said(failure)}). Restore it by 'mlflow experiments restore --experiment-id {number}', or have "
+                "it restored by somebody who may"
+            ) from None
+        self.notes.append(f"MLflow's experiment '{experiment.name}' was deleted: it was restored, with its runs")
 
 
 def quiet_mlflow() -> Any:

@@ -24,6 +24,7 @@ import pandas as pd
 
 from workbench.privacy import redact, redact_outcomes
 from workbench.tracking.sample import labeled, sample, sampled_rows
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,10 +55,12 @@ class Traced:
         if self.stored == self.wanted:
             return []
         why = f": {self.failures[0]}" if self.failures else ""
-        return [f"MLflow: {self.wanted - self.stored} of {self.wanted} traces are not in the store{why}."]
+        of = f"of {counted(self.wanted, 'trace')}"
+        lost = counted(self.wanted - self.stored, f"{of} is", f"{of} are")
+        return [f"MLflow: {lost} not in the store{why}."]
 
     def __str__(self) -> str:
-        return f"{self.stored} of {self.of} outcomes, the same items for all candidates of a task"
+        return f"{self.stored} of {counted(self.of, 'outcome')}, the same items for all candidates of a task"
 
 
 def log_traces(client: MlflowClient, store: Store, experiment: str, run: Run) -> Traced:

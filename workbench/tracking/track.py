@@ -67,6 +67,8 @@ def _tried(store: Store, run: Run) -> str | None:
     except Exception as failure:  # noqa: BLE001  (whatever MLflow raises, the run is on disk and is returned)
         _forget(run)
         return store.said(failure)
+    finally:
+        run.notes += store.notes
     return None
 
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
+from workbench.words import counted
+
 _WORDS = re.compile(r"\s*(?:\w+|[^\w\s])\s*|\s+")  # with the space around, or it would match everywhere
 _MOST_WORDS = 1500  # of both texts: comparing more takes too long for somebody who pages through
 _MOST_PAIRS = 20_000  # of equal words: a text that says one thing over and over takes as long
@@ -91,7 +93,9 @@ def fields(answers: Sequence[Any], several: Collection[str] = ()) -> list[Row]:
         differs = [not set(each) <= set(values[0]) for each in values]
         rows.append(Row(path or "(all)", [" or ".join(each) for each in values], differs))
     if len(paths) > _MOST_FIELDS:
-        rows.append(Row(f"… {len(paths) - _MOST_FIELDS} more fields", [""] * len(answers), [False] * len(answers)))
+        rows.append(
+            Row(f"… {counted(len(paths) - _MOST_FIELDS, 'more field')}", [""] * len(answers), [False] * len(answers))
+        )
     return rows
 
 

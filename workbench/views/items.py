@@ -26,6 +26,7 @@ from workbench.scores import Grid
 from workbench.views.differences import Row, fields, nearest, parsed, sendable
 from workbench.views.shown import Shown
 from workbench.views.where import slices
+from workbench.words import counted
 
 Show = Literal[
     "all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer", "costliest tenth"
@@ -386,7 +387,7 @@ class _Answer:
             parts.append(f"{int(attempts)} attempts")
         tokens = self.row.get("output_tokens")
         if tokens is not None and not pd.isna(tokens) and not math.isnan(float(tokens)):
-            parts.append(f"{int(tokens)} tokens")
+            parts.append(counted(int(tokens), "token"))
         return ", ".join(parts)
 
 
@@ -395,7 +396,11 @@ def _text(value: Any, hidden: bool) -> str:
     if hidden:
         return str(redact(text, "restricted"))
     text = sendable(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
+    return (
+        text
+        if len(text) <= _LONGEST
+        else f"{text[:_LONGEST]} … ({counted(len(text) - _LONGEST, 'more letter', spec=',')})"
+    )
 
 
 def _texts(key: Any, several: Collection[str]) -> list[str]:
@@ -425,8 +430,8 @@ def _fields(key: Any, answers: Sequence[_Answer], several: Collection[str]) -> l
 
 def _counted(row: Row, answers: Sequence[_Answer]) -> list[bool]:
     """Which values differ from the key, the first of them, and count as right all the same."""
-    counted = [answer.counts(row.path) for answer in answers]
-    return [False, *(differs and counts for differs, counts in zip(row.differs[1:], counted, strict=True))]
+    counting = [answer.counts(row.path) for answer in answers]
+    return [False, *(differs and counts for differs, counts in zip(row.differs[1:], counting, strict=True))]
 
 
 def _sliced(item: Item | None, hidden: bool) -> str:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from workbench.intervals import FEW_CLUSTERS
 from workbench.outcomes import split_candidate
-from workbench.scores import MIN_COVERAGE, number_of
+from workbench.scores import MIN_COVERAGE
 from workbench.views.inline import bar, inlined
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -84,7 +85,7 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
 def size(rows: pd.DataFrame) -> str:
     """How many items a task's rows of the leaderboard rest on, and of how many they are a sample."""
     n, of = int(rows["n"].max()), int(rows["of"].max())
-    return f"a stratified sample of {n} of {number_of(of)}" if is_sample(rows) else number_of(n)
+    return f"a stratified sample of {n} of {counted(of, 'item')}" if is_sample(rows) else counted(n, "item")
 
 
 def is_sample(rows: pd.DataFrame) -> bool:
@@ -96,7 +97,7 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     few = rows["clusters"].min()
     if not few < FEW_CLUSTERS:
         return []
-    return [f"only {number_of(int(few), 'cluster')}: too few for intervals to be trusted"]
+    return [f"only {counted(int(few), 'cluster')}: too few for intervals to be trusted"]
 
 
 def marks(policy: Policy | None, task: str, candidate: str) -> str:

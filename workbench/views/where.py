@@ -22,6 +22,7 @@ from workbench.outcomes.slices import told_slices
 from workbench.scores import Grid, prepare
 from workbench.views.figures import label
 from workbench.views.tables import page
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +125,7 @@ def heat_figure(table: pd.DataFrame) -> Figure:
     bar = figure.colorbar(drawn, ax=axis, shrink=min(0.8, 3 / height))
     bar.set_label(f"mean score\n(pale: under {FEW} items)", fontsize=7)
     if hidden[0]:
-        axis.set_title(f"{hidden[0]} more slices not shown", fontsize=9)
+        axis.set_title(f"{counted(hidden[0], 'more slice')} not shown", fontsize=9)
     return figure
 
 

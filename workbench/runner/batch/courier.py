@@ -21,6 +21,7 @@ from workbench.runner.ask import Sending, Use
 from workbench.runner.batch.collect import Collected
 from workbench.runner.batch.hosted import OVER, Garbled, HostedApi, Refused, Seen, Unreachable
 from workbench.runner.batch.state import Folder, Part, stopped
+from workbench.words import counted
 
 PAUSE_S, MAX_PAUSE_S = 5.0, 60.0  # between two looks at a batch
 LOST_S = 1800.0  # how long an API may be out of reach before it is left alone
@@ -111,8 +112,9 @@ class Courier:
             self._booked.update(part.token for part in parts)
             return True
         self.enough = True
+        size = counted(sum(part.requests for part in parts), "request")
         self.problems.append(
-            f"{self._model.id}: a batch of {sum(part.requests for part in parts)} requests was not submitted: it "
+            f"{self._model.id}: a batch of {size} was not submitted: it "
             f"could cost up to ${worst_usd:.2g}, and ${max(budget.left_usd, 0):.2g} of the spend ceiling are left. "
             "Raise the ceiling, or ask a smaller sample."
         )
@@ -206,9 +208,8 @@ class Courier:
             self.enough = True
             # Where items may be restricted, what an API says may quote them.
             why = f": {seen.said}" if seen.said and self._model.zone == "hosted" else ""
-            self.problems.append(
-                f"{self._model.id}: batch {part.batch_id} failed, and {part.requests} questions were not asked{why}."
-            )
+            lost = counted(part.requests, "question was", "questions were")
+            self.problems.append(f"{self._model.id}: batch {part.batch_id} failed, and {lost} not asked{why}.")
             self._settle(part, 0.0)
             folder.drop(part)
             return
@@ -247,8 +248,8 @@ class Courier:
     def leave(self, folders: list[Folder]) -> None:
         """Say what goes on without us."""
         self.interrupted += [
-            f"{self._model.id}: batch {part.batch_id} of {part.requests} requests goes on at the API. The same command "
-            "collects it."
+            f"{self._model.id}: batch {part.batch_id} of {counted(part.requests, 'request')} goes on at the API. The "
+            "same command collects it."
             for part in _submitted(folders)
         ]
 

@@ -18,6 +18,7 @@ from workbench.routing.policy import Route
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.figures import looks
 from workbench.views.tables import page, seconds, usd
+from workbench.words import counted
 
 _WIDE = widgets.Layout(width="420px")
 _LABELED = {"description_width": "130px"}
@@ -156,7 +157,7 @@ def _said(row: Mapping[Any, Any]) -> str:
     """What a point says under the pointer."""
     lines = [
         f"{row['candidate']}  ({row['zone']})",
-        f"score {row['score']:.3f} ({row['score_lo']:.2f} to {row['score_hi']:.2f}), {row['n']} items",
+        f"score {row['score']:.3f} ({row['score_lo']:.2f} to {row['score_hi']:.2f}), {counted(row['n'], 'item')}",
         f"{usd(row['cost'])} per accepted answer, p95 {seconds(row['p95_s'])}",
     ]
     return "\n".join([*lines, row["why"] or row["outside"]])

@@ -16,7 +16,7 @@ function mapCell(model, row, candidate, cell, few) {
   if (cell === null) return el("td", "");
   const [score, lo, hi, n] = cell, td = el("td", score.toFixed(2), n < few ? "cell few" : "cell");
   td.style.background = `rgba(0, 114, 178, ${0.06 + 0.55 * score})`;
-  td.title = `${candidate}: ${score.toFixed(3)} (${lo.toFixed(2)} to ${hi.toFixed(2)}), ${n} items`;
+  td.title = `${candidate}: ${score.toFixed(3)} (${lo.toFixed(2)} to ${hi.toFixed(2)}), ${n} ${n === 1 ? "item" : "items"}`;
   td.tabIndex = 0;
   td.setAttribute("role", "button");
   td.setAttribute("aria-label", `${row.slice || row.task}, ${td.title}`);

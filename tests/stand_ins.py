@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -64,5 +65,31 @@ def checkpoint(folder: Path, **config: object) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**shape, **config}))
-    (folder / "model.safetensors").write_bytes(bytes(4_000_000))
+    safetensors(folder / "model.safetensors")
     return folder
+
+
+def safetensors(path: Path, size: int = 4_000_000) -> Path:
+    """A file of `size` bytes with one tensor of zeros."""
+    room = 120
+    end = size - 8 - room
+    head = json.dumps({"a": {"dtype": "U8", "shape": [end], "data_offsets": [0, end]}}).ljust(room).encode()
+    path.write_bytes(struct.pack("<Q", room) + head)
+    os.truncate(path, size)  # zeros that take no room on the disk
+    return path
+
+
+def gguf_file(path: Path, **head: str | int) -> Path:
+    """A GGUF file with a head and one small tensor."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    said: dict[str, str | int] = {"general.architecture": "llama", **head}
+    raw = b"GGUF" + struct.pack("<IQQ", 3, 1, len(said))
+    for name, value in said.items():
+        raw += text(name)
+        raw += struct.pack("<I", 8) + text(value) if isinstance(value, str) else struct.pack("<II", 4, value)
+    raw += text("token_embd.weight") + struct.pack("<IQIQ", 1, 32, 0, 0)  # 32 numbers, F32
+    path.write_bytes(raw + bytes(-len(raw) % 32) + bytes(128))
+    return path

@@ -22,6 +22,7 @@ import pytest
 from batch_api import INPUT_TOKENS, OUTPUT_TOKENS, BatchApi, answered
 from byte_server import Authority
 from conftest import REPOSITORY, environment, eventually, item, write_evalset, write_models
+from stand_ins import safetensors
 
 import workbench as wb
 from workbench.errors import InputError
@@ -629,7 +630,7 @@ def vllm(project: Path) -> Path:
     weights = project / "weights"
     weights.mkdir()
     (weights / "config.json").write_text("{}")
-    (weights / "model.safetensors").write_text("x" * 100)
+    safetensors(weights / "model.safetensors", 200)
     colors(project, sensitivity="restricted")
     arguments = {"max_num_seqs": 4, "enforce_eager": True, "enable_prefix_caching": False}
     write_models(
@@ -685,7 +686,7 @@ def test_a_vllm_that_is_not_installed_says_how(vllm: Path, project: Path) -> Non
 
 def test_other_weights_are_another_model(vllm: Path, project: Path) -> None:
     go()
-    (project / "weights" / "model.safetensors").write_text("y" * 101)
+    safetensors(project / "weights" / "model.safetensors", 201)
     assert go().asked == 6
     write_models(project, w={**wb.load_models()["w"].model_dump(exclude_unset=True), "sha256": "0" * 64})
     run = go()

@@ -57,6 +57,14 @@ def test_a_price_is_a_table_or_two_rates(text: str, price: object) -> None:
     assert models(hosted(f"price: {text}"))["m"].price == price
 
 
+def test_a_secret_is_no_variable_of_an_entry() -> None:
+    entry = "engine: vllm, model: w, env: {%s: 'false'}"
+    assert models("m: {" + entry % "TOKENIZERS_PARALLELISM" + "}")["m"].env == {"TOKENIZERS_PARALLELISM": "false"}
+    for name in ("HF_TOKEN", "ApiKey", "MY_TOKENS", "DB_PASSWORD"):
+        with pytest.raises(InputError, match=f"field 'models.m.env': {name} looks like a secret"):
+            models("m: {" + entry % name + "}")
+
+
 def test_the_key_comes_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     model = models(hosted("api_key_env: TEST_KEY"))["m"]
     monkeypatch.delenv("TEST_KEY", raising=False)

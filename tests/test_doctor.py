@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import write_models
-from stand_ins import checkpoint, engine, nvidia_smi
+from stand_ins import checkpoint, engine, gguf_file, nvidia_smi, safetensors
 
 from workbench.catalog import load_models
 from workbench.cli import main
@@ -22,7 +22,8 @@ WIDE = {"hidden_size": 4096, "vocab_size": 100, "num_hidden_layers": 10, "num_ke
 
 
 def diagnosed(project: Path, **entry: Any) -> Diagnosis:
-    engine(project / "env", "vllm", "9.9")
+    # Without a GPU it is the build for the CPU.
+    engine(project / "env", "vllm", "9.9" if (project / "smi").exists() else "9.9+cpu")
     checkpoint(project / "weights", **WIDE)
     entry = {"engine": "vllm", "model": "weights", "python": "env/bin/python", **entry}
     if entry["engine"] != "vllm":
@@ -37,7 +38,7 @@ def test_a_model_that_can_run_says_with_what(project: Path) -> None:
     # 2 requests × 1000 tokens × 10 layers × keys and values × 8 heads × 128 × 2 bytes
     assert "takes weights 4 MB, cache 82 MB at most (2 × 1000 tokens)" in str(found)
     assert "warning: trust_remote_code" in str(found) and "can run here" in str(found)
-    assert "vllm 9.9 in env" in str(found)
+    assert "vllm 9.9+cpu in env" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,80 @@ def test_a_model_that_is_shared_out_has_the_gpus_that_it_sees(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,0,1,5")
     assert f"of {names}\n" in f"{diagnosed(project, engine_args=arguments)}\n"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "of main memory" in str(diagnosed(project))
+    assert "none that it can use: CUDA_VISIBLE_DEVICES is ''." in (diagnosed(project).reason or "")
+
+
+T4S = "".join(f"{n}, GPU-{n}, Tesla T4, 15360, 15000, 7.5\n" for n in range(2))
+
+
+def test_weights_for_two_gpus_are_to_be_shared_out(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, T4S)
+    safetensors(checkpoint(project / "large") / "model.safetensors", 16_000_000_000)
+    mend = "Share it out: engine_args: {tensor_parallel_size: 2}."
+    for entry in ({}, {"gpus": ["0,1"]}):
+        reason = diagnosed(project, model="large", **entry).reason or ""
+        assert "(16.0 GB) do not fit into the 15.7 GB" in reason and reason.endswith(mend)
+        shared = diagnosed(project, model="large", **entry, engine_args={"tensor_parallel_size": 2})
+        assert shared.reason is None, shared
+    assert "Share it out" not in (diagnosed(project, model="large", gpus=["1"]).reason or "")
+    apart = diagnosed(project, model="large", gpus=["0", "1"], engine_args={"tensor_parallel_size": 2})
+    assert "asks for 2 GPUs, and it has GPU 0 (Tesla T4). Lower them, or name as many" in (apart.reason or "")
+
+
+def test_the_share_of_a_gpu_is_held_against_the_weights(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10)
+    checkpoint(project / "large")
+    for size, share, words in (
+        (
+            16.0,
+            0.3,
+            "do not fit into the 7.2 GB that vLLM takes of GPU 0 (NVIDIA A10) (gpu_memory_utilization: 0.3). R",
+        ),
+        (
+            21.4,
+            0.92,
+            "do not fit into the 22.2 GB that vLLM takes of GPU 0 (NVIDIA A10) (gpu_memory_utilization: 0.92)",
+        ),
+    ):
+        safetensors(project / "large" / "model.safetensors", int(size * 1e9))
+        found = diagnosed(project, model="large", engine_args={"gpu_memory_utilization": share})
+        assert f"its weights ({size} GB) {words}" in (found.reason or "")
+    safetensors(project / "large" / "model.safetensors", 16_000_000_000)
+    assert diagnosed(project, model="large", engine_args={"gpu_memory_utilization": 0.9}).reason is None
+
+
+def test_each_copy_of_data_parallel_has_gpus_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, T4S)
+    safetensors(checkpoint(project / "large") / "model.safetensors", 16_000_000_000)
+    twice: dict[str, Any] = {"data_parallel_size": 2}
+    assert diagnosed(project, engine_args=twice).reason is None
+    for entry in ({"gpus": ["0"], "engine_args": twice}, {"engine_args": {"tensor_parallel_size": 2, **twice}}):
+        reason = diagnosed(project, **entry).reason or ""
+        assert "tensor_parallel_size × pipeline_parallel_size × data_parallel_size asks for" in reason
+    reason = diagnosed(project, model="large", engine_args=twice).reason or ""
+    assert "(16.0 GB) do not fit into the 15.7 GB" in reason and "for each of 2" in reason
+    local: dict[str, Any] = {"data_parallel_size": 4, "data_parallel_size_local": 2}
+    assert diagnosed(project, engine_args=local).reason is None
+
+
+def test_what_is_free_of_a_part_of_a_gpu_is_not_known(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10)
+    part = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+    unknown = "it runs on a part of a GPU (MIG): whether it fits there was not looked at"
+    named = diagnosed(project, gpus=[part])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", part)
+    for found in (named, diagnosed(project)):
+        assert found.reason is None and unknown in str(found) and "main memory" not in str(found)
+    assert "there is no GPU 7 here" in (diagnosed(project, gpus=[part, "7"]).reason or "")
+
+
+def test_a_gpu_without_memory_of_its_own_has_main_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, "0, GPU-aaaa, NVIDIA GB10, [N/A], [N/A], 12.1\n")
+    monkeypatch.setattr(fit, "free_memory", lambda: 500_000_000)
+    found = diagnosed(project)
+    assert found.reason is None and "free: 0.5 GB of main memory, which GPU 0 (NVIDIA GB10) has too" in str(found)
+    monkeypatch.setattr(fit, "free_memory", lambda: 4_000_000)
+    assert "do not fit into the 4 MB that are free of main memory, which GPU 0" in (diagnosed(project).reason or "")
 
 
 def test_more_gpus_than_there_are_need_ray(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +227,23 @@ def test_more_gpus_than_there_are_need_ray(project: Path, monkeypatch: pytest.Mo
     assert "asks for 8 GPUs, and it has GPU 0 (NVIDIA A10), GPU 1" in reason
     by_ray = diagnosed(project, engine_args={**arguments, "distributed-executor-backend": "ray"})
     assert by_ray.reason is None and "Ray places it" in str(by_ray)
+
+
+def test_a_build_for_gpus_needs_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine(project / "gpu", "vllm", "9.9")
+    engine(project / "amd", "vllm", "9.9+rocm711")
+    none = "this vLLM is a build for GPUs, and there is none that it can use: nvidia-smi lists none."
+    assert none in (diagnosed(project, python="gpu/bin/python").reason or "")
+    assert diagnosed(project, python="amd/bin/python").reason is None  # AMD's are not looked at
+    nvidia_smi(project, monkeypatch, "")
+    (project / "smi" / "fault").write_text("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18")
+    said = "nvidia-smi ended with 18: Failed to initialize NVML: Driver/library version mismatch"
+    found = diagnosed(project, python="gpu/bin/python")
+    assert f"none that it can use: {said}. Mend that" in (found.reason or "") and said in found.warnings[0]
+    assert "'workbench engine install vllm'" in (diagnosed(project, python="none/bin/python").reason or "")
+    (project / "smi" / "fault").unlink()
+    (project / "smi" / "gpus").write_text(A10)
+    assert diagnosed(project, python="gpu/bin/python").warnings == []
 
 
 def test_a_build_for_the_cpu_takes_main_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +293,84 @@ def test_what_is_quantized_while_it_loads_takes_less(project: Path) -> None:
         write_models(project, m={"engine": "vllm", "model": "weights", "quantization": label})
         need = fit.need_of(load_models()["m"])
         assert need is not None and need.weights == pytest.approx(size, rel=0.02)
+
+
+def test_more_tokens_than_the_model_was_made_for_are_told(project: Path) -> None:
+    engine(project / ".venv-transformers", "transformers", "9.9")
+    checkpoint(project / "short", max_position_embeddings=1024)
+    over = "max_model_len: 2048 is over the 1024 tokens that the model was made for"
+    assert diagnosed(project, model="short").reason == f"{over}: vLLM does not start with it. Lower it."
+    assert diagnosed(project, model="short", max_model_len=1024).reason is None
+    gguf_file(project / "m.gguf", **{"llama.context_length": 1024})
+    for entry in (
+        {"model": "short", "env": {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}},
+        {"model": "short", "engine": "transformers"},
+        {"model": "m.gguf", "engine": "llamacpp"},
+    ):
+        found = diagnosed(project, **entry)
+        assert found.reason is None and any(line.startswith(over) for line in found.warnings)
+    checkpoint(project / "short", max_position_embeddings=1024, rope_scaling={"rope_type": "linear", "factor": 4.0})
+    assert diagnosed(project, model="short").reason is None
+    assert "over the 4096 tokens" in (diagnosed(project, model="short", max_model_len=4097).reason or "")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+
+
+def test_files_that_are_no_weights_are_told(project: Path) -> None:
+    def reason(**entry: Any) -> str:
+        return diagnosed(project, **entry).reason or ""
+
+    checkpoint(project / "w")
+    whole = (project / "w" / "model.safetensors").read_bytes()
+    for content, words in (
+        (POINTER, "is a pointer of Git LFS, not the file: run 'git lfs pull' where it came from."),
+        (b"<!DOCTYPE html><html>Sign in</html>", "is no safetensors file, or is cut off: load it anew."),
+        (b"", "is empty: load it anew."),
+        (whole[:50], "is no safetensors file, or is cut off: load it anew."),
+        (whole[:-1], "is cut off: load it anew."),
+    ):
+        (project / "w" / "model.safetensors").write_bytes(content)
+        assert reason(model="w") == f"m: w/model.safetensors {words}"
+    whole = gguf_file(project / "m.gguf").read_bytes()
+    for content, words in (
+        (POINTER, "is a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "is no GGUF file: it does not begin like a GGUF file."),
+        (b"", "is empty"),
+        (whole[:60], "is no GGUF file: it is cut off in its head."),
+        (whole[:-128], "is cut off: load it anew."),
+    ):
+        (project / "m.gguf").write_bytes(content)
+        assert words in reason(model="m.gguf", engine="llamacpp")
+    gguf_file(project / "m.gguf")
+    gguf_file(project / "a.gguf", **{"general.type": "adapter"})
+    assert not reason(model="m.gguf", engine="llamacpp", lora="a.gguf")
+    assert "a.gguf is no model: its head says adapter" in reason(model="a.gguf", engine="llamacpp")
+    assert "m.gguf is no adapter" in reason(model="m.gguf", engine="llamacpp", lora="m.gguf")
+    for entry in ({"model": "m.gguf", "engine": "llamacpp"}, {"model": "weights"}):
+        assert "is not the one that models.yaml names" in reason(**entry, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "cache"),
+    [
+        ({"vocab_size": None}, True),
+        ({"hidden_size": None, "head_dim": None}, False),
+        ({"kv_lora_rank": 512, "qk_rope_head_dim": None}, True),
+        ({"num_key_value_heads": [2, 2]}, True),
+        ({"num_hidden_layers": "2"}, False),
+        ({"num_attention_heads": 0, "num_key_value_heads": None}, False),
+    ],
+)
+def test_an_odd_configuration_ends_nothing(project: Path, config: dict[str, Any], cache: bool) -> None:
+    checkpoint(project / "odd", **config)
+    for label in ("bf16", "fp8"):
+        found = diagnosed(project, model="odd", quantization=label)
+        assert ("cache unknown" in str(found)) is not cache and "takes weights" in str(found)
+    need = fit.need_of(load_models()["m"])
+    if config.get("num_key_value_heads"):
+        # 4 requests × 2048 tokens × 2 layers × keys and values × 2 heads × 8 × 2 bytes
+        assert need is not None and need.cache == 4 * 2048 * 2 * 2 * 2 * 8 * 2
 
 
 def test_gguf_metadata_tells_the_cache(project: Path, smollm2: Path) -> None:

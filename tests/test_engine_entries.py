@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY, item, write_evalset, write_models
-from stand_ins import checkpoint, engine
+from stand_ins import checkpoint, engine, gguf_file
 
 from workbench.catalog import Model, load_models
+from workbench.cli import main
 from workbench.errors import EngineError, InputError
 from workbench.evalset import load_evalsets
 from workbench.runner import planned
@@ -124,10 +125,17 @@ def test_what_would_open_llamacpp_is_not_to_be_set(name: str) -> None:
         Model(id="m", engine="llamacpp", model="x", engine_args={name: "x"})
 
 
-@pytest.mark.parametrize("name", ["config", "middleware", "host", "api_key", "uds", "lora_modules", "grpc"])
+@pytest.mark.parametrize("name", ["config", "middleware", "host", "api_key", "uds", "lora_modules", "grpc", "hf_token"])
 def test_what_would_open_vllm_is_not_to_be_set(name: str) -> None:
     with pytest.raises(ValueError, match="is not to be set in engine_args"):
         Model(id="m", engine="vllm", model="x", engine_args={name: "x"})
+
+
+def test_quantization_is_the_entrys_own_key(project: Path) -> None:
+    with pytest.raises(ValueError, match="quantization is not to be set in engine_args"):
+        vllm(project, engine_args={"quantization": "mxfp8"})
+    model = vllm(project, quantization="fp8", engine_args={"quantization_config": "{}"})
+    assert model.engine_args == {"quantization_config": "{}"}
 
 
 W8A8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bits": 8}}
@@ -135,6 +143,14 @@ SCHEMES: list[tuple[dict[str, Any], str, list[str], list[str]]] = [
     ({"quant_method": "awq", "bits": 4}, "AWQ", ["AWQ", "int4"], ["GPTQ", "fp8", "bf16"]),
     ({"quant_method": "gptq", "bits": 8}, "GPTQ", ["gptq", "int8", "w8a16"], ["AWQ", "int4"]),
     ({"quant_method": "fp8"}, "FP8", ["FP8"], ["w8a8", "bf16"]),
+    ({"quant_method": "gptq_marlin", "bits": 4}, "GPTQ", ["GPTQ", "gptq_marlin", "w4a16"], ["AWQ", "fp8"]),
+    ({"quant_method": "awq", "bits": 4}, "AWQ", ["awq_marlin"], ["gptq_marlin"]),
+    ({"quant_method": "auto-round", "bits": 4}, "AUTO-ROUND", ["w4a16", "int4", "AutoRound"], ["int8", "fp8"]),
+    ({"quant_method": "modelopt", "quant_algo": "FP8"}, "FP8 (modelopt)", ["FP8", "modelopt"], ["NVFP4", "int4"]),
+    ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "NVFP4 (modelopt)", ["NVFP4"], ["FP8"]),
+    ({"quant_method": "quark"}, "quark", ["fp8", "quark"], ["AWQ"]),
+    ({"quant_method": "torchao"}, "torchao", ["int8", "torchao"], ["nf4"]),
+    ({"quant_method": "hqq"}, "hqq", ["int4", "HQQ"], ["GPTQ"]),
     (
         {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         "nf4 (bitsandbytes)",
@@ -164,26 +180,62 @@ def test_a_label_is_held_against_the_checkpoint(
     folder = checkpoint(project / "q", quantization_config=config)
     found = quantization.scheme(folder)
     assert found is not None and found.name == name
-    for label in [*right, "our own mix"]:
+    for label in right:
         model = Model(id="m", engine="vllm", model="q", quantization=label)
-        assert quantization.check(model, folder, {"fp8": "fp8"}) is None
-    for label in wrong:
+        assert quantization.check(model, folder) is None
+    for label in [*wrong, "our own mix"]:
         with pytest.raises(InputError, match=f"contradicts the checkpoint, whose config.json says .*{name.split()[0]}"):
-            quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder, {"fp8": "fp8"})
+            quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder)
+
+
+def test_modelopts_own_file_is_read(project: Path) -> None:
+    folder = checkpoint(project / "q")
+    (folder / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
+    model = Model(id="m", engine="vllm", model="q", quantization="NVFP4")
+    assert quantization.check(model, folder) is None
+    with pytest.raises(InputError, match=r"says NVFP4 \(modelopt\)"):
+        quantization.check(model.model_copy(update={"quantization": "FP8"}), folder)
 
 
 def test_plain_weights_are_quantized_at_load_or_not_at_all(project: Path) -> None:
-    for label, word in (("FP8", "fp8"), ("bitsandbytes", "bitsandbytes"), ("bf16", None), ("our own mix", None)):
+    for label, word in (("FP8", "fp8"), ("fp8_per_tensor", "fp8_per_tensor"), ("bf16", None)):
         model = vllm(project, quantization=label)
         assert engine_of(model).unavailable(model) is None
         launched = engine_of(model).launch(model)
         assert launched is not None and (f"--quantization={word}" in launched.argv) == (word is not None)
-    for label in ("AWQ", "w4a16", "nf4"):
+    for label in ("AWQ", "w4a16", "nf4", "our own mix", "bnb-8bit", "awq_marlin", "bitsandbytes"):
         model = vllm(project, quantization=label)
         with pytest.raises(InputError, match=r"which is not quantized by its config\.json\. Engine vllm quantizes"):
             engine_of(model).unavailable(model)
-    model = transformers(project, quantization="nf4")
-    assert json.loads(engine_of(model).launch(model).argv[-1])["quantization"] == "nf4"  # type: ignore[union-attr]
+    for label, word in (("nf4", "nf4"), ("bnb-4bit", "nf4"), ("bnb-8bit", "int8")):
+        model = transformers(project, quantization=label)
+        launched = engine_of(model).launch(model)
+        assert launched is not None and json.loads(launched.argv[-1])["quantization"] == word
+        assert engine_of(model).identity(model)["arguments"]["quantization"] == word
+    with pytest.raises(InputError, match=r"4bit contradicts .* quantizes while it loads to: int8, nf4\."):
+        model = transformers(project, quantization="4bit")
+        engine_of(model).unavailable(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (15, ["Q4_K_M", "q4-k-m", "Q4_K", "Q4", "UD-Q4_K_XL", "Q4_K_M-imat"], ["Q4_K_S", "Q4_0", "F16", "Q", "none"]),
+        (3, ["Q4_1"], ["Q4_0", "Q4_K_M", "F16", "our own mix"]),
+        (1, ["F16", "fp16", "float16", "unquantized"], ["BF16", "Q8_0"]),
+        (10, ["Q2_K"], ["Q2_K_S"]),
+        (1024, ["anything"], []),
+    ],
+)
+def test_a_label_is_held_against_a_gguf_file(project: Path, kind: int, right: list[str], wrong: list[str]) -> None:
+    gguf_file(project / "m.gguf", **{"general.file_type": kind})
+    for label in right:
+        model = Model(id="m", engine="llamacpp", model="m.gguf", quantization=label)
+        assert engine_of(model).unavailable(model) is None, label
+    for label in wrong:
+        model = Model(id="m", engine="llamacpp", model="m.gguf", quantization=label)
+        with pytest.raises(InputError, match=f"^m: quantization: {label} contradicts the weights file, which says "):
+            engine_of(model).unavailable(model)
 
 
 def test_vllm_is_told_what_the_entry_says_and_its_key_in_secret(project: Path) -> None:
@@ -229,6 +281,21 @@ def test_ray_that_is_not_there_is_told(project: Path) -> None:
     assert "needs the package ray in the environment of vLLM" in reason and "Name a `python:`" in reason
     model = model.model_copy(update={"engine_args": {"distributed_executor_backend": "mp"}})
     assert engine_of(model).unavailable(model) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "package"), [({"quantization": "nf4"}, "bitsandbytes"), ({"lora": "adapter"}, "peft")]
+)
+def test_a_package_that_transformers_lacks_is_told(project: Path, entry: dict[str, Any], package: str) -> None:
+    (project / "adapter").mkdir()
+    (project / "adapter" / "adapter_config.json").write_text('{"r": 8}')
+    model = transformers(project, **entry)
+    assert engine_of(model).unavailable(model) is None
+    engine(project / "other", "transformers", "9.9", TYPER, lacks=package)
+    lacking = model.model_copy(update={"python": "other/bin/python"})
+    assert f"m: what its entry asks for needs the package {package}" in (engine_of(lacking).unavailable(lacking) or "")
+    plain = transformers(project, python="other/bin/python")
+    assert engine_of(plain).unavailable(plain) is None
 
 
 def test_hyphens_in_the_names_of_options_are_underscores(project: Path) -> None:
@@ -283,6 +350,30 @@ def test_the_entries_of_the_documentation_are_valid(project: Path) -> None:
     assert [len(models[name].gpus) for name in ("shared-out", "replicas")] == [1, 2]
     ray = models["over-machines"]
     assert by_ray(ray) and wide(ray) == 8 and models["served-elsewhere"].zone == "private"
+
+
+def test_serve_takes_the_gpus_and_checks_the_entry(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Any] = []
+
+    def server(launch: Any, *_: Any) -> None:
+        started.append(launch)
+        raise EngineError("this far")
+
+    engine(project / "env", "vllm", "9.9", HELP)
+    checkpoint(project / "weights")
+    entry = {"engine": "vllm", "model": "weights", "python": "env/bin/python", "gpus": ["1", "2"]}
+    write_models(
+        project, m=entry, typo={**entry, "engine_args": {"enforce_eagr": True}}, gone={**entry, "model": "gone"}
+    )
+    monkeypatch.setattr("workbench.servers.ManagedServer", server)
+    for name in ("M", "TYPO", "GONE"):
+        monkeypatch.setenv(f"WORKBENCH_{name}_API_KEY", "k")
+    assert main(["serve", "typo", "--port", "1"]) == 2 and "Nearest: enforce_eager" in capsys.readouterr().err
+    assert main(["serve", "gone", "--port", "1"]) == 2 and "there is no folder gone" in capsys.readouterr().err
+    assert not started and main(["serve", "m", "--port", "1"]) == 1
+    assert started[0].env["CUDA_VISIBLE_DEVICES"] == "1" and "on GPU 1, the first of gpus" in capsys.readouterr().err
 
 
 def test_an_adapter_that_is_not_there_is_told(project: Path, smollm2: Path) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from conftest import WEIGHTS, environment, eventually, item, write_evalset, write_models
 from recording_server import INPUT_TOKENS, OUTPUT_TOKENS, RecordingServer
+from stand_ins import gguf_file
 
 import workbench as wb
 from workbench.outcomes import COLUMNS, KEY
@@ -331,7 +332,7 @@ def test_a_dead_endpoint_fails_its_model_and_keeps_the_others(
 def test_damaged_weights_fail_their_model_and_keep_the_others(
     project: Path, server: RecordingServer, sha256: str | None, words: str
 ) -> None:
-    (project / "zeros.gguf").write_bytes(bytes(1 << 16))
+    gguf_file(project / "zeros.gguf")
     damaged = {
         "engine": "llamacpp",
         "model": "zeros.gguf",

@@ -24,7 +24,7 @@ from workbench.catalog import Model
 from workbench.client import Client, Endpoint
 from workbench.errors import EngineError
 from workbench.privacy import Destination, Payload, gate
-from workbench.servers import ManagedServer, engine_of
+from workbench.servers import ManagedServer, engine_of, weights
 from workbench.servers.process import Launch
 from workbench.servers.registry import end_orphans
 from workbench.servers.watched import Watched
@@ -137,7 +137,7 @@ def test_two_engines_have_different_ports_and_keys(engine: ManagedServer, smollm
 OWNER = """
 import asyncio, sys
 from workbench.catalog import Model
-from workbench.servers import ManagedServer, engine_of
+from workbench.servers import ManagedServer, engine_of, weights
 model = Model(id="m", engine="llamacpp", model=sys.argv[1], max_model_len=512, concurrency=1, threads=1)
 server = ManagedServer(engine_of(model).launch(model), "m")
 asyncio.run(server.start())
@@ -298,6 +298,26 @@ def test_what_is_told_to_make_weights_is_what_the_makefile_makes_them_by() -> No
 def test_a_package_name_stays_inside_packages(name: str) -> None:
     with pytest.raises(EngineError, match="must name a file inside a package"):
         engine_of(model(name)).launch(model(name))
+
+
+def test_a_gguf_file_is_hashed_once_and_again_when_it_has_changed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "m.gguf").write_bytes(b"one")
+    entry = model("m.gguf")
+    hashed: list[Path] = []
+
+    def digest(path: Path, *_: int) -> str:
+        hashed.append(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(weights, "_hashed", digest)  # without what this process remembers
+    first, again = weights.locate(entry)[1], weights.locate(entry)[1]
+    assert first == again == hashlib.sha256(b"one").hexdigest() and len(hashed) == 1
+    (project / "m.gguf").write_bytes(b"other")
+    assert weights.locate(entry)[1] == hashlib.sha256(b"other").hexdigest() and len(hashed) == 2
+    (project / ".workbench" / "weights" / "digests.json").write_text("[")
+    assert weights.locate(entry)[1] == hashlib.sha256(b"other").hexdigest() and len(hashed) == 3
 
 
 def test_weights_with_another_hash_are_refused_before_they_are_started(tmp_path: Path) -> None:

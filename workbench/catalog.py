@@ -35,7 +35,7 @@ _DEFAULT_ZONE: dict[str, Zone] = {
 }
 _RULES_ONLY = {"engine", "zone"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
+_SECRET = re.compile(r"key|token(?!i[sz])|secret|passw", re.IGNORECASE)  # TOKENIZERS_PARALLELISM is none
 
 
 class Model(StrictModel, strict=True):
@@ -51,7 +51,7 @@ class Model(StrictModel, strict=True):
             `vllm` by `vllm run-batch`.
         base_url: of a server that runs; a list where several serve the same model, which share its requests.
         quantization: of the weights. An engine that quantizes while it loads is told (transformers: `nf4`, `int8`;
-            vllm: `fp8`, `bitsandbytes`); otherwise it says what the weights are.
+            vllm: `fp8` and others of its own words); otherwise it says what the weights are.
         dtype: of weights that are not quantized, and of activations; None takes the weights' own.
         lora: a LoRA adapter on top of the model: a folder, or a GGUF file for llamacpp.
         trust_remote_code: run Python code that comes with the weights.

@@ -26,6 +26,7 @@ _ARGUMENT = re.compile(r"[a-z][a-z0-9_-]*")
 _OWN = {
     "vllm": (
         *("model", "served-model-name", "input-file", "output-file", "output-tmp-dir", "max-model-len", "dtype"),
+        *("quantization", "hf-token"),  # the entry's own key; a secret would stand in a command line
         *("host", "port", "url", "uds", "api-key", "enable-metrics", "enable-log-requests", "enable-log-outputs"),
         *("trust-remote-code", "enable-lora", "lora-modules", "max-lora-rank", "config", "middleware", "grpc-port"),
         *("tool-parser-plugin", "allowed-local-media-path", "headless"),

@@ -125,8 +125,10 @@ def _mend(problem: Any, model: type[BaseModel], place: Place, show: bool) -> str
     if kind == "model_type":
         return "must be a mapping of keys to values."
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    # Our own messages say all that is needed, and what they refuse may hold a password.
-    shown = f" (it says {given!r})" if show and kind != "value_error" and len(repr(given)) < 60 else ""
+    if kind == "value_error":
+        # Our own messages say all that is needed, and may begin with a name; what they refuse may hold a password.
+        return f"{message}."
+    shown = f" (it says {given!r})" if show and len(repr(given)) < 60 else ""
     return f"{message[:1].lower()}{message[1:]}{shown}."
 
 

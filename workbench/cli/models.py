@@ -95,11 +95,16 @@ def _serve(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from workbench.servers import ManagedServer, engine_of
+    from workbench.servers.serving import launches_of
 
-    launch = engine_of(model).launch(model)
-    if launch is None:
+    if not model.managed:
         raise InputError(f"{model.id} is a server that runs already, at {model.base_url}.")
-    server = ManagedServer(launch, model.id, port, key, model.engine)
+    if reason := engine_of(model).unavailable(model):
+        raise InputError(reason)
+    launches = launches_of(model)
+    if len(launches) > 1:
+        print(f"one port is one replica: on GPU {model.gpus[0]}, the first of gpus", file=sys.stderr)
+    server = ManagedServer(launches[0], model.id, port, key, model.engine)
     asyncio.run(server.start(lambda line: print(line, file=sys.stderr)))
     print("ready; end with Ctrl-C", file=sys.stderr, flush=True)
     try:

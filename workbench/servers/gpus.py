@@ -2,6 +2,7 @@
 
 gpus = list_gpus()                   # [] where there is none, or no driver
 gpus[0].free_bytes, gpus[0].used_by
+trouble()                            # why nvidia-smi, which is there, did not answer; None where it did
 
 nvidia-smi may fail, or hang with the driver: nothing waits for it longer than it is told to, and one that hung is not
 asked again for a minute.
@@ -29,6 +30,7 @@ _HUNG_S = 60.0
 _GPU = "index,uuid,name,memory.total,memory.free,compute_cap"
 _APPS = "gpu_uuid,pid,process_name,used_memory"
 _hung_at: dict[str, float] = {}  # by the command's path
+_troubles: dict[str, str] = {}  # likewise, of its last answer
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Gpu:
     """One GPU.
 
     Attributes:
+        total_bytes: 0 where nvidia-smi does not say, since it has no memory but the machine's.
         capability: its compute capability, such as (8, 9); None where nvidia-smi does not say.
     """
 
@@ -82,6 +85,12 @@ def list_gpus(within_s: float = _LISTING_S) -> list[Gpu]:
         )
         for index, uuid, name, total, free, capability in (row for row in rows if len(row) == 6)
     ]
+
+
+def trouble() -> str | None:
+    """Why an nvidia-smi that is here did not answer when it was last asked; None where it did, or is not here."""
+    command = shutil.which("nvidia-smi")
+    return _troubles.get(command) if command else None
 
 
 def processes(within_s: float = WITHIN_S) -> list[tuple[str, GpuProcess]] | None:
@@ -130,17 +139,20 @@ def _said(argv: list[str], within_s: float) -> str | None:
 
     One that hangs in the driver cannot be killed, so it is not waited for.
     """
+    command = Path(argv[0]).name
     with tempfile.TemporaryFile() as words:
         try:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.DEVNULL, start_new_session=True
             )
-        except OSError:
+        except OSError as failure:
+            _troubles[argv[0]] = f"{command} cannot be started ({failure.strerror})"
             return None
         try:
             process.wait(within_s)
         except subprocess.TimeoutExpired:
             _hung_at[argv[0]] = time.monotonic()
+            _troubles[argv[0]] = f"{command} did not answer within {within_s:g} s"
             return None
         finally:
             if process.returncode is None:
@@ -148,10 +160,14 @@ def _said(argv: list[str], within_s: float) -> str | None:
                     os.killpg(process.pid, signal.SIGKILL)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.5)
-        if process.returncode:
-            return None
         words.seek(0)
-        return words.read().decode(errors="replace")
+        said = words.read().decode(errors="replace")
+    if process.returncode:
+        reason = " ".join(said.split())[:200]
+        _troubles[argv[0]] = f"{command} ended with {process.returncode}{f': {reason}' if reason else ''}"
+        return None
+    _troubles.pop(argv[0], None)
+    return said
 
 
 def _process(pid: int, name: str, used: str) -> GpuProcess:

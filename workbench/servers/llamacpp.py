@@ -15,7 +15,7 @@ from typing import Any
 
 from workbench.catalog import Model
 from workbench.errors import InputError
-from workbench.servers import options, weights
+from workbench.servers import options, quantization, weights
 from workbench.servers.process import Launch
 
 CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop"})
@@ -37,6 +37,7 @@ def unavailable(model: Model, batch: bool = False) -> str | None:
         return f"{model.id}: the package xllamacpp is not installed. Install the locked environment with 'make env'."
     reason = weights.missing(model) or weights.missing_adapter(model)
     if reason is None:
+        quantization.check_gguf(model, weights.first_part(model))
         _check_arguments(model)
     return reason
 

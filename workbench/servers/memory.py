@@ -21,7 +21,6 @@ from workbench.servers import gpus, weights
 _EVERY_S = 1.0
 _WHICH_EVERY = 5  # looks, after which it is asked anew which processes there are
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
-_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
 def memory_of(pids: Collection[int]) -> int | None:
@@ -87,7 +86,9 @@ def weights_bytes(model: Model) -> int | None:
         if model.engine == "llamacpp":
             return weights.locate(model)[0].stat().st_size
         folder, _ = weights.locate_folder(model)
-        return sum(path.stat().st_size for path in folder.rglob("*") if path.suffix in _WEIGHTS and path.is_file())
+        return sum(
+            path.stat().st_size for path in folder.rglob("*") if path.suffix in weights.SUFFIXES and path.is_file()
+        )
     except (OSError, EngineError):
         return None
 

@@ -16,7 +16,6 @@ from workbench.servers.process import Launch
 
 # With its continuous batching: stop and seed reach no batch, and there are no logprobs and no schemas.
 CAPABILITIES = frozenset({"stream_usage", "temperature", "max_completion_tokens"})
-WHILE_LOADING = {"nf4": "nf4", "int8": "int8"}
 _CHILD = Path(__file__).with_name("_transformers_child.py")
 _READY_S = 600.0
 
@@ -25,19 +24,32 @@ def unavailable(model: Model, batch: bool = False) -> str | None:
     reason = environments.missing(model) or weights.missing_folder(model) or weights.missing_adapter(model)
     if reason:
         return reason
-    quantization.check(model, weights.folder_of(model), WHILE_LOADING)
     python = environments.interpreter(model)
+    for name in _packages(model):
+        if environments.package_version(python, name) is None:
+            return (
+                f"{model.id}: what its entry asks for needs the package {name}, which is not installed beside "
+                f"transformers. Install it there, or leave out python ('{environments.suggestion('transformers')}')."
+            )
     if model.engine_args:
         known = options.helped(python, ["serve", "--help"], "transformers")
         options.check(model, known, f"transformers {environments.package_version(python, 'transformers')}")
     return None
 
 
+def _packages(model: Model) -> list[str]:
+    """What a model needs beside transformers itself."""
+    folder = weights.folder_of(model)
+    loaded, scheme = quantization.check(model, folder), quantization.scheme(folder)
+    quantized = loaded is not None or (scheme is not None and "bitsandbytes" in scheme.labels)
+    return [*(["bitsandbytes"] if quantized else []), *(["peft"] if model.lora else [])]
+
+
 def identity(model: Model) -> dict[str, Any]:
     python = environments.interpreter(model)
     _, digest = weights.locate_folder(model)
     adapter = weights.locate_adapter(model)
-    loaded = quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    loaded = quantization.check(model, weights.folder_of(model))
     packages = ["torch", *(["bitsandbytes"] if loaded else []), *(["peft"] if adapter else [])]
     further = {
         "lora": adapter[1] if adapter else None,
@@ -84,7 +96,7 @@ def launch(model: Model) -> Launch:
         "context": model.max_model_len,
         "threads": model.threads,
         "dtype": model.dtype,
-        "quantization": quantization.check(model, folder, WHILE_LOADING),
+        "quantization": quantization.check(model, folder),
         "lora": str(adapter[0]) if adapter else None,
         "trust_remote_code": model.trust_remote_code,
         "engine_args": options.named(model),

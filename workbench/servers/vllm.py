@@ -19,7 +19,6 @@ from workbench.servers.gpus import seeing
 from workbench.servers.process import Launch
 
 CAPABILITIES = frozenset({"json_schema", "stream_usage", "temperature", "seed", "stop", "max_completion_tokens"})
-WHILE_LOADING = {"fp8": "fp8", "bitsandbytes": "bitsandbytes"}
 _INSIDE = Path(__file__).with_name("_inside_vllm")
 _READY_S = 900.0  # a large model is read, compiled and captured
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -29,7 +28,7 @@ def unavailable(model: Model, batch: bool = False) -> str | None:
     reason = environments.missing(model) or weights.missing_folder(model) or weights.missing_adapter(model)
     if reason:
         return reason
-    quantization.check(model, weights.folder_of(model), WHILE_LOADING)
+    quantization.check(model, weights.folder_of(model))
     python = environments.interpreter(model)
     if by_ray(model) and environments.package_version(python, "ray") is None:
         return (
@@ -52,7 +51,7 @@ def identity(model: Model) -> dict[str, Any]:
     adapter = weights.locate_adapter(model)
     further = {
         "dtype": model.dtype,
-        "quantization": quantization.check(model, weights.folder_of(model), WHILE_LOADING),
+        "quantization": quantization.check(model, weights.folder_of(model)),
         "lora": adapter[1] if adapter else None,
         "env": model.env,
         "trust_remote_code": model.trust_remote_code,
@@ -114,7 +113,7 @@ def _arguments(model: Model) -> list[str]:
     argv = [f"--served-model-name={base}", f"--max-model-len={model.max_model_len}"]
     if "max_num_seqs" not in options.named(model):
         argv.append(f"--max-num-seqs={model.concurrency}")
-    loaded = quantization.check(model, folder, WHILE_LOADING)
+    loaded = quantization.check(model, folder)
     argv += [f"--dtype={model.dtype}"] if model.dtype else []
     argv += [f"--quantization={loaded}"] if loaded else []
     argv += ["--trust-remote-code"] if model.trust_remote_code else []

@@ -1,7 +1,7 @@
 """Weights files: found in packages without importing them, joined where they come in parts, checked by SHA-256.
 
-path, digest = locate(models["smollm2-q4"])
-folder, digest = locate_folder(models["qwen3-vllm"])       # all its files, hashed once; a hub id's, out of its cache
+path, digest = locate(models["smollm2-q4"])               # hashed once, and again where its size or time has changed
+folder, digest = locate_folder(models["qwen3-vllm"])       # all its files; a hub id's, out of its cache
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from pathlib import Path
 
 from workbench import project
 from workbench.catalog import Model
 from workbench.errors import EngineError, WorkbenchError
 from workbench.files import write_atomic
+from workbench.servers import intact
 
+SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 _BLOCK = 1 << 22
+_DIGESTS = "digests.json"
 # What the Makefile makes itself, by the folder in .weights; every other package of weights comes with 'make weights'.
 _MADE = {
     "smollm2-gguf": "make ggufs",
@@ -77,15 +80,32 @@ def _make(name: str) -> str:
 def missing(model: Model) -> str | None:
     """Why a managed model's weights are not there, or None."""
     try:
-        for name in _parts(model):
-            _find(model, name)
+        parts = [_find(model, name) for name in _parts(model)]
     except EngineError as failure:
         return str(failure)
-    return None
+    return _damaged(model, parts[0], lambda: intact.wrong_gguf(parts[0], cut=len(parts) > 1))
+
+
+def _damaged(model: Model, path: Path, look: Callable[[], str | None]) -> str | None:
+    """Why a file is no weights file, or None."""
+    try:
+        found = look()
+    except OSError as failure:
+        found = f"cannot be read ({failure.strerror})"
+    return f"{model.id}: {project.shown(path)} {found}." if found else None
 
 
 def _parts(model: Model) -> list[str]:
     return [model.model] if isinstance(model.model, str) else list(model.model)
+
+
+def first_part(model: Model) -> Path:
+    """The file that has the head of a model's weights; they need not be joined for it.
+
+    Raises:
+        EngineError: it is missing.
+    """
+    return _find(model, _parts(model)[0])
 
 
 def locate(model: Model) -> tuple[Path, str]:
@@ -96,11 +116,11 @@ def locate(model: Model) -> tuple[Path, str]:
     """
     parts = [_find(model, name) for name in _parts(model)]
     path = parts[0] if len(parts) == 1 else _joined(model, parts)
-    digest = _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    digest = _digest(path)
     if model.sha256 and digest != model.sha256 and len(parts) > 1:
         path.unlink()  # the joined file may be damaged where the parts are not
         path = _joined(model, parts)
-        digest = _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+        digest = _digest(path)
     _check(model, path, digest)
     return path, digest
 
@@ -115,8 +135,30 @@ def _check(model: Model, path: Path, digest: str) -> None:
         )
 
 
+def _digest(path: Path) -> str:
+    return _digests([path])[0]
+
+
+def _digests(paths: Iterable[Path]) -> list[str]:
+    """The SHA-256 of files; each is hashed once, and again where its size or time has changed."""
+    known: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError, WorkbenchError):  # what is wrong with it costs time only
+        known = dict(json.loads((project.state("weights") / _DIGESTS).read_text()))
+    found, new = [], False
+    for path in paths:
+        about = path.stat()
+        mark = f"{path} {about.st_size} {about.st_mtime_ns}"
+        if mark not in known:
+            known[mark], new = _hashed(path, about.st_size, about.st_mtime_ns), True
+        found.append(known[mark])
+    if new:
+        with contextlib.suppress(WorkbenchError):
+            write_atomic(project.state("weights") / _DIGESTS, json.dumps(known, indent=0), mode=0o600)
+    return found
+
+
 @lru_cache(maxsize=32)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
+def _hashed(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -149,7 +191,8 @@ def missing_folder(model: Model) -> str | None:
     if lacking:
         again = f"'hf download {name}'" if folder.parent.name == "snapshots" else "the download"
         return f"{model.id}: {project.shown(folder)} lacks {lacking}. Run {again} again."
-    return None
+    files = (path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES)
+    return next((reason for path in files if (reason := _damaged(model, path, partial(intact.wrong, path)))), None)
 
 
 def hub_cache() -> Path:
@@ -188,7 +231,9 @@ def missing_adapter(model: Model) -> str | None:
     path = project.resolve(model.lora)
     there = path.is_file() if model.engine == "llamacpp" else (path / "adapter_config.json").is_file()
     what = "GGUF file" if model.engine == "llamacpp" else "folder with an adapter_config.json"
-    return None if there else f"{model.id}: lora: there is no {what} at {project.shown(path)}. Mend its entry."
+    if not there:
+        return f"{model.id}: lora: there is no {what} at {project.shown(path)}. Mend its entry."
+    return _damaged(model, path, lambda: intact.wrong_gguf(path, "adapter")) if path.is_file() else None
 
 
 def locate_adapter(model: Model) -> tuple[Path, str] | None:
@@ -206,15 +251,13 @@ def locate_adapter(model: Model) -> tuple[Path, str] | None:
     try:
         if path.is_dir():
             return path, _folder_digest(path)
-        return path, _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+        return path, _digest(path)
     except OSError as failure:
         raise EngineError(f"{model.id}: {project.shown(path)} cannot be read ({failure.strerror}).") from None
 
 
 def locate_folder(model: Model) -> tuple[Path, str]:
     """A model's folder of weights, and a SHA-256 over the names and contents of its files.
-
-    A file is hashed once, and again where its size or time has changed: some are larger than memory.
 
     Raises:
         EngineError: it is missing, cannot be read, or is not the one that models.yaml names by its hash.
@@ -232,21 +275,11 @@ def locate_folder(model: Model) -> tuple[Path, str]:
 
 
 def _folder_digest(folder: Path) -> str:
-    cache = project.state("weights") / "digests.json"
-    known: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):  # a cache: what is wrong with it costs time only
-        known = dict(json.loads(cache.read_text()))
-    whole, new = hashlib.sha256(), False
     inside = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
-    for name, path in sorted(each for each in inside if not any(part.startswith(".") for part in each[0].parts)):
-        about = path.stat()
-        mark = f"{path} {about.st_size} {about.st_mtime_ns}"
-        if mark not in known:
-            known[mark], new = _digest(path, about.st_size, about.st_mtime_ns), True
-        whole.update(f"{name.as_posix()}\0{known[mark]}\n".encode())
-    if new:
-        with contextlib.suppress(WorkbenchError):
-            write_atomic(cache, json.dumps(known, indent=0), mode=0o600)
+    listed = sorted(each for each in inside if not any(part.startswith(".") for part in each[0].parts))
+    whole = hashlib.sha256()
+    for (name, _), digest in zip(listed, _digests(path for _, path in listed), strict=True):
+        whole.update(f"{name.as_posix()}\0{digest}\n".encode())
     return whole.hexdigest()
 
 

@@ -21,6 +21,7 @@ from workbench.load.engine import EngineWatch
 from workbench.load.figures import StepRun, summarize
 from workbench.load.plan import engine_digest
 from workbench.load.result import LoadLimits
+from workbench.routing.repricing import reprice
 from workbench.views import conclusions
 
 LOCAL = {"engine": "openai", "model": "m", "zone": "local", "base_url": "http://127.0.0.1:9/v1"}
@@ -85,6 +86,25 @@ def test_the_interval_of_a_price_is_that_of_the_throughput_turned_round(project:
     assert found is not None and found.usd_per_mtok.value is not None
     assert found.usd_per_mtok.lo == pytest.approx(found.usd_per_mtok.value / 2, rel=1e-4)
     assert found.usd_per_mtok.hi == pytest.approx(found.usd_per_mtok.value * 2, rel=1e-4)
+
+
+def test_tokens_that_were_not_counted_have_no_price_and_it_is_said(project: Path) -> None:
+    found = models(project)
+    whole = result(found)
+    silent = {"total_tokens_per_s": Figure(value=None), "input_tokens": None, "output_tokens": None}
+    older = {"input_tokens": None}  # a file of before: its total is without what was not counted
+    for changes in (silent, older):
+        load = whole.model_copy(update={"steps": [step.model_copy(update=changes) for step in whole.steps]})
+        price = price_of(load)
+        assert price is not None and price.usd_per_mtok.value is None and price.usd_per_request.value is not None
+        assert break_even(load, found) == []
+        said = conclusions(load, found, 0.2)
+        assert any(
+            line.startswith("a token's price, and from how many a day on it pays, are not known") for line in said
+        )
+        assert not any("million tokens" in line or "break-even" in line for line in said)
+        load.save()
+        assert measured_prices(found) == {}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +183,7 @@ def test_routes_are_decided_at_the_price_that_a_load_test_measured(
     found = models(project)
     result(found).save()
     full, idle = measured_prices(found), measured_prices(found, utilization=0.001)
-    assert set(full) == {"m"} and idle["m"] == pytest.approx(1000 * full["m"], rel=1e-3)
+    assert set(full) == {"m"} and idle["m"] == pytest.approx({k: 1000 * v for k, v in full["m"].items()}, rel=1e-3)
     rows = [
         {"task": "colors", "item_id": f"i{n}", "model": model, "score": 1.0, "accepted": True, "sensitivity": "public"}
         | {"cost_usd": cost, "input_tokens": 900, "output_tokens": 100}
@@ -185,6 +205,37 @@ def test_routes_are_decided_at_the_price_that_a_load_test_measured(
         assert ("note: m: a load test tells" in out and "--utilization 0.2 takes" in out) == (not extra)
 
 
+def test_a_tasks_own_load_test_prices_it_and_the_newest_of_any_the_others(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = models(project)
+    result(found).save()
+    slow = result(found, started="2026-11-29T10:00:00+00:00", saturated_at=1.0, workload="synthetic.8:120", task=None)
+    slow.save()
+    prices = measured_prices(found)
+    assert prices["m"][None] == pytest.approx(2 * prices["m"]["colors"], rel=1e-4)
+    rows = [
+        {"task": task, "item_id": f"i{n}", "model": "m", "score": 1.0, "accepted": True, "sensitivity": "public"}
+        | {"cost_usd": 1e-9, "input_tokens": 900, "output_tokens": 100}
+        for task in ("birds", "colors")
+        for n in range(20)
+    ]
+    table = pd.DataFrame(rows)
+    again, _ = reprice(table, found, {}, local_usd_per_mtok=prices)
+    costs = again.groupby("task")["cost_usd"].mean() * 1e6 / 1000
+    assert costs.to_dict() == pytest.approx({"birds": prices["m"][None], "colors": prices["m"]["colors"]})
+    policy = wb.route(table, found, policies=("per_task",), local_usd_per_mtok=prices)
+    assert policy.evidence.prices["m"] == "a million tokens: $0.1111 for birds, $0.05556 for colors, by load tests"
+    table.to_parquet(project / "outcomes.parquet")
+    argv = ["outcomes.parquet", "--utilization", "1", "--policies", "per_task"]
+    for command in (["route", "--to", "r.yaml", *argv], ["what-if", *argv]):
+        assert main(command) == 0
+        assert (
+            "note: m: a million tokens cost $0.0556 for colors (load test of colors.default, 2026-11-28); "
+            "$0.111 for other tasks (load test of synthetic.8:120, 2026-11-29)"
+        ) in capsys.readouterr().out
+
+
 def test_a_load_test_that_is_not_used_is_told_where_it_would_count(project: Path) -> None:
     found = models(project)
     told = partial(prices_to_route_by, found, how="HOW")
@@ -193,7 +244,11 @@ def test_a_load_test_that_is_not_used_is_told_where_it_would_count(project: Path
     prices, (note,) = told({"m", "cheap"}, None)
     assert prices is None and note.startswith("m: a load test tells") and "HOW takes" in note
     assert told({"cheap"}, None) == (None, [])  # m was not asked
-    assert told({"m"}, 1.0) == (measured_prices(found), [])
+    said = (
+        "m: a million tokens cost $0.0556 for colors (load test of colors.default, 2026-11-28); $0.0556 for other tasks"
+    )
+    prices, (note,) = told({"m"}, 1.0)
+    assert prices == measured_prices(found) and note.startswith(said)
     result(found, engine="another", started="2026-11-29T10:00:00+00:00").save()
     (project / ".workbench" / "load" / "broken.json").write_text("{}")
     assert told({"m"}, None) == (None, [])  # a file that nobody asked for stops nobody

@@ -18,9 +18,14 @@ from conftest import item, write_evalset, write_models
 from null_server import INPUT_TOKENS, NullServer
 
 import workbench as wb
+from workbench.catalog import Machine, Model
 from workbench.cli import main
 from workbench.errors import InputError, RunError
 from workbench.load import LoadResult, load_test, plan_load, read_loads
+from workbench.load.drive import Times
+from workbench.load.plan import Plan
+from workbench.load.result import LoadLimits
+from workbench.load.workload import synthetic
 from workbench.views import load_figure, load_table, load_text
 from workbench.views.figures import png
 
@@ -325,6 +330,14 @@ def test_a_plan_sends_nothing(project: Path, capsys: pytest.CaptureFixture[str])
         assert main(["load", "m", "--synthetic", "5:5", "--plan"]) == 0
         assert server.prompts == []
     assert "levels up to saturation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_plan_says_that_code_of_the_weights_is_run(trusted: bool) -> None:
+    model = Model.model_validate({"id": "m", "engine": "vllm", "model": "d", "trust_remote_code": trusted})
+    workload, times = synthetic(8, 4, model, 0), Times(1.0, 10.0)
+    said = Plan(model, Machine(), workload, "closed", None, 0.25, times, 3, LoadLimits(), None, 0).describe()
+    assert ("m runs code that comes with its weights (trust_remote_code)" in said) == trusted
 
 
 def test_a_file_that_is_no_load_test_is_told(project: Path) -> None:

@@ -13,7 +13,7 @@ from virtual_time import now, run_in_virtual_time
 from workbench.load.arrivals import arrivals
 from workbench.load.drive import ClosedLoop, OpenLoop, Request, Times, Window, drive
 from workbench.load.engine import EngineWatch
-from workbench.load.figures import StepRun, summarize
+from workbench.load.figures import StepRun, falls_behind, saturation, summarize
 from workbench.load.result import LoadLimits, Step
 
 
@@ -90,6 +90,23 @@ def test_beyond_capacity_throughput_is_the_capacity_and_latency_grows_with_the_w
     assert short.requests_per_s.number == pytest.approx(1.0, abs=0.05)
     assert long.requests_per_s.number == pytest.approx(1.0, abs=0.05)
     assert long.latency_s.p95.number > 2 * short.latency_s.p95.number > 20
+
+
+def test_an_overloaded_open_loop_is_full_and_no_more_is_good_than_was_answered() -> None:
+    """Of 2 requests a second 1 is answered: nothing is within limits that came after the window."""
+
+    def asked(rate: float, limits: LoadLimits) -> Step:
+        windows = [driven(Queue(1.0), OpenLoop(poisson(rate, seed)), 10, 60) for seed in range(3)]
+        return step(*windows, limits=limits)
+
+    for limits in (LoadLimits(), LoadLimits(e2e_s=40.0)):
+        light, heavy = (asked(rate, limits).model_copy(update={"level": rate}) for rate in (0.5, 2.0))
+        assert heavy.goodput_per_s.number <= heavy.requests_per_s.number == pytest.approx(1.0, rel=0.02)
+        assert light.goodput_per_s.number == light.requests_per_s.number
+        assert heavy.behind == pytest.approx(180, rel=0.2) and abs(light.behind) < 6
+        assert falls_behind(heavy) and not falls_behind(light)
+        assert saturation([light, heavy], open_loop=True) == (2.0, True)
+        assert saturation([light], open_loop=True) == (0.5, False)
 
 
 def test_a_stall_is_felt_by_all_that_were_due_in_it() -> None:

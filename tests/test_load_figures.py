@@ -148,6 +148,27 @@ def test_tokens_that_come_several_at_a_time_are_counted_by_the_server() -> None:
     assert step.output_tokens_per_s.value == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("missing", [["input_tokens"], ["input_tokens", "output_tokens"]])
+def test_an_answer_without_a_count_leaves_the_tokens_read_unknown(streamed: bool, missing: list[str]) -> None:
+    asked = [request(n, 0.1, 0.1, 4) for n in range(8)]
+    for name in missing:
+        setattr(asked[3], name, None)
+    if not streamed:
+        for each in asked:
+            each.token_at = []
+    steps = [summarize([run(1, repeat, asked) for repeat in range(3)], LoadLimits())]
+    assert steps[0].total_tokens_per_s.value is None and steps[0].uncounted == 3
+    assert any(note.startswith("3 of 24 requests were answered without a count") for note in noted("closed", steps))
+    assert not any("without a count" in note for note in noted("closed", laws([1], [1])))
+    # What failed, or was given up, has none and hides none.
+    lost = Request(1.0, 1.0, 1.1, error_class="server", measured=True)
+    given_up = request(2.0, 0.1, 0.1, 4)
+    given_up.ended_at = given_up.input_tokens = given_up.output_tokens = None
+    step = summarize([run(1, 0, [request(0.0, 0.1, 0.1, 4), lost, given_up])], LoadLimits())
+    assert step.total_tokens_per_s.value is not None and step.uncounted == 0
+
+
 def test_errors_are_counted_by_class() -> None:
     failed = [Request(1.0, 1.0, 1.1, error_class=kind, measured=True) for kind in ("timeout", "server", "server")]
     given_up = Request(2.0, 2.0, None, measured=True)
@@ -180,13 +201,42 @@ def test_saturation_is_where_throughput_is_highest_and_says_whether_there_is_a_p
     assert saturation(laws([1], [1])) == (1, False)
 
 
-def places_note(loop: Loop, steps: list[Step], **entry: Any) -> str:
-    """What is said of a managed engine's places, or nothing."""
+def noted(loop: Loop, steps: list[Step], **entry: Any) -> list[str]:
+    """What a reader of a managed engine's figures is told."""
     known = {"id": "m", "engine": "llamacpp", "model": "m.gguf", "concurrency": 4, **entry}
     model = Model.model_validate(known)
     asked = (synthetic(8, 4, model, 0), loop, None, 0.25, Times(1.0, 10.0), 3, LoadLimits(), None, 0)
-    notes = notes_on(Plan(model, Machine(), *asked), steps, saturated=True)
-    found = [note for note in notes if "places by its entry" in note]
+    return notes_on(Plan(model, Machine(), *asked), steps, saturated=True)
+
+
+def test_a_server_that_falls_behind_an_open_loop_is_told() -> None:
+    steps = laws([1, 2, 4], [1, 1, 1])
+    steps[-1] = steps[-1].model_copy(update={"behind": 60})
+    assert [note for note in noted("poisson", steps) if "fell behind at 4:" in note]
+    assert not any("fell behind" in note for note in [*noted("closed", steps), *noted("poisson", steps[:-1])])
+
+
+def test_places_that_pause_after_failures_are_not_the_clients_slowness() -> None:
+    """Two places whose requests take 0.05 s, of which each second fails: they pause for a third of the time."""
+    requests = [
+        Request(at + gap, at + gap, at + gap + 0.05, [], 10, 1, error_class=kind, measured=True)
+        for place in range(2)
+        for at in np.arange(0.0, 10.0, 0.15)
+        for gap, kind in ((0.0, None), (0.05, "server"))
+    ]
+    step = summarize([run(2, 0, requests)], LoadLimits())
+    assert step.pausing == pytest.approx(2 / 3, rel=0.02) and step.in_flight.number == pytest.approx(4 / 3, rel=0.02)
+    slow = step.model_copy(update={"level": 4.0})
+    said = noted("closed", [step, slow])
+    assert [note for note in said if "fewer requests" in note] == [
+        "fewer requests were in flight than asked at 4: the client was not quick enough",
+        "fewer requests were in flight than asked at 2: a place pauses for 0.05 s after a failed one",
+    ]
+
+
+def places_note(loop: Loop, steps: list[Step], **entry: Any) -> str:
+    """What is said of a managed engine's places, or nothing."""
+    found = [note for note in noted(loop, steps, **entry) if "places by its entry" in note]
     assert len(found) <= 1
     return "".join(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,15 @@ from hypothesis import strategies as st
 import workbench
 from workbench.catalog import load_models
 from workbench.cli import main
+from workbench.client import RETRYABLE
 from workbench.errors import InputError
 from workbench.evalset import Limits, load_evalsets
+from workbench.journal import Attempt
+from workbench.outcomes import LOST, OWN
 from workbench.outcomes.table import write_outcomes
 from workbench.quantization import quantization_report
+from workbench.routing.cell import RULES_ABSTAIN
+from workbench.runner.desk import DEFINITE
 
 N = 400
 
@@ -306,6 +312,67 @@ def test_no_answer_is_a_wrong_one_that_breaks_its_format() -> None:
     assert found["broke"] == sum(BF16[:40]) and found["failed_format"] == pytest.approx(40 / N)
 
 
+def failing(outcomes: pd.DataFrame, model: str, share: float, error_class: str) -> pd.DataFrame:
+    """The outcomes, of which the first of a model are errors."""
+    count = (outcomes["model"] == model).sum()
+    gone = (outcomes["model"] == model) & (outcomes.groupby("model").cumcount() < round(share * count))
+    found = outcomes.assign(error_class=pd.Series(None, outcomes.index, dtype=object).where(~gone, error_class))
+    found.loc[gone, "score"] = math.nan
+    found.loc[gone, ["accepted", "format_ok"]] = False
+    return found
+
+
+@pytest.mark.parametrize("loser", ["bf16", "w4"])
+def test_errors_of_the_server_are_no_answers_and_many_of_them_no_evidence(loser: str) -> None:
+    whole = table(w4=flipped(BF16, 56, 0))
+    few = quantization_report(failing(whole, loser, 0.08, "server"), "bf16")
+    answered = whole[whole.groupby("model").cumcount() >= 32]
+    for name in ("n", "difference", "lo", "hi", "broke", "fixed", "failed_format", "format_difference", "verdict"):
+        assert row(few, "w4")[name] == row(quantization_report(answered, "bf16"), "w4")[name], name
+    assert (row(few, "w4")["lost"], row(few, "w4")["coverage"]) == (32, 0.92)
+    assert any(note.startswith(f"{loser}: 32 of 400 outcomes are errors") and "32 server" in note for note in few.notes)
+    assert "32 lost to errors are left out" in few.sentence
+    many = quantization_report(failing(whole, loser, 0.33, "disconnected"), "bf16")
+    assert row(many, "w4")["verdict"] == "not compared"
+    assert "it shares 268 items with the reference, 67%; 132 lost to errors are left out" in many.sentence
+    none = quantization_report(failing(whole, loser, 1.0, "engine"), "bf16")
+    assert row(none, "w4")["verdict"] == "not compared" and row(none, "w4")["n"] == 0
+    assert none.describe() and none._repr_html_() and none.by_slice.empty
+
+
+def test_what_a_model_refuses_is_its_own_and_stays_wrong() -> None:
+    report = quantization_report(failing(table(w4=BF16), "w4", 0.1, "context_length"), "bf16")
+    assert row(report, "w4")["failed_format"] == pytest.approx(0.1) and row(report, "w4")["lost"] == 0
+    assert row(report, "w4")["verdict"] == "costs" and not any("errors" in note for note in report.notes)
+
+
+def test_answers_that_are_missing_without_a_known_cause_never_make_a_candidate_look_better() -> None:
+    gone = failing(table(w4=BF16), "bf16", 1.0, "server").drop(columns="error_class")
+    report = quantization_report(gone, "bf16")
+    assert row(report, "w4")["verdict"] == "not compared" and "400 without a class" in "".join(report.notes)
+    odd = quantization_report(failing(table(w4=BF16), "bf16", 0.3, "APIError"), "bf16")
+    assert row(odd, "w4")["verdict"] == "not compared" and "120 APIError" in "".join(odd.notes)
+    refused = quantization_report(failing(table(w4=BF16), "bf16", 0.3, "refusal"), "bf16")
+    assert row(refused, "w4")["lost"] == 0 and row(refused, "w4")["n"] == N
+    own = quantization_report(failing(table(w4=BF16), "w4", 0.3, "APIError"), "bf16")
+    assert row(own, "w4")["verdict"] == "costs" and row(own, "w4")["lost"] == 0
+
+
+def test_a_repeat_that_was_lost_leaves_the_others() -> None:
+    outcomes = table(w4=BF16)
+    again = failing(outcomes.assign(repeat=1), "w4", 1.0, "timeout")
+    found = row(quantization_report(pd.concat([outcomes, again]), "bf16"), "w4")
+    assert (found["n"], found["difference"], found["lost"]) == (N, 0, 0)
+
+
+def test_each_class_of_error_is_the_models_own_or_is_not() -> None:
+    assert RETRYABLE <= LOST and {*DEFINITE, RULES_ABSTAIN} == OWN and not LOST & OWN
+    told = re.search(r"error_class: None, or (.*?)\n        \w+:", Attempt.__doc__ or "", re.DOTALL)
+    assert told is not None
+    classes = set(re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", told[1].split(":", 1)[1], flags=re.DOTALL)))
+    assert classes == (LOST - {"judge"}) | OWN
+
+
 def test_a_row_that_stands_there_twice_counts_once_and_two_that_differ_are_an_error() -> None:
     outcomes = table(w4=flipped(BF16, 40, 12))
     twice = quantization_report(pd.concat([outcomes, outcomes]), "bf16")
@@ -404,6 +471,18 @@ def test_a_candidate_without_a_shared_item_and_a_reference_alone_are_said() -> N
     assert "no candidate" in alone.sentence
     for each in (report, alone):
         assert each.describe() and "<img" in each._repr_html_()
+
+
+def test_a_column_is_told_as_missing_only_where_it_is() -> None:
+    def told(outcomes: pd.DataFrame) -> list[str]:
+        return [note for note in quantization_report(outcomes, "bf16").notes if "so no " in note]
+
+    outcomes = table(w4=BF16[:20])
+    apart = outcomes.assign(item_id=outcomes["item_id"].where(outcomes["model"] != "w4", outcomes["item_id"] + "x"))
+    assert told(outcomes) == told(apart) == told(failing(outcomes, "w4", 1.0, "server")) == []
+    assert told(outcomes.drop(columns="accepted")) == ["the table has no column accepted, so no flips are known"]
+    outcomes["accepted"] = outcomes["accepted"].astype(object).where(outcomes["model"] != "w4", None)
+    assert told(outcomes) == ["the table does not tell accepted of both sides, so no flips are known"]
 
 
 def test_memory_load_time_and_tokens_a_second() -> None:

@@ -11,7 +11,7 @@ utilization of 0.2 a token costs five times what it costs at 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -34,7 +34,8 @@ class LocalPrice:
     """What tokens cost on this machine.
 
     Attributes:
-        usd_per_mtok: a million tokens, read and written in the mix that was measured.
+        usd_per_mtok: a million tokens, read and written in the mix that was measured; without a value where the server
+            did not count them.
         usd_per_mtok_output: a million written ones, where those bear the whole cost.
         usd_per_request: a request of the measured length.
         at: at saturation, or at the highest load whose p95 keeps the limits.
@@ -106,7 +107,7 @@ def price_of(
         return None
     usd_per_s = usd_per_hour / 3600 / utilization
     return LocalPrice(
-        _each(step.total_tokens_per_s, usd_per_s * _MTOK),
+        _each(step.total_tokens_per_s if counts(step) else Figure(value=None), usd_per_s * _MTOK),
         _each(step.output_tokens_per_s, usd_per_s * _MTOK),
         _each(step.requests_per_s, usd_per_s),
         at,
@@ -115,6 +116,11 @@ def price_of(
         result.started,
         result.workload,
     )
+
+
+def counts(step: Step) -> bool:
+    """Whether the server counted the tokens of all its answers: without them a token has no price."""
+    return None not in (step.input_tokens, step.output_tokens, step.total_tokens_per_s.value)
 
 
 def _step(result: LoadResult, at: At) -> Step | None:
@@ -159,31 +165,51 @@ def local_price(
     return None
 
 
-def measured_prices(models: Models, utilization: float = 1.0, at: At = "saturation") -> dict[str, float]:
-    """What a million tokens of each local model costs on this machine, in USD, by its newest complete load test.
+def measured_prices(
+    models: Models, utilization: float = 1.0, at: At = "saturation"
+) -> dict[str, dict[str | None, float]]:
+    """What a million tokens of each local model costs on this machine, in USD, by its complete load tests.
 
     Args:
         utilization: see `price_of`.
         at: see `price_of`.
 
     Returns:
-        By model; those without such a test are left out.
+        By model and task: the newest test with that task's prompts tells. Under None stands what the newest of any
+        tells, for tasks without one. Models without a test are left out.
 
     Raises:
         InputError: no utilization.
     """
+    return _in_usd(_measured(models, utilization, at))
+
+
+def _in_usd(measured: Mapping[str, Mapping[str | None, LocalPrice]]) -> dict[str, dict[str | None, float]]:
+    return {
+        name: {task: price.usd_per_mtok.number for task, price in prices.items()} for name, prices in measured.items()
+    }
+
+
+def _measured(models: Models, utilization: float, at: At) -> dict[str, dict[str | None, LocalPrice]]:
+    """As `measured_prices`, with what was asked and when."""
+    found = {}
     loads = read_loads()
-    tested = {load.model for load in loads}
-    local = [model for model in models.values() if model.zone == "local" and model.id in tested]
-    here = [model for model in local if not engine_of(model).unavailable(model)]
-    found = {model.id: local_price(model, loads, utilization, at=at, machine=models.machine) for model in here}
-    prices = {name: price.usd_per_mtok.value for name, price in found.items() if price is not None}
-    return {name: usd for name, usd in prices.items() if usd is not None}
+    for model in models.values():
+        own = [load for load in loads if load.model == model.id]
+        if not own or model.zone != "local" or engine_of(model).unavailable(model):
+            continue
+        tasks = [*sorted({load.task for load in own if load.task is not None}), None]
+        told = {task: local_price(model, own, utilization, task=task, at=at, machine=models.machine) for task in tasks}
+        prices = {task: price for task, price in told.items() if price is not None}
+        prices = {task: price for task, price in prices.items() if price.usd_per_mtok.value is not None}
+        if prices:
+            found[model.id] = prices
+    return found
 
 
 def prices_to_route_by(
     models: Models, asked: Collection[str], utilization: float | None, how: str
-) -> tuple[dict[str, float] | None, list[str]]:
+) -> tuple[dict[str, dict[str | None, float]] | None, list[str]]:
     """What a routing decision takes for tokens of local models, and what its reader should know of that.
 
     Args:
@@ -192,19 +218,22 @@ def prices_to_route_by(
         how: how to say that they are to be used, such as `--utilization 0.2`.
 
     Returns:
-        USD a million tokens by model, or None: their share of the machine's time. And lines: which models have no load
-        test, or which have one that is not used.
+        USD a million tokens by model and task, as of `measured_prices`, or None: their share of the machine's time. And
+        lines: which workload a price comes from, which models have no load test, or which have one that is not used.
 
     Raises:
         InputError: no utilization, or a file among the load tests is none, where they are used.
     """
     own = Models({name: model for name, model in models.items() if name in asked}, models.machine)
     if utilization is not None:
-        prices = measured_prices(own, utilization)
-        without = [name for name, model in own.items() if model.managed and name not in prices]
-        return prices, [
-            f"{name} has no load test ('workbench load {name}'): it costs its share of the machine's time"
-            for name in without
+        measured = _measured(own, utilization, "saturation")
+        without = [name for name, model in own.items() if model.managed and name not in measured]
+        return _in_usd(measured), [
+            *(f"{name}: a million tokens cost {_said(prices)}" for name, prices in measured.items()),
+            *(
+                f"{name} has no load test ('workbench load {name}'): it costs its share of the machine's time"
+                for name in without
+            ),
         ]
     try:
         tested = ", ".join(measured_prices(own))
@@ -216,6 +245,15 @@ def prices_to_route_by(
         f"{tested}: a load test tells what tokens cost on this machine, and is not used: the run's own costs are, "
         f"which leave idle time out. {how} takes the load test's price, with the machine used to a fifth"
     ]
+
+
+def _said(prices: Mapping[str | None, LocalPrice]) -> str:
+    """Prices by task, and the load test behind each."""
+    rest = "other tasks" if len(prices) > 1 else "all tasks"
+    return "; ".join(
+        f"${price.usd_per_mtok.number:.3g} for {task or rest} (load test of {price.workload}, {price.measured[:10]})"
+        for task, price in prices.items()
+    )
 
 
 def break_even(
@@ -240,8 +278,9 @@ def break_even(
         InputError: `against` names no provider and model.
     """
     step, usd_per_hour = _step(result, at), models.machine.usd_per_hour
-    if step is None or usd_per_hour is None or result.zone != "local" or step.input_tokens is None:
+    if step is None or usd_per_hour is None or result.zone != "local" or not counts(step):
         return []
+    assert step.input_tokens is not None
     hosted = [(model.id, model.price, str(model.model)) for model in models.known.values() if model.zone != "local"]
     hosted += [(name, *_listed(name)) for name in against]
     mix = (round(step.input_tokens), round(step.output_tokens or 0.0))

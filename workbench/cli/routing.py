@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.cli.common import Commands
     from workbench.evalset import EvalSet
     from workbench.routing import Policy
+    from workbench.routing.repricing import LocalPrices
 
 
 def add(commands: Commands) -> None:
@@ -54,7 +55,8 @@ def _shared(parser: argparse.ArgumentParser) -> None:
         "--utilization",
         type=float,
         metavar="SHARE",
-        help="price local models by their newest load test ('workbench load'), at that share of its full load",
+        help="price local models by their newest load test ('workbench load'), the task's own first, at that share of "
+        "its full load",
     )
     parser.add_argument("--traffic", type=_traffic, metavar="N/month", help="requests of each route a month")
 
@@ -118,7 +120,7 @@ def _given(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     return outcomes, asked
 
 
-def _local(models: Models, asked: set[str], utilization: float | None) -> dict[str, float] | None:
+def _local(models: Models, asked: set[str], utilization: float | None) -> LocalPrices | None:
     """What local models' tokens cost by their load tests, where that is asked for."""
     from workbench.breakeven import prices_to_route_by
 

@@ -22,7 +22,7 @@ MOST_IN_FLIGHT = 2048  # of an open loop; beyond that, requests wait on our side
 _FEWEST = 3  # requests of a window; a closed loop wants as many as it has places
 _LONGEST = 10  # times its duration: so much longer a window may get for want of requests, and a warm-up for answers
 _LEAST_S = 1e-6  # that is waited: less may be none at all to a clock, again and again
-_PAUSE_S = 0.05  # of a place in a closed loop whose request failed: a dead server is not asked without end
+PAUSE_S = 0.05  # of a place in a closed loop whose request failed: a dead server is not asked without end
 
 
 @dataclass(slots=True)
@@ -242,7 +242,7 @@ async def _closed(step: _Step, load: ClosedLoop, times: Times) -> None:
             request = step.new(step.now)
             await step.send(request)
             if request.error_class:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
 
     async with asyncio.TaskGroup() as group:
         for number in range(load.concurrency):

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.economics import quantile_upper_bound
-from workbench.load.drive import Request, Window
+from workbench.load.drive import PAUSE_S, Request, Window
 from workbench.load.engine import EngineWatch
 from workbench.load.result import CONFIDENCE, ClientShare, Figure, LoadLimits, Quantiles, Step
 from workbench.runner.overhead import Measured
 
 FEWEST_REPEATS = 3  # for an interval
 PLATEAU = 0.05  # of throughput: less than that more is none
+_BEHIND = 0.1  # of what was due in an open loop: more that ended later is a server that is full
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 Floats = NDArray[np.float64]
@@ -168,32 +169,44 @@ class _Rates:
     total: float
     requests: int
     good: int
+    behind: int
     in_flight: float
+    pausing: float
     lasted_s: float
+
+
+def _counted(request: Request, tokens: int | None) -> float:
+    """Tokens of a request: those of an answer that a server did not count are unknown, of an error nothing."""
+    return math.nan if tokens is None and _ok(request) else tokens or 0
 
 
 def _rates(run: StepRun, limits: LoadLimits, per_piece: float) -> _Rates:
     """What went on within a window: what arrived in it counts, whenever it was asked for."""
     window = run.window
     lasted = window.end_s - window.start_s
-    written = read = busy = 0.0
-    answered = 0
+    written = read = busy = pausing = 0.0
+    answered = good = ended_within = 0
     for request in window.requests:
         within = sum(window.start_s <= at < window.end_s for at in request.token_at)
         share = (request.output_tokens or 0) / len(request.token_at) if _ok(request) and request.token_at else 0.0
         written += within * (share or per_piece)
         first = request.token_at[0] if request.token_at else request.ended_at
         if first is not None and window.start_s <= first < window.end_s:
-            read += request.input_tokens or 0
+            read += _counted(request, request.input_tokens)
             if _ok(request) and not request.token_at:
-                written += request.output_tokens or 0  # it came whole
+                written += _counted(request, request.output_tokens)  # it came whole
         ended = request.ended_at
-        if _ok(request) and ended is not None and window.start_s <= ended < window.end_s:
-            answered += 1
+        if ended is not None and window.start_s <= ended < window.end_s:
+            ended_within += 1
+            answered += _ok(request)
+            good += keeps(request, limits)
+        if request.error_class and ended is not None:
+            pausing += max(min(ended + PAUSE_S, window.end_s) - max(ended, window.start_s), 0.0)
         until = window.end_s if ended is None else min(ended, window.end_s)
         busy += max(until - max(request.sent_at, window.start_s), 0.0)
-    good = sum(keeps(request, limits) for request in window.measured)
-    return _Rates(written / lasted, (written + read) / lasted, answered, good, busy / lasted, lasted)
+    behind = len(window.measured) - ended_within
+    tokens = (written / lasted, (written + read) / lasted)
+    return _Rates(*tokens, answered, good, behind, busy / lasted, pausing / lasted, lasted)
 
 
 def summarize(runs: Sequence[StepRun], limits: LoadLimits) -> Step:
@@ -224,9 +237,12 @@ def summarize(runs: Sequence[StepRun], limits: LoadLimits) -> Step:
         ),
         requests_per_s=rate_figure([each.requests for each in rates], lasted_s),
         goodput_per_s=rate_figure([each.good for each in rates], lasted_s),
+        behind=sum(each.behind for each in rates),
         in_flight=over_repeats([each.in_flight for each in rates]),
+        pausing=float(np.mean([each.pausing for each in rates])),
         input_tokens=_mean([request.input_tokens for request in answered]),
         output_tokens=_mean([request.output_tokens for request in answered]),
+        uncounted=sum(None in (request.input_tokens, request.output_tokens) for request in answered),
         kv_cache=_mean(kv_cache),
         kv_cache_max=max((each for run in runs for each in run.watch.kv_cache), default=None),
         prefix_hits=_mean(hits),
@@ -264,12 +280,20 @@ def knee(steps: Sequence[Step]) -> float:
     return max(steps, key=lambda step: throughput(step) / step.latency_s.mean.number).level
 
 
-def saturation(steps: Sequence[Step]) -> tuple[float, bool]:
+def falls_behind(step: Step) -> bool:
+    """Whether a server could not keep up with an open loop: much less ended than was due, and more than by chance."""
+    return step.behind > max(_BEHIND * step.requests, 2 * math.sqrt(step.requests))
+
+
+def saturation(steps: Sequence[Step], open_loop: bool = False) -> tuple[float, bool]:
     """The level with the highest throughput, and whether a plateau was reached.
 
-    It was where the highest level adds less than 5 % to what a lower one had.
+    It was where the highest level adds less than 5 % to what a lower one had, or, in an open loop, where the server
+    could not keep up with it.
     """
     best = max(steps, key=throughput)
+    if open_loop and falls_behind(steps[-1]):
+        return best.level, True
     if len(steps) < 2:
         return best.level, False
     lower = max(throughput(step) for step in steps[:-1])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from workbench.catalog import Model
-from workbench.load.figures import FEWEST_REPEATS, knee, saturation
+from workbench.load.drive import PAUSE_S
+from workbench.load.figures import FEWEST_REPEATS, falls_behind, knee, saturation
 from workbench.load.plan import Plan
 from workbench.load.result import ClientShare, Step
 from workbench.servers import options
@@ -28,6 +29,10 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
 
     if not saturated:
         notes.append("no plateau: the highest level still added throughput, so a token may cost less than is said here")
+    if plan.loop != "closed" and (behind := where(falls_behind)):
+        notes.append(
+            f"the server fell behind at {behind}: less ended than was due, and times there grow with --duration"
+        )
     notes += _own_places(plan, steps)
     if plan.repeats < FEWEST_REPEATS:
         notes.append(
@@ -46,6 +51,11 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
     if failed := sum(step.failed for step in steps):
         they = "it counts" if failed == 1 else "they count"
         notes.append(f"{failed} of {counted(requests, 'request')} failed; in the quantiles {they} as endless")
+    if uncounted := sum(step.uncounted for step in steps):
+        notes.append(
+            f"{uncounted} of {counted(requests, 'request')} were answered without a count of their tokens: what was read and what "
+            "a token costs are not known"
+        )
     return notes + _own_share(plan, where)
 
 
@@ -90,10 +100,20 @@ def _own_share(plan: Plan, where: Callable[[Callable[[Step], bool]], str]) -> li
         notes.append(f"the client was the bottleneck at {busy}: its thread was over {_BUSY:.0%} busy")
     if slow := where(lambda step: step.client is not None and _own_s(step.client) > _SHARE * step.ttft_s.p50.number):
         notes.append(f"the client's own delays are over {_SHARE:.0%} of the first token's time at {slow}")
-    short = where(lambda step: step.in_flight.number < _FELL_SHORT * step.level)
-    if plan.loop == "closed" and short:
-        notes.append(f"fewer requests were in flight than asked at {short}: the client was not quick enough")
+    if plan.loop != "closed":
+        return notes
+    if slow := where(lambda step: _short(step) and _short(step, step.pausing)):
+        notes.append(f"fewer requests were in flight than asked at {slow}: the client was not quick enough")
+    if paused := where(lambda step: _short(step) and not _short(step, step.pausing)):
+        notes.append(
+            f"fewer requests were in flight than asked at {paused}: a place pauses for {PAUSE_S:g} s after a failed one"
+        )
     return notes
+
+
+def _short(step: Step, pausing: float = 0.0) -> bool:
+    """Whether a closed loop had fewer requests in flight than asked, those places left out that paused."""
+    return step.in_flight.number + pausing < _FELL_SHORT * step.level
 
 
 def _own_s(client: ClientShare) -> float:

@@ -56,6 +56,8 @@ class Plan:
             f"{counted(self.repeats, 'repeat')} of {self.times.duration_s:g} s after {self.times.warmup_s:g} s of "
             f"warm-up; limits: {self.limits.describe()}"
         ]
+        if self.model.trust_remote_code:
+            lines.append(f"{self.model.id} runs code that comes with its weights (trust_remote_code)")
         worst = worst_cost(self.model, *self.workload.most_tokens)
         if worst:
             lines.append(f"a request costs at most ${worst:.2g}, and all together at most ${self.max_cost_usd:g}")

@@ -28,7 +28,8 @@ class Figure(StrictModel):
     """A figure and its 95 % interval over the repeats.
 
     Attributes:
-        value: None where it is without bound: more requests failed than the quantile leaves out.
+        value: None where it is without bound: more requests failed than the quantile leaves out. Of a rate, None where
+            it is not known.
         lo: None where it is not known, as with fewer than three repeats.
         hi: likewise, or without bound.
     """
@@ -102,12 +103,15 @@ class Step(StrictModel):
         service_ttft_s: from when it was sent; in a closed loop the same.
         service_latency_s: likewise.
         output_tokens_per_s: written within the window.
-        total_tokens_per_s: and read.
+        total_tokens_per_s: and read; not known where one answer came without a count.
         requests_per_s: answered within the window.
-        goodput_per_s: requests a second that were answered within all limits.
+        goodput_per_s: those of them that were answered within all limits.
+        behind: how many more were due in the windows than ended in them: a server that is full leaves more and more.
         in_flight: how many were in flight, on average over the window.
-        input_tokens: of an answered request, on average; None where the server does not count.
+        pausing: how many places of a closed loop were idle on average, as each is for a moment after a failed request.
+        input_tokens: of an answered request, on average; None where the server does not count all.
         output_tokens: likewise.
+        uncounted: answers in the windows that came without a count of their tokens.
         kv_cache: the share of the KV cache in use on average, warm-up excluded; None where the engine does not tell.
         kv_cache_max: at most.
         prefix_hits: the share of prompt tokens that the prefix cache had, warm-up excluded; None likewise.
@@ -127,9 +131,12 @@ class Step(StrictModel):
     total_tokens_per_s: Figure
     requests_per_s: Figure
     goodput_per_s: Figure
+    behind: int = 0
     in_flight: Figure
+    pausing: float = 0.0
     input_tokens: float | None
     output_tokens: float | None
+    uncounted: int = 0
     kv_cache: float | None
     kv_cache_max: float | None
     prefix_hits: float | None

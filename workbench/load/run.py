@@ -240,7 +240,7 @@ class _LoadTest:
         steps = [summarize(runs, plan.limits) for runs in self.sweep.by_level()]
         if not steps:
             raise RunError(f"{model.id}: {'; '.join(self.problems) or 'no step came to its end'}. Nothing is kept.")
-        top, saturated = saturation(steps)
+        top, saturated = saturation(steps, plan.loop != "closed")
         return LoadResult(
             workbench=__version__,
             model=model.id,

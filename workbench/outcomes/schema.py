@@ -22,6 +22,15 @@ COLUMNS = [
     *("latency_s", "ttft_s", "wait_s", "concurrency", "served_model", "engine_id", "output", "prompt", "slice"),
     *("cluster", "sensitivity", "asked_at", "source", "run_id", "evalset_digest"),
 ]
+# Classes of errors that are a model's own: what it refuses, and where the rules abstain.
+OWN = frozenset({"bad_request", "context_length", "content_policy", "refusal", "no_match"})
+# Classes that say nothing of a model: its server, the line to it, or a judge failed.
+LOST = frozenset(
+    {
+        *("connection", "disconnected", "timeout", "rate_limit", "server", "auth", "not_found", "protocol"),
+        *("engine", "expired", "judge"),
+    }
+)
 RUN_FILE = "run.json"
 DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}
 

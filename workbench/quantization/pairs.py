@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.economics import cost_per_accepted
 from workbench.intervals import Estimate
+from workbench.outcomes import LOST, OWN
 from workbench.pairs import mcnemar_mid_p, paired_difference
 from workbench.resampling import Floats
 
@@ -77,6 +79,17 @@ def per_unit(rows: pd.DataFrame, model: str, repeat: int | None = None) -> pd.Da
     for name in ("output", "cluster", "slice", "class"):
         found[name] = first.get(name)
     return found
+
+
+def lost(rows: pd.DataFrame, references: Collection[str]) -> pd.Series[Any]:
+    """Which outcomes are errors of the server, the line or a judge: no answer of the model, neither wrong nor right.
+
+    Args:
+        references: models of which a missing answer whose cause is not known counts as lost too. Taken for wrong it
+            would make a candidate look better; a candidate's own is taken for wrong.
+    """
+    kinds = rows["error_class"] if "error_class" in rows else pd.Series(None, index=rows.index, dtype=object)
+    return rows["score"].isna() & (kinds.isin(LOST) | (rows["model"].isin(references) & ~kinds.isin(OWN)))
 
 
 def _share(own: pd.DataFrame, name: str) -> pd.Series[Any]:

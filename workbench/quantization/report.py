@@ -46,8 +46,10 @@ class QuantizationReport:
             their share and `mcnemar_p` the two-sided mid-p (NaN where items come in clusters or under several prompts,
             which it does not know); `flips_beyond` is that share less the noise run's, with `flips_beyond_lo` and
             `_hi`; `same_output` is the share of items with the same answer, `same_accepted` of those that are accepted
-            from both or neither; `kl_nats` the Kullback-Leibler divergence a token (a lower bound) with `kl_lo` and
-            `kl_hi`, `top_token_agreement` a share; `failed_format` and `retried` are shares of items, with
+            from both or neither; `lost` counts items that are left out, as an error of the server, the line or a judge
+            stands for the answer (on a candidate's row, for that of either), and `coverage` is the share of the
+            reference's items that are compared; `kl_nats` the Kullback-Leibler divergence a token (a lower bound) with
+            `kl_lo` and `kl_hi`, `top_token_agreement` a share; `failed_format` and `retried` are shares of items, with
             `format_difference` and `retry_difference` against the reference; `length_ratio` compares the answers'
             lengths in `length_unit`; `cost_per_accepted_usd`; `latency_p50_s`; on rows over all of a model's outcomes
             also `load_s`, `memory_bytes`, `gpu_memory_bytes`, `weights_bytes`, `tokens_per_s`. NaN is unknown.
@@ -183,8 +185,11 @@ class _Report:
     ) -> None:
         self.outcomes, self.reference, self.noise, self.chosen, self.told = rows, reference, noise, chosen, told
         self.confidence = 1 - 2 * self._alpha(chosen)
-        self.pairs = {model: of_pairs.paired(rows, reference, model) for model in chosen}
-        self.units = of_pairs.per_unit(rows, reference).reset_index()
+        self.lost = of_pairs.lost(rows, [reference, noise] if noise else [reference])
+        self.answered = rows[~self.lost]
+        self.pairs = {model: of_pairs.paired(self.answered, reference, model) for model in chosen}
+        self.units = of_pairs.per_unit(self.answered, reference).reset_index()
+        self.asked = rows.loc[rows["model"] == reference, of_pairs.UNIT].drop_duplicates()
         self.floor = self._floor()
 
     @staticmethod
@@ -195,16 +200,16 @@ class _Report:
     def _floor(self) -> pd.DataFrame | None:
         """The reference against itself."""
         if self.noise is not None:
-            return of_pairs.paired(self.outcomes, self.reference, self.noise)
+            return of_pairs.paired(self.answered, self.reference, self.noise)
         own = self.outcomes[self.outcomes["model"] == self.reference]
         repeats = sorted(own["repeat"].unique())
         return (
-            of_pairs.paired(self.outcomes, self.reference, self.reference, tuple(repeats[:2])) if repeats[1:] else None
+            of_pairs.paired(self.answered, self.reference, self.reference, tuple(repeats[:2])) if repeats[1:] else None
         )
 
     def rows(self, divergence: pd.DataFrame | None) -> list[dict[str, Any]]:
         """Of every task and prompt that the reference was asked, and of all together where there are several."""
-        asked = self.units[["task", "variant"]].drop_duplicates()
+        asked = self.asked[["task", "variant"]].drop_duplicates().sort_values(["task", "variant"])
         scopes = [(str(task), str(variant)) for task, variant in asked.to_numpy()]
         found = []
         for task, variant in scopes:
@@ -218,9 +223,9 @@ class _Report:
             return frame if variant is None else frame[(frame["task"] == task) & (frame["variant"] == variant)]
 
         own = within(self.outcomes)
-        units = within(self.units)
+        units, asked = within(self.units), within(self.asked)
         floor = None if self.floor is None else within(self.floor)
-        margin = self._margin(task, units)
+        margin = self._margin(task, asked)
         made = []
         roles = [(self.reference, "reference"), *([(self.noise, "noise")] if self.noise else [])]
         for model, role in [*roles, *((model, "candidate") for model in self.chosen)]:
@@ -230,10 +235,10 @@ class _Report:
             row: dict[str, Any] = {"task": task, "candidate": candidate_id(model, variant or "default"), "model": model}
             row |= {"variant": variant, "role": role, "verdict": ""} | setting.about(rows, model, self.told.models)
             if role == "reference":
-                row |= self._of_reference(units)
+                row |= self._of_reference(units, asked)
             else:
                 pairs = within(floor if role == "noise" and floor is not None else self.pairs[model])
-                row |= self._of_pairs(pairs, units, floor, margin)
+                row |= self._of_pairs(pairs, asked, floor, margin) | {"lost": self._lost(rows, pairs, asked)}
                 row |= setting.against(own, self.reference, model, self.told)
                 row["verdict"] = verdict(row) if role == "candidate" else ""
             row |= {"length_unit": of_pairs.length_unit(self.outcomes)} | resources.answers(rows)
@@ -242,23 +247,29 @@ class _Report:
             made.append(row)
         return made
 
-    def _margin(self, task: str, units: pd.DataFrame) -> float:
+    def _margin(self, task: str, asked: pd.DataFrame) -> float:
         """Of the task; over several, the strictest."""
-        tasks = units["task"].unique() if task == ALL else [task]
+        tasks = asked["task"].unique() if task == ALL else [task]
         return min(_margin_of(self.told.limits.get(str(name))) for name in tasks)
 
-    def _of_reference(self, units: pd.DataFrame) -> dict[str, Any]:
+    @staticmethod
+    def _lost(rows: pd.DataFrame, pairs: pd.DataFrame, asked: pd.DataFrame) -> int:
+        """Units that both were asked, and that are not compared."""
+        return len(asked.merge(rows[of_pairs.UNIT].drop_duplicates(), on=of_pairs.UNIT)) - len(pairs)
+
+    def _of_reference(self, units: pd.DataFrame, asked: pd.DataFrame) -> dict[str, Any]:
         items = units.groupby(["task", "item_id"])[["points"]].mean()
         mean = {name: float(units[name].mean(skipna=False)) for name in ("failed_format", "retried")}
-        return {"n": len(items), "coverage": 1.0, "score": float(items["points"].mean()), **mean}
+        counts = {"n": len(items), "coverage": len(units) / len(asked), "lost": len(asked) - len(units)}
+        return counts | {"score": float(items["points"].mean()), **mean}
 
     def _of_pairs(
-        self, pairs: pd.DataFrame, units: pd.DataFrame, floor: pd.DataFrame | None, margin: float
+        self, pairs: pd.DataFrame, asked: pd.DataFrame, floor: pd.DataFrame | None, margin: float
     ) -> dict[str, Any]:
         found = of_pairs.figures(pairs, self.confidence)
         candidate, reference = of_pairs.scores(pairs)
         seen = discordance_of(candidate - reference)
-        found |= {"coverage": len(pairs) / len(units), "margin": margin}
+        found |= {"coverage": len(pairs) / len(asked), "margin": margin}
         found["items_needed"] = seen.to_decide(margin, self._alpha(self.chosen))
         if floor is None:
             return found | _NO_FLOOR
@@ -296,9 +307,11 @@ def _further_notes(report: _Report, table: pd.DataFrame, measured: pd.DataFrame 
     elif report.noise is None:
         notes.append("the noise floor is from two repeats of the reference, at the same batch size")
     compared = table[table["role"] == "candidate"]
-    for what, column in (("accepted, so no flips", "flips"), ("format_ok, so no format failures", "failed_format")):
-        if len(compared) and compared[column].isna().all():
-            notes.append(f"the table has no column {what} are known")
+    shared = compared[compared["n"] > 0]  # without a pair nothing is known, whatever columns there are
+    for name, what, column in (("accepted", "flips", "flips"), ("format_ok", "format failures", "failed_format")):
+        if len(shared) and shared[column].isna().all():
+            told = f"does not tell {name} of both sides" if name in report.outcomes else f"has no column {name}"
+            notes.append(f"the table {told}, so no {what} are known")
     if len(compared) and "format_retries" not in report.outcomes and table["retried"].isna().any():
         notes.append(
             "retries are not known: the table has no column format_retries, and several attempts may be lost "
@@ -313,4 +326,21 @@ def _further_notes(report: _Report, table: pd.DataFrame, measured: pd.DataFrame 
             "KL divergence is over the tokens that both engines name at a place, with all others as one class: a "
             "lower bound, as merging classes never raises it"
         )
-    return notes + resources.notes(table)
+    return notes + _lost_notes(report) + resources.notes(table)
+
+
+def _lost_notes(report: _Report) -> list[str]:
+    """Who lost answers to which errors."""
+    notes = []
+    for model in [report.reference, *([report.noise] if report.noise else []), *report.chosen]:
+        own = report.outcomes[report.outcomes["model"] == model]
+        gone = own[report.lost[own.index]]
+        if len(gone):
+            kinds = gone["error_class"] if "error_class" in gone else pd.Series(None, gone.index, dtype=object)
+            counts = kinds.fillna("without a class").value_counts()
+            named = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            notes.append(
+                f"{model}: {len(gone)} of {len(own)} outcomes are errors that are not its own, or not known to be "
+                f"({named}). They are left out; 'workbench run --retry-errors' asks again"
+            )
+    return notes

@@ -22,8 +22,8 @@ def verdict(row: Row) -> Verdict:
 
     `free`: the score is not worse by more than the margin, and neither are format failures. `costs`: it is worse, and
     how much it is worse may be more than the margin; or formats break more often. `score only`: within the margin by
-    score, with formats not known. `not compared`: held to another output format, or too few shared items. `undecided`
-    is all else. Where it is not known who was held to a format, the sentence says so beside the verdict.
+    score, with formats not known. `not compared`: held to another output format, or too few shared items with answers.
+    `undecided` is all else. Where it is not known who was held to a format, the sentence says so beside the verdict.
     """
     if row["mode"] == "another" or not row["coverage"] >= MIN_COVERAGE:
         return "not compared"
@@ -74,7 +74,12 @@ def _said(row: Row) -> str:
 def _why_not(row: Row) -> str:
     if row["mode"] == "another":
         return "only one of it and the reference was held to a JSON schema"
-    return f"it shares {counted(row['n'], 'item')} with the reference, {row['coverage']:.0%}"
+    left_out = f"; {_left_out(row)}" if row["lost"] else ""
+    return f"it shares {counted(row['n'], 'item')} with the reference, {row['coverage']:.0%}{left_out}"
+
+
+def _left_out(row: Row) -> str:
+    return f"{row['lost']} lost to errors are left out"
 
 
 def _cost(row: Row) -> str:
@@ -88,8 +93,8 @@ def _cost(row: Row) -> str:
 
 
 def _beside(row: Row) -> list[str]:
-    """What comes on top of the score: an unknown setting, retries, and answers that change beyond the noise."""
-    found = []
+    """What comes on top of the score: lost items, an unknown setting, retries, answers that change beyond the noise."""
+    found = [_left_out(row)] if row["lost"] else []
     if row["mode"] == "unknown":
         found.append("if both were held to the same output format, which is not known")
     if row["retry_lo"] > 0:

@@ -29,7 +29,7 @@ from workbench.routing.frontier import Frontier
 from workbench.routing.objective import Constraints, Objective, objective_of
 from workbench.routing.played import Played, Terms
 from workbench.routing.policy import KINDS, Evidence, Kind, Link, Policy, Route, RouterFile, Verifier
-from workbench.routing.repricing import reprice
+from workbench.routing.repricing import LocalPrices, local_usd, reprice
 from workbench.scores import prepare
 from workbench.words import counted
 
@@ -57,7 +57,7 @@ def route(
     with_slices: bool = False,
     embeddings: str | None = None,
     rules_floor: float = RULES_FLOOR,
-    local_usd_per_mtok: Mapping[str, float] | None = None,
+    local_usd_per_mtok: LocalPrices | None = None,
     seed: int = 0,
 ) -> Policy:
     """Choose a policy for each task × class, on its own items.
@@ -76,8 +76,9 @@ def route(
         with_slices: whether requests will state the item's slices, so that a router may read them.
         embeddings: a sentence-transformers model, by name or folder, whose vectors a router may read too.
         rules_floor: with rules first, the accepted share of the rules' answers, by its lower bound.
-        local_usd_per_mtok: by model, what a million tokens costs on this machine, as load tests measured it (see
-            `workbench.breakeven.measured_prices`); None takes the share of the machine's time in the run.
+        local_usd_per_mtok: by model, or by model and task, what a million tokens costs on this machine, as load tests
+            measured it (see `workbench.breakeven.measured_prices`); None takes the share of the machine's time in the
+            run.
         seed: of the folds.
 
     Raises:
@@ -105,7 +106,7 @@ def frontier(
     with_slices: bool = False,
     embeddings: str | None = None,
     rules_floor: float = RULES_FLOOR,
-    local_usd_per_mtok: Mapping[str, float] | None = None,
+    local_usd_per_mtok: LocalPrices | None = None,
     seed: int = 0,
 ) -> Frontier:
     """Every policy's score, cost per accepted answer and latency, and which was chosen, and why; as `route` decides.
@@ -147,7 +148,7 @@ def _decided(
     with_slices: bool,
     embeddings: str | None,
     rules_floor: float,
-    local_usd_per_mtok: Mapping[str, float] | None,
+    local_usd_per_mtok: LocalPrices | None,
     seed: int,
     figures: bool = False,
 ) -> tuple[Policy, list[Assessed]]:
@@ -159,10 +160,7 @@ def _decided(
     if local_usd_per_mtok:
         table, _ = reprice(table, models, {}, local_usd_per_mtok=local_usd_per_mtok)
     policy = choose.route(outcomes, models, limits, aim, constraints, table)
-    measured = {
-        name: f"${usd:.4g} a million tokens, by a load test" for name, usd in (local_usd_per_mtok or {}).items()
-    }
-    policy.evidence.prices.update(measured)
+    policy.evidence.prices.update(_stated(table, local_usd_per_mtok or {}))
     stale = {str(task) for task, rows in table.groupby("task") if choose.is_stale(rows, (limits or {}).get(str(task)))}
     if not figures and not set(policies) - {"per_task"}:
         return _finished(policy, policy.routes, {}, models, stale), []
@@ -196,6 +194,21 @@ def _decided(
         if made.router and router is not None:
             routers[made.router.file] = router
     return _finished(policy, routes, routers, models, stale), found
+
+
+def _stated(table: pd.DataFrame, prices: LocalPrices) -> dict[str, str]:
+    """What local models' tokens were taken to cost, for a policy's evidence; by task, where that differs."""
+    found = {}
+    for name, price in prices.items():
+        tasks = sorted(table.loc[table["model"] == name, "task"].unique())
+        of_tasks = {task: usd for task in tasks if (usd := local_usd(prices, name, task)) is not None}
+        told = {price} if not isinstance(price, Mapping) else set(of_tasks.values())
+        if len(told) == 1:
+            found[name] = f"${told.pop():.4g} a million tokens, by a load test"
+        elif told:
+            each = ", ".join(f"${usd:.4g} for {task}" for task, usd in of_tasks.items())
+            found[name] = f"a million tokens: {each}, by load tests"
+    return found
 
 
 def _check_verifiers(givers: Mapping[str, str | None], table: pd.DataFrame) -> None:

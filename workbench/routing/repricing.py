@@ -22,6 +22,8 @@ from workbench.prices import ListedPrice, Price, TokenPrice, token_cost
 from workbench.words import counted
 
 Floats = NDArray[np.float64]
+# USD a million tokens of local models: one price, or one by task, with that of further tasks under None.
+LocalPrices = Mapping[str, float | Mapping[str | None, float]]
 DIFFERENT = 0.005  # relative, of two prices
 
 
@@ -30,7 +32,7 @@ def reprice(
     models: Models,
     prices: Mapping[str, Price],
     on: date | None = None,
-    local_usd_per_mtok: Mapping[str, float] | None = None,
+    local_usd_per_mtok: LocalPrices | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The outcome table with other costs.
 
@@ -39,8 +41,8 @@ def reprice(
         models: for the prices that the costs were made with.
         prices: of models that cost something else now.
         on: a date; models with a listed price cost what the bundled tables say for it.
-        local_usd_per_mtok: what a million tokens, in and out together, costs on this machine, by model, as a load test
-            measures it; it replaces the share of the machine's time.
+        local_usd_per_mtok: what a million tokens, in and out together, costs on this machine, by model, or by model and
+            task, as load tests measure it; it replaces the share of the machine's time.
 
     Returns:
         A new table, and what could not be computed.
@@ -55,16 +57,14 @@ def reprice(
                 wanted.setdefault(name, model.price)
             elif model.price is not None and name not in wanted:
                 notes.append(f"{name}: models.yaml states its price, so a date does not change it.")
-    wanted |= {
-        name: TokenPrice(input_usd_per_mtok=usd, output_usd_per_mtok=usd)
-        for name, usd in (local_usd_per_mtok or {}).items()
-    }
-    for name, price in wanted.items():
-        rows = (table["model"] == name).to_numpy()
+    local = local_usd_per_mtok or {}
+    other = [(name, None, price) for name, price in wanted.items() if name not in local]
+    for name, task, price in [*other, *_local(table, local)]:
+        rows = ((table["model"] == name) & (True if task is None else table["task"] == task)).to_numpy()
         if rows.any():
             before = table["cost_usd"].to_numpy(float)
             own = table[rows]
-            after = _costs(own, models.get(name), price, on, local=name in (local_usd_per_mtok or {}))
+            after = _costs(own, models.get(name), price, on, local=name in local)
             unknown = int((np.isnan(after) & ~np.isnan(before[rows])).sum())
             if unknown:
                 why = "have no count of tokens, or no listed price: their cost is unknown"
@@ -73,6 +73,23 @@ def reprice(
             values[rows] = after
             table["cost_usd"] = values
     return table, notes
+
+
+def local_usd(prices: LocalPrices, model: str, task: str) -> float | None:
+    """What a million tokens of a local model costs in a task; None where it is not told."""
+    found = prices.get(model)
+    return found.get(task, found.get(None)) if isinstance(found, Mapping) else found
+
+
+def _local(table: pd.DataFrame, prices: LocalPrices) -> list[tuple[str, str, Price]]:
+    """The price of each local model in each task of the table, where it is told."""
+    pairs = table.loc[table["model"].isin(list(prices)), ["model", "task"]].drop_duplicates()
+    told = [(name, task, local_usd(prices, name, task)) for name, task in pairs.to_numpy()]
+    return [
+        (name, task, TokenPrice(input_usd_per_mtok=usd, output_usd_per_mtok=usd))
+        for name, task, usd in told
+        if usd is not None
+    ]
 
 
 def _costs(rows: pd.DataFrame, model: Model | None, price: Price, on: date | None, local: bool) -> Floats:

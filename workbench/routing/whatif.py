@@ -28,7 +28,7 @@ from workbench.prices import Price, TokenPrice
 from workbench.routing.objective import Constraints, Objective
 from workbench.routing.policies import route
 from workbench.routing.policy import Kind, Policy, Route
-from workbench.routing.repricing import DIFFERENT, listed_price, mix_of, reprice
+from workbench.routing.repricing import DIFFERENT, LocalPrices, listed_price, local_usd, mix_of, reprice
 from workbench.routing.tipping import COLUMNS as TIPPING
 from workbench.routing.tipping import tips
 from workbench.words import counted
@@ -101,7 +101,7 @@ def what_if(
     price_date: date | str | None = None,
     traffic_per_month: float | dict[str, float] | None = None,
     constraints: Constraints | None = None,
-    local_usd_per_mtok: Mapping[str, float] | None = None,
+    local_usd_per_mtok: LocalPrices | None = None,
     policies: Sequence[Kind] = ("per_task",),
 ) -> WhatIf:
     """Decide again under other circumstances.
@@ -117,8 +117,8 @@ def what_if(
         price_date: listed prices are those of this date.
         traffic_per_month: requests of each task × class, or by task.
         constraints: as `route` takes them; the traffic is put in.
-        local_usd_per_mtok: a local model's measured price at full load, USD a million tokens, in and out together, such
-            as `workbench.breakeven.local_price(…).usd_per_mtok.value` of a load test.
+        local_usd_per_mtok: a local model's measured price at full load, USD a million tokens, in and out together, or
+            one by task, such as `workbench.breakeven.measured_prices` has.
         policies: as `route` takes them.
 
     Raises:
@@ -254,7 +254,7 @@ def _chosen(decide: Callable[..., Policy], models: Models, key: tuple[str, str],
 
 
 def _break_even(
-    own: Route, cells: Mapping[tuple[str, str], pd.DataFrame], models: Models, local_price: Mapping[str, float] | None
+    own: Route, cells: Mapping[tuple[str, str], pd.DataFrame], models: Models, local_prices: LocalPrices | None
 ) -> list[dict[str, Any]]:
     """From which traffic on a machine that runs all day costs less than the hosted model."""
     hourly, rows = models.machine.usd_per_hour, cells.get((own.task, own.class_))
@@ -271,7 +271,7 @@ def _break_even(
                 continue
             requests = hourly * 24 / (theirs.cost_per_accepted * ours.accepted)
             tokens = requests * ours.tokens
-            at_most = (local_price or {}).get(split_candidate(here)[0])
+            at_most = local_usd(local_prices or {}, split_candidate(here)[0], own.task)
             most = hourly * 24 / at_most * 1e6 if at_most else math.nan
             where = f"{own.task} ({own.class_})"
             count = counted(requests, "request", spec=",.0f") + (

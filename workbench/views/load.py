@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from workbench.breakeven import At, BreakEven, break_even, price_of
+from workbench.breakeven import At, BreakEven, break_even, counts, price_of
 from workbench.load.result import Figure, LoadResult, Quantiles, Step
 
 if TYPE_CHECKING:
@@ -202,6 +202,9 @@ def _prices(result: LoadResult, models: Models | None, utilization: float | None
         price = price_of(result, usd_per_hour, share, at)
         if price is not None:
             told.append(f"{_usd(price.usd_per_mtok)} {name}")
+    if told and not counts(result.saturation):
+        why = "the server did not count the tokens of all its answers"
+        return [f"a token's price, and from how many a day on it pays, are not known: {why}."]
     if not told:
         unknown = "a token's price is not known: set machine.usd_per_hour in models.yaml."
         return [unknown] if result.zone == "local" else []

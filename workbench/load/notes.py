@@ -53,8 +53,8 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
         notes.append(f"{failed} of {counted(requests, 'request')} failed; in the quantiles {they} as endless")
     if uncounted := sum(step.uncounted for step in steps):
         notes.append(
-            f"{uncounted} of {counted(requests, 'request')} were answered without a count of their tokens: what was read and what "
-            "a token costs are not known"
+            f"{uncounted} of {counted(requests, 'request')} were answered without a count of their tokens: what was read, "
+            "and what a token costs, is not known"
         )
     return notes + _own_share(plan, where)
 

@@ -117,6 +117,11 @@ def test_a_long_text_that_happens_to_name_a_label_has_not_chosen_it(text: str, l
         ("Whether they pay or not bug", "bug"),
         ("not only a bug, billing too", None),
         ("not a bug? It is a bug.", "bug"),
+        ("This cannot be a bug", None),
+        ("It is never a bug.", None),
+        ("I don't think that this is a bug", None),
+        ("It doesn't look like a bug but billing", "billing"),
+        ("I would not call it a bug", None),
     ],
 )
 def test_a_label_that_is_negated_is_not_chosen(text: str, label: str | None) -> None:
@@ -126,6 +131,37 @@ def test_a_label_that_is_negated_is_not_chosen(text: str, label: str | None) -> 
 def test_a_negation_that_is_a_label_itself_negates_nothing() -> None:
     assert parse_answer("no yes", labels=["yes", "no"]).value is None
     assert parse_answer("Yes, no doubt", labels=["yes", "no", "doubt"]).value is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Yes, because there is no consent.", "Yes"),
+        ("No, because nobody said yes.", "No"),
+        ("No. Yes would need consent.", "No"),
+        ("Yes - there is no consent", "Yes"),
+        ("Yes, no consent was given.", "Yes"),
+        ("Yes\nThere is no consent.", "Yes"),
+        ("Yes it seems, but the answer is no.", "No"),
+        ("There is no doubt: the answer is **yes**", "Yes"),
+        ("I cannot say yes", None),
+        ("yes, no", None),
+        ("no yes", None),
+        ("Yes or no", None),
+        ("Yes and no. There is a point.", None),
+        ("No clause says so, so yes", None),
+        ("There is no clause, so yes", None),
+    ],
+)
+def test_yes_or_no_is_what_the_answer_begins_with(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=["Yes", "No"]).value == label
+
+
+def test_yes_or_no_beside_other_labels_is_read_only_where_no_other_is_mentioned() -> None:
+    assert parse_answer("True, because nothing false was said.", labels=["true", "false"]).value == "true"
+    labels = ["yes", "no", "maybe"]
+    read = [parse_answer(text, labels=labels).value for text in ("Yes, for there is no doubt", "Yes, no, maybe")]
+    assert read == ["yes", None]
 
 
 @pytest.mark.parametrize(("text", "letter"), [("not B", None), ("It is not B but C", "C"), ("not A) but C", "C")])
@@ -172,6 +208,15 @@ def test_a_label_within_a_longer_one_is_not_mentioned(text: str, label: str | No
         ("A) is wrong, and so is C).\nAnswer: B", "B"),
         ("A is right", "A"),
         ("A cat sat on the mat. Answer: C", "C"),
+        ("A\nParis is the capital.", "A"),
+        ("A\n\nB", None),
+        ("Answer: A Paris", "A"),
+        ("Answer: **A** Paris", "A"),
+        ("I'd go with A here", "A"),
+        ("Option A fits best", "A"),
+        ("It was so. A dog did it. Is it B?", "B"),
+        ("C\nA dog did it.", "C"),
+        ("- A dog\n- B", "B"),
         ("A cat", None),
         ("A cat. An owl.", None),
         ("A or B", None),
@@ -185,7 +230,45 @@ def test_a_choice_is_a_letter_by_itself_and_no_article(text: str, letter: str | 
     assert parse_answer(text, labels=LETTERS).value == letter
 
 
-@pytest.mark.parametrize("text", ["I think so", "I'm sure", "I do not know"])
+@pytest.mark.parametrize(
+    ("labels", "text", "label"),
+    [
+        (["-1", "0", "1"], "The value is -1", "-1"),
+        (["-1", "0", "1"], "The value is −1.", "-1"),
+        (["-1", "0", "1"], "The value is 1, not -1", "1"),
+        (["0", "1"], "The value is -1", None),
+        (["10", "20"], "The VAT is 10%.", "10"),
+        (["0", "1"], "0-1", None),
+        (["10", "20"], "The value is -10", None),
+        (["10", "20"], "The value is 10.5", None),
+        (["10", "20"], "The value is 10.", "10"),
+        (["A", "A-", "B"], "The grade is A-.", "A-"),
+        (["A", "A-", "B"], "The grade is A.", "A"),
+        (["C", "C++", "C#"], "The language is C++.", "C++"),
+        (["C", "C++", "C#"], "The language is C#", "C#"),
+        (["C", "Java"], "The language is C++", None),
+        (["C", "Java"], "The language is C", "C"),
+        (["bug", "billing"], "bug+billing", None),
+        (["ß-rule", "s", "r"], "ẞ it is the ß-rule", "ß-rule"),
+        (["垃圾邮件", "正常"], "这封邮件是垃圾邮件。", "垃圾邮件"),
+        (["垃圾邮件", "正常"], "这不是垃圾邮件，是正常邮件", "正常"),
+        (["垃圾邮件", "正常"], "不正常", None),
+        (["spam", "ham"], "これはspamです", "spam"),
+        (["spam", "ham"], "これはspamではありません", None),
+        (["ロック", "開放"], "ブロックされた", None),
+        (["ロック", "開放"], "これはロックです", "ロック"),
+        (["是", "否"], "他不是", None),
+        (["A", "B"], "答案是B。", "B"),
+        (["Größe", "Alter"], "Es ist die Gro\u0308ße", "Größe"),
+        (["Gro\u0308ße", "Alter"], "Es ist die Größe", "Gro\u0308ße"),
+    ],
+)
+def test_a_label_is_found_with_the_signs_that_belong_to_it(labels: list[str], text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=labels).value == label
+    assert parse_answer(label or "", labels=labels).value == label
+
+
+@pytest.mark.parametrize("text", ["I think so", "I'm sure", "I do not know", "Answer: I think so", "So I think"])
 def test_the_pronoun_is_no_choice(text: str) -> None:
     assert parse_answer(text, labels=["I", "II"]).value is None
 
@@ -310,6 +393,12 @@ def test_free_text_is_what_is_said() -> None:
         ('Here:\n```json\n["a"]\n```', ["a"]),
         ("12.50 EUR\n3M\n-5", ["12.50 EUR", "3M", "-5"]),
         ("[a, b]", ["[a, b]"]),
+        ("Answer:\na\nb", ["a", "b"]),
+        ("Answer: a\nNo, wait.\nAnswer: b", ["b"]),
+        ("Here they are:\n\n1. a\n2. b", ["a", "b"]),
+        ('{"skills": ["a", "b"]}', ["a", "b"]),
+        ("Topic: a\nTopic: b", ["Topic: a", "Topic: b"]),
+        ("Answer:", ["Answer:"]),
         ("", []),
     ],
 )
@@ -494,6 +583,10 @@ LONG = {
     "answers": "answer: " * (N // 8),
     "labels": "billing bug " * (N // 12),
     "letters": "A " * (N // 2),
+    "announcements": "Labels:\n" * (N // 8),
+    "an empty announcement": "answer:" + "\n" * N,
+    "yes and no": "yes no " * (N // 7),
+    "answers of yes": "answer: yes " * (N // 12),
     "brackets": "(" * N,
     "lines": "\n" * N + "x",
     "digits": "1" * N,
@@ -506,7 +599,7 @@ LONG = {
 def test_a_long_text_takes_no_time_by_the_square(name: str) -> None:
     parse_answer("{}", schema=SCHEMA)  # imports jsonschema
     started = time.process_time()
-    for options in ({}, {"schema": SCHEMA}, {"labels": QUEUES}, {"labels": LETTERS}):
+    for options in ({}, {"schema": SCHEMA}, {"labels": QUEUES}, {"labels": LETTERS}, {"labels": ["yes", "no"]}):
         parse_answer(LONG[name], **options)
     listed(LONG[name])
     assert time.process_time() - started < 20  # some tenths of a second; by the square: minutes

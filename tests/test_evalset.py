@@ -420,6 +420,16 @@ DEFECTS: dict[str, tuple[Break, str]] = {
         swap("evalset.yaml", "json_schema: schema.json", "labels: [red, red]"),
         "evalset.yaml:16: field 'output.labels': label 'red' stands here twice. Keep one of them.",
     ),
+    "labels that are scored as one": (
+        swap("evalset.yaml", "json_schema: schema.json", "labels: [US, green, us]"),
+        "evalset.yaml:16: field 'output.labels': labels 'US' and 'us' differ in case, spaces or a full stop only, "
+        "and would be scored as one. Keep one of them.",
+    ),
+    "labels with other spaces": (
+        swap("evalset.yaml", "json_schema: schema.json", "labels: [red, ' red']"),
+        "evalset.yaml:16: field 'output.labels': labels 'red' and ' red' differ in case, spaces or a full stop only, "
+        "and would be scored as one. Keep one of them.",
+    ),
     "no kind of output": (
         swap("evalset.yaml", "json_schema: schema.json", "format_retries: 1"),
         "evalset.yaml:15: field 'output': name exactly one of json_schema, labels, text.",

@@ -355,7 +355,6 @@ def test_answers_that_repeat_are_labels_and_spellings_are_one(project: Path) -> 
         ["a thing", "b thing", "c thing"],  # fewer than three times as many
         ["a thing", "b thing"] * 2 + ["c thing"],
         ["the same"] * 9,  # one is no choice
-        ["(a)", "a"] * 3,  # cannot be told apart in an answer
         [f"thing {n % 101}" for n in range(303)],  # more than 100
     ],
 )
@@ -428,6 +427,28 @@ def test_cells_that_look_joined_but_hardly_repeat_are_said(project: Path, answer
     joined = sum(";" in answer for answer in answers)
     assert scored(evalset)["type"] != "multi_label"
     assert f'{joined} answers ";" stands between words: if it joins labels, take --scorer multi_label' in told(done)
+
+
+@pytest.mark.parametrize(
+    ("answers", "ignore"),
+    [
+        (["A-", "A", "Ann"], ["case"]),
+        (["x", "-x", "y"], ["case"]),
+        ([str(n) + "!" * (n == 9) for n in range(600)] + ["9", "Ann"], ["case"]),
+        (["(a)", "a"] * 3, ["case"]),
+        (["Paris", "paris.", "St. Ann", "St Ann"], ["case", "punctuation"]),
+        (["Paris", "-5", "C++", "19%", "C", "5", "19"], ["case", "punctuation"]),
+    ],
+)
+def test_different_answers_are_not_made_the_same(project: Path, answers: list[str], ignore: list[str]) -> None:
+    _, evalset = bring(jsonl(project / "t.jsonl", asked(answers)))
+    assert scored(evalset) == {"type": "exact", "ignore": ignore}
+    right = {item.expectations["answer"] for item in evalset.items}
+    for item in evalset.items:
+        said = [a for a in right if evalset.scorers[0].score(evalset.parse(a), item.expectations).value]
+        assert {a.casefold().replace(".", "") for a in said} == {
+            item.expectations["answer"].casefold().replace(".", "")
+        }
 
 
 @pytest.mark.parametrize("answers", [["red", "blue", "green"], ["It is one; that is all of it", "No", "Yes, if so"]])

@@ -588,6 +588,22 @@ def test_json_schema_is_whether_the_answer_is_valid(text: str, score: float) -> 
         ("paris", "Paris", {}, 0),
         ("paris", ["Paris", "paris"], {}, 1),
         ("PARIS!", "Paris", {"ignore": ["case", "punctuation"]}, 1),
+        ("“**Paris**.”", "(Paris)", {"ignore": ["punctuation"]}, 1),
+        ("- `Paris`, France…", "Paris – France", {"ignore": ["punctuation"]}, 1),
+        ("5", "-5", {"ignore": ["punctuation"]}, 0),
+        ("**−5.**", "-5", {"ignore": ["punctuation"]}, 1),
+        ("-$5", "$5", {"ignore": ["punctuation"]}, 0),
+        ("3 5", "3.5", {"ignore": ["punctuation"]}, 0),
+        ("3.5.", "3.5", {"ignore": ["punctuation"]}, 1),
+        ("5", ".5", {"ignore": ["punctuation"]}, 0),
+        ("...5", "5", {"ignore": ["punctuation"]}, 1),
+        ("C", "C++", {"ignore": ["punctuation"]}, 0),
+        ("C", "C#", {"ignore": ["punctuation"]}, 0),
+        ("C#.", "C#", {"ignore": ["punctuation"]}, 1),
+        ("a+b", "a-b", {"ignore": ["punctuation"]}, 0),
+        ("19", "19%", {"ignore": ["punctuation"]}, 0),
+        ("19 %", "19%", {"ignore": ["punctuation"]}, 1),
+        ("19", "€19", {"ignore": ["punctuation"]}, 0),
         ("The Louvre", "louvre", {"ignore": ["case", "articles"]}, 1),
         ("Élysée", "Elysee", {"ignore": ["accents"]}, 1),
         ("cafe\u0301", "caf\u00e9", {}, 1),
@@ -601,6 +617,18 @@ def test_json_schema_is_whether_the_answer_is_valid(text: str, score: float) -> 
         ("Answer: Rome, no: Answer: Paris", "Paris", {"extract": r"Answer: (\w+)", "take": "last"}, 1),
         ("Answer: Rome, no: Answer: Paris", "Paris", {"extract": r"Answer: (\w+)"}, 0),
         ("Paris", "Paris", {"extract": r"Answer: (\w+)"}, 0),
+        ("Answer: Paris", "Paris", {}, 1),
+        ("**Answer:** Paris", "Paris", {}, 1),
+        ("**Final answer: Paris**", "Paris", {}, 1),
+        ("It may be Rome.\nThe answer is:\nParis\nIt has a tower.", "Paris", {}, 1),
+        ("Answer: Rome\nNo.\nAnswer: Paris", "Paris", {}, 1),
+        ("Answer: Rome\nNo.\nAnswer: Paris", "Rome", {}, 0),
+        ("**Answer: Paris**\nIt has a tower.", "Paris", {}, 1),
+        ("Answer: __init__", "__init__", {}, 1),
+        ("Answer: Paris, France", "Paris", {}, 0),
+        ("Answer: Paris, France", "Paris", {"match": "begins"}, 1),
+        ("Answer: Paris", "Answer: Paris", {}, 1),
+        ("The answer is Paris", "Paris", {}, 0),
         (XS, "x", {"extract": EVIL}, 0),
     ],
 )
@@ -719,6 +747,12 @@ def test_any_pattern_is_taken_or_refused(pattern: str) -> None:
         ("not sure", "no", 0),
         ("none", "no", 0),
         ("yesterday", "yes", 0),
+        ("The answer is yes.", "yes", 1),
+        ("My answer: no", "no", 1),
+        ("It says so. The answer is: **No**, for lack of consent", "no", 1),
+        ("The answer is not yes", "yes", 0),
+        ("The answer is yes or no", "yes", 0),
+        ("No consent was given", "no", 1),
         ("I think yes", "yes", 0),
         ("yes or no", "yes", 0),
         ("Yes/No", "yes", 0),
@@ -847,6 +881,58 @@ def test_money(answer: Any, expected: Any, settings_of: Json, score: float) -> N
     assert scored({"type": "money", **settings_of}, answer, {"answer": expected}) == score
 
 
+# Schemas as pydantic writes them
+
+ENUM = {"enum": ["low", "mid", "high"], "type": "string"}
+REFERRED: Json = {
+    "$defs": {
+        "Level": ENUM,
+        "Inner": {"type": "object", "properties": {"level": {"$ref": "#/$defs/Level"}}},
+        "Loop": {"$ref": "#/$defs/Loop"},
+        "a/b": ENUM,
+    },
+    "type": "object",
+    "properties": {
+        "flat": ENUM,
+        "ref": {"$ref": "#/$defs/Level", "title": "Level"},
+        "null": {"anyOf": [{"$ref": "#/$defs/Level"}, {"type": "null"}], "default": None},
+        "all": {"allOf": [{"$ref": "#/$defs/Level"}]},
+        "escaped": {"$ref": "#/$defs/a~1b"},
+        "list": {"type": "array", "items": {"$ref": "#/$defs/Level"}},
+        "inner": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/Inner"}]},
+        "loop": {"$ref": "#/$defs/Loop"},
+        "several": {"anyOf": [ENUM, {"type": "integer"}]},
+    },
+}
+
+
+@pytest.mark.parametrize("field", ["flat", "ref", "null", "all", "escaped", "inner.level"])
+def test_classes_and_levels_are_found_behind_references(field: str) -> None:
+    label = one({"type": "label", "field": field}, schema=REFERRED)
+    problem = label.check({field: "CANARY"})
+    assert problem is not None and "is not among the labels (low, mid, high)" in problem
+    if "." not in field:
+        spec = {"type": "json_fields", "fields": {field: "ordinal"}}
+        assert scored(spec, {field: "mid"}, {field: "high"}, schema=REFERRED) == 0.5
+
+
+def test_levels_are_found_in_lists_and_objects_behind_references() -> None:
+    fields: Json = {
+        "list": {"type": "list", "of": "ordinal"},
+        "inner": {"type": "object", "fields": {"level": "ordinal"}},
+    }
+    expected = {"list": ["low"], "inner": {"level": "mid"}}
+    assert scored({"type": "json_fields", "fields": fields}, expected, expected, schema=REFERRED) == 1
+    spec = {"type": "set_f1", "field": "list", "of": "ordinal"}
+    assert scored(spec, {"list": ["mid"]}, {"list": ["high"]}, schema=REFERRED) == 0.5
+
+
+@pytest.mark.parametrize("field", ["loop", "several", "missing"])
+def test_a_field_of_no_levels_has_none_behind_references_either(field: str) -> None:
+    with pytest.raises(InputError, match="an ordinal needs its levels"):
+        one({"type": "json_fields", "fields": {field: "ordinal"}}, schema=REFERRED)
+
+
 # Sets and lists
 
 
@@ -872,6 +958,17 @@ def test_money(answer: Any, expected: Any, settings_of: Json, score: float) -> N
         ("", [], {}, 1),
         ("a", [], {}, 0),
         ("", ["a"], {}, 0),
+        ("None.", [], {}, 1),
+        ("none", ["none"], {}, 1),
+        ("none", ["a"], {}, 0),
+        ("Answer: a; b", ["a", "b"], {"separator": ";"}, 1),
+        ("**Labels:** a, b", ["a", "b"], {}, 1),
+        ("It is about a.\nThe labels are:\n- a\n- b", ["a", "b"], {}, 1),
+        ('Labels: ["a", "b"]', ["a", "b"], {}, 1),
+        ('{"labels": ["a", "b"]}', ["a", "b"], {}, 1),
+        ('```json\n{"labels": ["a", "b"]}\n```', ["a", "b"], {}, 1),
+        ("Here are the labels:\n- a\n- b", ["a", "b"], {}, 1),
+        ("a:", ["a:"], {}, 1),
         (["a", "b"], ["a", "b"], {}, 1),
         ([None, "a", ["b"]], ["a"], {}, 2 / 3),
         ({"a": 1}, ["a"], {}, 0),

@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from workbench.evalset.spec import Message, Turns
 from workbench.privacy import Sensitivity, sensitivity_of
 from workbench.scorers import FieldScorer
+from workbench.scorers.schemas import resolved
 from workbench.strict import brief
 from workbench.templates import filled
 
@@ -175,5 +176,5 @@ def _first(value: Any) -> Any:
 def _accepted(evalset: EvalSet, name: str, value: Any) -> Any:
     """The first of several accepted values; a list where the answer's schema has a list."""
     schema = (evalset.output_schema or {}).get("properties", {}).get(name)
-    kinds = schema.get("type", "string") if isinstance(schema, dict) else "array"
+    kinds = resolved(schema, evalset.output_schema).get("type", "string") if isinstance(schema, dict) else "array"
     return value if "array" in kinds else _first(value)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from workbench.files import StrictModel, plain_data
 from workbench.privacy import Sensitivity
+from workbench.scorers.values import plain
 from workbench.strict import brief
 
 DEFAULT_MARGIN = 0.05
@@ -70,11 +71,19 @@ class Output(StrictModel, strict=True):
     @field_validator("labels")
     @classmethod
     def _each_once(cls, labels: list[str] | None) -> list[str] | None:
-        for index, label in enumerate(labels or []):
+        seen: dict[str, str] = {}
+        for label in labels or []:
             if not label.strip():
                 raise ValueError("a label is empty. Write a word that a model can answer")
-            if label in (labels or [])[:index]:
+            other = seen.get(plain(label))
+            seen[plain(label)] = label
+            if other == label:
                 raise ValueError(f"label '{brief(label)}' stands here twice. Keep one of them")
+            if other is not None:
+                raise ValueError(
+                    f"labels '{brief(other)}' and '{brief(label)}' differ in case, spaces or a full stop only, "
+                    "and would be scored as one. Keep one of them"
+                )
         return labels
 
     @model_validator(mode="after")

@@ -52,10 +52,8 @@ def notes_on(plan: Plan, steps: Sequence[Step], saturated: bool) -> list[str]:
         they = "it counts" if failed == 1 else "they count"
         notes.append(f"{failed} of {counted(requests, 'request')} failed; in the quantiles {they} as endless")
     if uncounted := sum(step.uncounted for step in steps):
-        notes.append(
-            f"{uncounted} of {counted(requests, 'request')} were answered without a count of their tokens: what was read, "
-            "and what a token costs, is not known"
-        )
+        unknown = "what was read, and what a token costs, is not known"
+        notes.append(f"{uncounted} of {counted(requests, 'request')} came without a count of tokens: {unknown}")
     return notes + _own_share(plan, where)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,17 +35,52 @@ _OPENING = re.compile(r'\{\s*["}]')
 _ANNOUNCED = re.compile(
     r"\b(?:final answer|answer|label|category|class|choice)\b[*_\s]*(?:is\b[*_\s]*)?[:=]\s*", re.IGNORECASE
 )
+_ANSWER = re.compile(
+    r"^[ \t*_#]*(?:(?:the|my) )?(?:final )?(?:answers?|labels|categories|topics|tags)[ \t*_]*(?:(?:is|are)\b[ \t*_]*)?"
+    r":[*_]*(?=\s*\S)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _CHOICE = re.compile(r"\(?([A-Za-z])(?:\)|[.:](?!\w)|\s*$)")
 _BRACKETED = re.compile(r"(?<!\w)([A-Za-z])\)")
-# "A cat" and "I think" are no choices, "A is right" is.
-_WORD_BEHIND = re.compile(r"\s+(?!(?:is|was|because|since|as|and|or|but)\b)\w")
-# Right before a label, on its line: "not a bug", "isn't really billing"; but "whether or not" negates nothing.
+# "A cat" and "I think" are no choices, "A is right" is, and so is "A" on a line of its own.
+_WORD_BEHIND = re.compile(r" (?!(?:is|was|because|since|as|and|or|but)\b)\w")
+_SENTENCE_BEGINS = re.compile(r"(?:\A|[\n.:;!?…—–-])[^\w\n]*\Z")
+# Right before a label, on its line: "not a bug", "isn't really billing", "I cannot say yes", "don't think it is spam";
+# but "whether or not" negates nothing.
 _NEGATION = re.compile(
-    r"(?<![\w-])(?<!\bor )(not|no|neither|nor|\w+n['’]t)"
+    r"(?<![\w-])(?<!\bor )(not|no|never|cannot|neither|nor|\w+n['’]t)"
+    r"(?: (?:think|believe|say|call|see|look|seem)(?: (?:that|this|it|is|as|like))*)?"
     r"(?: (?:an?|the|any|about|for|in|to|be|really))*[ \"'`*_(\[]*\Z",
     re.IGNORECASE,
 )
+# Where a label may begin and end: where a word does, except in scripts that put no spaces between words; one letter of
+# these says too little. "-1" is no "1", and "C++" and "C#" are no "C".
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
+_ONE_WORD = r"(?!(?<=[\p{Katakana}ー])[\p{Katakana}ー])"
+_SPACED = rf"[\w--{_UNSPACED}]"
+_WORDS = (
+    rf"(?:(?<!{_SPACED})|(?={_UNSPACED})){_ONE_WORD}(?!(?<=(?<!\w)-|\d[.,])\d)\L<spellings>"
+    rf"(?:(?!{_SPACED})|(?<={_UNSPACED})){_ONE_WORD}(?!(?<=\d)[.,]\d|[+#]+(?!\w))"
+)
+_LETTERS = (
+    rf"(?<!{_SPACED}|\.)(?!(?<=\w){_UNSPACED})(?!(?<=(?<!\w)-|\d,)\d)\L<spellings>"
+    rf"(?!['’.]?{_SPACED})(?!(?<={_UNSPACED})\w)(?!(?<=\d),\d|[+#]+(?!\w))"
+)
+YES_OR_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+_WORD = r"\b(?:yes|no|true|false)\b"
+_NOT_BOTH = rf"\b(?!(?:\W*(?:or|and)\W*|\s*/\s*){_WORD})"
+_ANSWER_IS = re.compile(rf"\banswer(?:[*_\s]*is\b|[*_\s]*[:=])[\W_]*({_WORD}){_NOT_BOTH}", re.IGNORECASE)
+# What begins "Yes, because there is no consent", but not "yes, no" or "No clause is there, so yes".
+_BEGINS = re.compile(
+    r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?"
+    r"(yes|true|false|no(?!\s+(?!because\b|since\b|as\b)\w*.*\b(?:yes|true)\b))"
+    rf"{_NOT_BOTH}(?!(?:\W*{_WORD})+\W*\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_AROUND = " \t\n\"'`*_.:;,()[]{}"  # around a label; no part of it
+_NEGATED_BEFORE = re.compile(r"[不非未没沒無无](?:[是有算为為]|属于|屬於)?\Z")
+_NEGATED_BEHIND = re.compile(r"(?:では|じゃ|で)(?:な|あり?ません)")
 _BEFORE = 60  # characters in which a negation is looked for
 
 
@@ -140,13 +176,33 @@ def json_objects(said: str) -> Iterator[dict[str, Any]]:
 
 
 def listed(text: str, separator: str = "\n") -> list[Any]:
-    """The entries of a list in a text: a JSON list, also fenced; else its lines, without bullets, and their parts."""
-    for candidate in (text, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
+    """The entries of a list in a text.
+
+    It is a JSON list, also fenced, or in an object of its own; else what stands behind "Answer:" or "Labels:", or below
+    a first line that ends with ":", or all of it: the lines, without bullets, and their parts.
+    """
+    said = answered(text)
+    for candidate in (text, said, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
         value, _ = json_at(candidate.strip())
+        if isinstance(value, dict) and len(value) == 1:
+            value = next(iter(value.values()))
         if isinstance(value, list):
             return value
-    lines = [_BULLET.sub("", line) for line in text.splitlines()]
+    lines = said.splitlines()
+    below = lines[1:] if lines and lines[0].rstrip(" *_").endswith(":") else []
+    if any(line.strip() for line in below):
+        lines = below
+    lines = [_BULLET.sub("", line) for line in lines]
     return [part.strip() for line in lines for part in line.split(separator) if part.strip()]
+
+
+def answered(text: str) -> str:
+    """What stands behind the last "Answer:" or "Labels:" that begins a line; all of a text that has none."""
+    announced = next(reversed(list(_ANSWER.finditer(text))), None)
+    if announced is None:
+        return text
+    behind = text[announced.end() :].strip()
+    return behind.replace("**", "", 1) if behind.count("**") % 2 else behind  # of "**Answer: Paris**"
 
 
 def _refuse(name: str) -> Any:
@@ -185,6 +241,15 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def yes_or_no_said(text: str) -> str | None:
+    """The yes, no, true or false that a text answers with, whatever reason it gives; None where there is none, or both.
+
+    It is the last that stands behind "answer is" or "Answer:", else the text's first word.
+    """
+    found = next(reversed(list(_ANSWER_IS.finditer(text))), None) or _BEGINS.match(text)
+    return found.group(1).casefold() if found else None
+
+
 @dataclass(frozen=True)
 class _Vocabulary:
     """How the labels of an eval set are written.
@@ -193,7 +258,8 @@ class _Vocabulary:
         labels: the labels themselves.
         names: label by plain spelling, aliases included.
         words: finds the spellings in a plain text, the longest first: "not spam" is no "spam".
-        letters: finds spellings of one character, as they are written: "a" and "I" are words of most sentences.
+        letters: finds spellings of one character outside of words, as they are written: "a" and "I" are words of most
+            sentences.
     """
 
     labels: frozenset[str]
@@ -211,25 +277,47 @@ class _Vocabulary:
         several = len({each.casefold() for each in _BRACKETED.findall(text)} & self.names.keys()) > 1
         return self.names.get(found.group(1).casefold()) if found and not several else None
 
-    def mentioned(self, text: str) -> set[str]:
-        """All labels in a text, without those that it directly negates."""
+    def mentioned(self, text: str, announced: bool = False) -> set[str]:
+        """All labels in a text, which stands behind "Answer:" or not, without those that it directly negates."""
         lines = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
         folded = lines.casefold()
-        found = {
-            self.names[each.group()]
-            for each in self.words.finditer(folded.replace("\n", " "))
-            if not self._negated(folded[: each.start()])
-        }
+        origin = [place for place, mark in enumerate(lines) for _ in mark.casefold()]
+        found, taken = set(), set()
+        for word in self.words.finditer(folded.replace("\n", " ")):
+            taken.update(origin[slice(*word.span())])
+            if not self._negated(folded, word):
+                found.add(self.names[word.group()])
         for letter in self.letters.finditer(lines):
-            word = letter.group() in "aAI" and _WORD_BEHIND.match(lines, letter.end())
-            if not word and not self._negated(lines[: letter.start()]):
+            known = letter.start() in taken or _is_word(lines, letter, announced)
+            if not known and not self._negated(lines, letter):
                 found.add(self.names[letter.group().casefold()])
         return found
 
-    def _negated(self, before: str) -> bool:
-        """Whether what stands before a label negates it; a word that is a label itself does not."""
-        negation = _NEGATION.search(before[-_BEFORE:])
-        return negation is not None and negation.group(1).casefold() not in self.names
+    def yes_or_no(self, text: str, mentioned: set[str]) -> str | None:
+        """The label that a text answers with where it mentions none but yes and no, or true and false."""
+        no_other = len(mentioned) > 1 and mentioned <= {self.names.get(word) for word in YES_OR_NO}
+        return self.names.get(yes_or_no_said(text) or "") if no_other else None
+
+    def _negated(self, lines: str, label: regex.Match[str]) -> bool:
+        """Whether what stands next to a label negates it; a word that is a label itself does not."""
+        before = lines[max(0, label.start() - _BEFORE) : label.start()]
+        negation = _NEGATION.search(before)
+        if negation is not None:
+            return negation.group(1).casefold() not in self.names
+        return bool(_NEGATED_BEFORE.search(before) or _NEGATED_BEHIND.match(lines, label.end()))
+
+
+def _is_word(lines: str, letter: regex.Match[str], announced: bool) -> bool:
+    """Whether a letter is an article or a pronoun: one that a word follows on its line.
+
+    A capital "A" is one only where a sentence begins: neither in "I take A here" nor right behind "Answer:".
+    """
+    if letter.group() not in ("a", "A", "I") or not _WORD_BEHIND.match(lines, letter.end()):
+        return False
+    if letter.group() != "A":
+        return True
+    before = lines[max(0, letter.start() - _BEFORE) : letter.start()]
+    return _SENTENCE_BEGINS.search(before) is not None and not (announced and not before.strip(_AROUND))
 
 
 def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> _Vocabulary:
@@ -238,8 +326,8 @@ def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> 
 
 @lru_cache(maxsize=64)
 def _compiled(labels: tuple[str, ...], aliases: tuple[tuple[str, tuple[str, ...]], ...]) -> _Vocabulary:
-    spellings = [(label, label) for label in labels]
-    spellings += [(other, label) for label, others in aliases for other in others]
+    spellings = [(_composed(label), label) for label in labels]
+    spellings += [(_composed(other), label) for label, others in aliases for other in others]
     names: dict[str, str] = {}
     for spelling, label in spellings:
         if _plain(spelling):
@@ -249,18 +337,19 @@ def _compiled(labels: tuple[str, ...], aliases: tuple[tuple[str, tuple[str, ...]
     return _Vocabulary(
         frozenset(labels),
         names,
-        _any_of(r"(?<!\w)\L<spellings>(?!\w)", words),
-        _any_of(r"(?<![\w.])\L<spellings>(?!['’.]?\w)", letters),
+        _any_of(_WORDS, words),
+        _any_of(_LETTERS, letters),
     )
 
 
 def _any_of(pattern: str, spellings: list[str]) -> regex.Pattern[str]:
-    return regex.compile(pattern, spellings=spellings) if spellings else regex.compile(r"(?!)")
+    return regex.compile(pattern, regex.VERSION1, spellings=spellings) if spellings else regex.compile(r"(?!)")
 
 
 def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
     if said in known.labels:
         return said, None
+    said = _composed(said)
     announced = list(_announced(said))
     lines = [line for line in said.splitlines() if line.strip()]
     for text in (said, *announced, *_alone(said, lines)):
@@ -271,11 +360,13 @@ def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
         label = known.choice(text)
         if label is not None:
             return label, None
-    mentions = [known.mentioned(text) for text in (*announced[:1], *_short(said, lines))]
-    for mentioned in mentions:
-        if len(mentioned) == 1:
-            return mentioned.pop(), None
-    if any(mentions):
+    mentions = [(text, known.mentioned(text, announced=True)) for text in announced[:1]]
+    mentions += [(text, known.mentioned(text)) for text in _short(said, lines)]
+    for text, mentioned in mentions:
+        label = next(iter(mentioned)) if len(mentioned) == 1 else known.yes_or_no(text, mentioned)
+        if label is not None:
+            return label, None
+    if any(mentioned for _, mentioned in mentions):
         return None, "several labels in the answer"
     label = known.choice(said)
     return label, None if label is not None else "no label in the answer"
@@ -291,8 +382,13 @@ def _is_short(text: str) -> bool:
     return len(text.split()) <= _SHORT
 
 
+def _composed(text: str) -> str:
+    """Text in one of several spellings that look the same."""
+    return unicodedata.normalize("NFC", text).replace("−", "-")
+
+
 def _plain(text: str) -> str:
-    return " ".join(text.strip(" \t\n\"'`*_.:;,()[]{}").split()).casefold()
+    return " ".join(text.strip(_AROUND).split()).casefold()
 
 
 def _announced(said: str) -> Iterator[str]:

@@ -10,23 +10,40 @@ import re
 import unicodedata
 from typing import Any, Literal
 
-from workbench.scorers.answer import Answer
+import regex
+
+from workbench.scorers.answer import Answer, answered
 from workbench.scorers.base import FieldScorer, Score, as_text, scorer
 
 Ignored = Literal["case", "punctuation", "articles", "accents"]
 
+_MINUS = regex.compile(r"[\p{Pd}−]")
+# What is kept as it is, what is kept apart from its neighbors, and what falls.
+_SIGN = regex.compile(
+    r"(?P<kept>(?<!\w)-(?=\p{Sc}?\.?\d)|(?<=\d)[.,](?=\d)|(?<![\w.])\.(?=\d))|(?P<apart>[\p{S}#%‰&@/\\--\p{Sk}])|[\p{P}\p{Sk}]",
+    regex.VERSION1,
+)
+
 
 def normalized(text: str, ignore: list[Ignored]) -> str:
-    """Text without what is ignored; runs of white space are always one space."""
+    """Text without what is ignored; runs of white space are always one space.
+
+    Punctuation is what Unicode calls so: quotes, brackets, dashes, full stops, commas. Signs that carry meaning are
+    none: symbols (+ < = $ €), # % & @ and slashes, a minus or a point before a number, a point or comma within one.
+    """
     if "accents" in ignore:
         text = "".join(part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part))
     if "case" in ignore:
         text = text.casefold()
     if "punctuation" in ignore:
-        text = "".join(" " if unicodedata.category(part).startswith(("P", "S")) else part for part in text)
+        text = _SIGN.sub(_without_punctuation, _MINUS.sub("-", text))
     if "articles" in ignore:
         text = re.sub(r"\b(a|an|the)\b", " ", text, flags=re.IGNORECASE)
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _without_punctuation(sign: regex.Match[str]) -> str:
+    return sign["kept"] or f" {sign['apart'] or ''} "
 
 
 def nothing_left(ignore: list[Ignored], accepted: list[Any], key: str) -> str | None:
@@ -38,7 +55,7 @@ def nothing_left(ignore: list[Ignored], accepted: list[Any], key: str) -> str | 
 
 @scorer("exact")
 class ExactScorer(FieldScorer):
-    """Equality of text, white space aside. See `FieldScorer`.
+    """Equality of text, white space aside, or of what stands behind "Answer:" on its line. See `FieldScorer`.
 
     Attributes:
         ignore: what makes no difference besides.
@@ -56,8 +73,9 @@ class ExactScorer(FieldScorer):
         text = self.given_text(answer)
         if text is None:
             return Score(0.0)
-        given = normalized(text, self.ignore)
-        return Score(float(any(self._agrees(given, value) for value in self.accepted(expectations))))
+        texts = {text} if self.field or self.extract else {text, answered(text).partition("\n")[0]}
+        given = {normalized(each, self.ignore) for each in texts}
+        return Score(float(any(self._agrees(each, value) for each in given for value in self.accepted(expectations))))
 
     def _agrees(self, given: str, expected: Any) -> bool:
         wanted = normalized(as_text(expected), self.ignore)

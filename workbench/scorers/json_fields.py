@@ -15,6 +15,7 @@ from pydantic import Field
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, Scorer, class_figures, scorer
+from workbench.scorers.schemas import resolved
 from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, similarity, unaliased
 
 _LABELS_OF_A_FIELD = 100
@@ -38,11 +39,11 @@ class JsonFieldsScorer(Scorer):
     def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
         if schema is None:
             raise ValueError("scorer json_fields needs JSON answers: output: {json_schema: FILE}")
-        properties = schema.get("properties", {})
+        properties = resolved(schema, schema).get("properties", {})
         told = {}
         for name, spec in self.fields.items():
             try:
-                told[name] = spec.with_schema(properties.get(name))
+                told[name] = spec.with_schema(properties.get(name), schema)
             except ValueError as failure:
                 raise ValueError(f"field {name}: {failure}") from None
         return self.model_copy(update={"fields": told})

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, Scorer, class_figures, dig, scorer
+from workbench.scorers.base import FieldScorer, Score, Scorer, class_figures, scorer
+from workbench.scorers.schemas import field_schema
 from workbench.scorers.values import plain, unaliased
 
 
@@ -35,10 +36,7 @@ class LabelScorer(FieldScorer):
 
     def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
         if self.field is not None:
-            where: Any = schema
-            for part in self.field.split("."):
-                where = dig(where, f"properties.{part}")
-            enum = dig(where, "enum")
+            enum = field_schema(schema, self.field).get("enum")
             labels = [value for value in enum if isinstance(value, str)] if isinstance(enum, list) else None
         known = self.labels or labels
         unknown = sorted(set(self.aliases) - set(known or self.aliases))

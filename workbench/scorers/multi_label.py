@@ -14,10 +14,14 @@ from workbench.scorers.answer import Answer, listed
 from workbench.scorers.base import FieldScorer, Score, scorer
 from workbench.scorers.values import plain
 
+_NONE = {"none", "no label", "no labels", "n/a"}
+
 
 @scorer("multi_label")
 class MultiLabelScorer(FieldScorer):
     """A set of labels, regardless of order and case. See `FieldScorer`; here a list is the set, not alternatives.
+
+    Where no label is expected, "none" says so.
 
     Attributes:
         separator: between the labels of a text, in the answer and in the expectation.
@@ -53,6 +57,8 @@ class MultiLabelScorer(FieldScorer):
         value = self.given(answer)
         given = self.labels_of(answer.said if value is None and not self.field else value)
         expected = self.labels_of(expectations[self.expected_key])
+        if not expected and given <= _NONE:
+            given = set()
         shared, either = len(given & expected), len(given | expected)
         if self.match == "exact" or not either:
             return Score(float(given == expected))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from workbench.scorers.answer import Answer, listed
-from workbench.scorers.base import FieldScorer, Score, Scorer, dig, scorer
+from workbench.scorers.base import FieldScorer, Score, Scorer, scorer
+from workbench.scorers.schemas import field_schema
 from workbench.scorers.values import FieldSpec, compared, similarity
 
 
@@ -27,10 +28,8 @@ class SetF1Scorer(FieldScorer):
     of: FieldSpec = FieldSpec(type="text")
 
     def bound(self, labels: list[str] | None, schema: dict[str, Any] | None) -> Scorer:
-        where: Any = schema
-        for part in (self.field or "").split("."):
-            where = dig(where, f"properties.{part}")
-        return self.model_copy(update={"of": self.of.with_schema(dig(where, "items"))})
+        entries = field_schema(schema, self.field or "").get("items")
+        return self.model_copy(update={"of": self.of.with_schema(entries, schema)})
 
     def alternatives(self, expectations: dict[str, Any]) -> list[str]:
         return []  # a list is the set

@@ -24,6 +24,7 @@ from workbench.files import StrictModel
 from workbench.scorers.amounts import amount as amount
 from workbench.scorers.amounts import number as number
 from workbench.scorers.amounts import same_currency
+from workbench.scorers.schemas import resolved
 
 Kind = Literal["label", "text", "number", "date", "money", "boolean", "ordinal", "list", "object"]
 LANGUAGES = ("en", "de", "fr", "es")
@@ -86,13 +87,17 @@ class FieldSpec(StrictModel):
             raise ValueError("an object needs 'fields'")
         return self
 
-    def with_schema(self, schema: Any) -> FieldSpec:
+    def with_schema(self, schema: Any, root: Any = None) -> FieldSpec:
         """The same with the levels of an ordinal, or a label's classes, out of the answer's JSON schema.
+
+        Args:
+            schema: the part of it that is about this value.
+            root: the whole of it, into which a $ref leads.
 
         Raises:
             ValueError: an ordinal has no levels.
         """
-        schema = schema if isinstance(schema, dict) else {}
+        schema = resolved(schema, root)
         update: dict[str, Any] = {}
         if self.type in ("ordinal", "label") and self.levels is None:
             enum = [value for value in schema.get("enum", []) if isinstance(value, str | int)]
@@ -104,10 +109,12 @@ class FieldSpec(StrictModel):
         if unknown:
             raise ValueError(f"aliases are of labels ({', '.join(map(str, levels or []))}), and '{unknown[0]}' is none")
         if self.of is not None:
-            update["of"] = self.of.with_schema(schema.get("items"))
+            update["of"] = self.of.with_schema(schema.get("items"), root)
         if self.fields:
             properties = schema.get("properties", {})
-            update["fields"] = {name: spec.with_schema(properties.get(name)) for name, spec in self.fields.items()}
+            update["fields"] = {
+                name: spec.with_schema(properties.get(name), root) for name, spec in self.fields.items()
+            }
         return self.model_copy(update=update)
 
 

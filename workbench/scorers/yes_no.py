@@ -5,25 +5,18 @@ scorers: [{type: yes_no, field: answer}]
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
-from workbench.scorers.answer import Answer
+from workbench.scorers.answer import YES_OR_NO, Answer, yes_or_no_said
 from workbench.scorers.base import FieldScorer, Score, class_figures, scorer
-
-_WORD = re.compile(
-    r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?(yes|no|true|false)\b(?!(?:\W*(?:or|and)\W*|\s*/\s*)(?:yes|no|true|false)\b)",
-    re.IGNORECASE,
-)
-_MEANS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
 def yes_or_no(value: Any) -> str | None:
-    """`yes` or `no`, for a boolean and for text that begins with it; None for anything else, "yes or no" too."""
+    """`yes` or `no`, for a boolean and for text that answers with it; None for anything else, "yes or no" too."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    found = _WORD.match(value) if isinstance(value, str) else None
-    return _MEANS[found.group(1).casefold()] if found else None
+    said = yes_or_no_said(value) if isinstance(value, str) else None
+    return None if said is None else YES_OR_NO[said]
 
 
 @scorer("yes_no")

@@ -227,7 +227,7 @@ def _chosen(name: str, values: Values) -> Form:
 
 
 def _collide(labels: tuple[str, ...]) -> bool:
-    bare = [label.strip(_AROUND).casefold() for label in labels]
+    bare = [plain(label.strip(_AROUND)) for label in labels]
     return "" in bare or len(set(bare)) < len(bare)
 
 
@@ -320,7 +320,8 @@ def _text(values: Values) -> Form:
     if words >= _LONG_WORDS:
         why = f"answers are texts of {words:.0f} words on average, compared by the overlap of words (rougeL)"
         return Form({"type": "rouge", "metric": "rougeL"}, why, accept=0.5, convert=_as_text)
-    ignore = ["case"] if values.signs else ["case", "punctuation"]  # an answer that is ignored would always be given
+    # An answer that is ignored would always be given, and two that are made the same could not be told apart.
+    ignore = ["case"] if values.signs or values.blurred else ["case", "punctuation"]
     why = (
         f"answers are short texts that do not repeat; they must be equal but for {' and '.join(ignore)}. "
         "Where more words around them are fine, take --scorer contains"

@@ -17,6 +17,7 @@ from workbench.scorers.exact import normalized
 from workbench.scorers.values import amount, days, number, plain
 
 _DISTINCT = 400  # spellings that are kept; a set of labels has fewer
+_BARE = 10_000  # texts that are looked at without their punctuation
 _FIELDS = 200  # keys of an object that are kept
 _DEPTH = 6
 _SHORT = 80  # characters of what may be a label
@@ -24,6 +25,7 @@ _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|0|[1-9]\d*)(?:\.\d+)?(?:[eE
 _MONEY = re.compile(r"[-−(]?\s*(?:[A-Z]{1,3}\$?|[$€£¥₹])?\s*[-−]?\d[\d.,' ]*(?:[A-Z]{3}|[€$£¥₹]|zł)?\s*\)?")
 _MARK = re.compile(r"[A-Z]{2,3}|[$€£¥₹]|zł")
 _WORDY = re.compile(r"[^\W_]")  # a letter or a digit
+_WORD = re.compile(r"[^\W\d_]{2}")
 _DATE_LENGTH = 40
 
 
@@ -37,7 +39,8 @@ class Values:
         kinds: of single values, and of the entries of lists, how many are text, number, boolean; else nested.
         looks: what every text so far reads as: number, date, money.
         marked, integers: how many texts name a currency, and how many numbers are whole.
-        signs: how many texts are nothing but punctuation and symbols.
+        signs: how many texts are nothing but punctuation.
+        blurred: whether different texts without a word are the same once their punctuation is gone: "A-" and "A".
         spellings: the short texts and how often each occurs; None once there are too many, or a long one.
         parts: the same of what stands between ";", with `joined`, how many have one.
         longest, characters, words: of the text.
@@ -50,6 +53,8 @@ class Values:
         self._depth = depth
         self.filled = self.empty = self.first = self.joined = self.marked = self.integers = self.signs = 0
         self.longest = self.characters = self.words = 0
+        self.blurred = False
+        self._bare: dict[str, str] = {}
         self.shapes: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.looks = {"number", "date", "money"}
@@ -110,6 +115,8 @@ class Values:
         self.characters += len(text)
         self.words += text.count(" ") + 1
         self.signs += _WORDY.search(text) is None and not normalized(text, ["punctuation"])
+        if not self.blurred and len(text) <= _SHORT and _WORD.search(text) is None and len(self._bare) < _BARE:
+            self.blurred = self._bare.setdefault(normalized(text, ["case", "punctuation"]), plain(text)) != plain(text)
         self.spellings = _counted(self.spellings, [text])
         if self.parts is not None:
             pieces = [piece.strip() for piece in text.split(";") if piece.strip()]

@@ -327,3 +327,9 @@ def test_a_presidio_that_is_not_there_or_broken_is_one_clear_message(
     with pytest.raises(InputError, match=r"not installed\. Install it: pip install 'workbench\[pii\]'\."):
         audit(colors(project), detector="presidio")
     assert found(audit(colors(project))) == []
+
+
+def test_a_detector_that_is_not_there_is_told_those_that_are(project: Path) -> None:
+    detector: Any = "nope"
+    with pytest.raises(InputError, match=r"there is no detector 'nope'\. There are: auto, patterns, presidio"):
+        audit(colors(project), detector=detector)

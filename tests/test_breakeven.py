@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ def test_half_used_it_costs_twice_as_much_and_at_the_limits_what_is_kept_there_c
     assert limited.usd_per_mtok.number == pytest.approx(2 * full.usd_per_mtok.number, rel=1e-4) and limited.level == 1
     with pytest.raises(InputError, match="utilization is a share"):
         price_of(load, utilization=0.0)
+    for share in (2, -1, math.nan, 0):
+        with pytest.raises(InputError, match="utilization is a share"):
+            measured_prices(models(project), share)  # though no load test uses it
 
 
 def test_the_interval_of_a_price_is_that_of_the_throughput_turned_round(project: Path) -> None:

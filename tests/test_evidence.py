@@ -47,7 +47,22 @@ def test_a_sample_is_stated_on_the_leaderboard() -> None:
     table = planted.outcomes({"a": [1.0, 0.0]})
     table.attrs["sample"] = {"planted": {"n": 2, "of": 80}}
     for shown in (leaderboard_text(leaderboard(table)), leaderboard_html(leaderboard(table))):
-        assert "stratified sample of 2 of 80 items" in shown
+        assert "planted: a stratified sample of 2 of 80 items" in shown
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        ({"n": 8, "of": 8}, "planted: 2 of 8 items"),  # the rest was withheld, or has no outcome
+        ({"n": 5, "of": 8}, "planted: 2 of a stratified sample of 5 of 8 items"),
+        ({"n": 2, "of": 2}, "planted: 2 items"),
+    ],
+)
+def test_items_that_are_left_are_no_sample(sample: dict[str, int], told: str) -> None:
+    table = planted.outcomes({"a": [1.0, 0.0]})
+    table.attrs["sample"] = {"planted": sample}
+    for shown in (leaderboard_text(leaderboard(table)), leaderboard_html(leaderboard(table))):
+        assert told in shown
 
 
 def test_a_table_with_the_required_columns_only_is_enough() -> None:

@@ -116,3 +116,24 @@ def test_the_command_says_what_was_written_and_how_much_of_it_is_lost(
     assert first == "t.csv: 2 items, written as table"
     assert held.startswith("1 of 2 items are restricted: the file holds them in clear")
     assert count == f"not expressed: {len(lines)}" and all(line.startswith("  evalsets/colors/") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [(f, name) for f in ("table", "mlflow_records", "huggingface") for name in FILES[f]]
+)
+def test_a_text_that_an_import_takes_for_a_list_is_told(project: Path, format: str, name: str) -> None:
+    answers = ["Paris", "[1]", "Rome", '{"a": 1}']
+    items = [
+        {"id": f"i{n}", "inputs": {"thing": f"t{n}"}, "expectations": {"answer": a}} for n, a in enumerate(answers)
+    ]
+    kinds: dict[str, Any] = {"output": {"text": True}, "scorers": [{"type": "exact"}]}
+    done = export_evalset(load_evalset(write_evalset(project, "cities", items, **kinds)), format, f"out/{name}")
+    told = [str(loss) for loss in done.losses if "a text that is JSON may be read back as a list" in str(loss)]
+    assert len(told) == 1 and "i1 expectations.answer" in told[0]
+
+
+def test_lists_that_are_texts_are_told_as_guessed(project: Path) -> None:
+    lines = [f'{{"question": "q{n}", "answer": "[{n}, {n + 1}]"}}' for n in range(4)]
+    (project / "t.jsonl").write_text("\n".join(lines))
+    guessed = " ".join(import_evalset("t.jsonl", "evalsets/s").notes)
+    assert "any one is right (4 of the lists are texts that read as one)" in guessed

@@ -1,13 +1,16 @@
-"""Files that a source names: what is no pattern means no file, and a folder that cannot be searched is told."""
+"""Files that a source names, and where an import cannot read or write: each time one clear error."""
 
 from __future__ import annotations
 
 import errno
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workbench.errors import InputError
+from workbench.formats import import_evalset
 from workbench.formats.shared.files import inside
 
 
@@ -23,3 +26,27 @@ def test_a_folder_that_cannot_be_searched_is_one_clear_error(tmp_path: Path, mon
     monkeypatch.setattr(Path, "glob", fails)
     with pytest.raises(InputError, match=r"cannot be searched \(Input/output error\)"):
         inside(tmp_path, "*.txt")
+
+
+def denied(*_: Any, **__: Any) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_source_that_may_not_be_read_is_one_clear_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "a.csv").write_text("question,answer\nq,a\n")
+    monkeypatch.setattr(Path, "open", denied)
+    for named in (None, "table"):
+        with pytest.raises(InputError, match=r"a\.csv: cannot be read \(Permission denied\)"):
+            import_evalset("a.csv", "evalsets/s", format=named)
+    assert not (project / "evalsets").exists()
+
+
+def test_a_target_that_may_not_be_written_is_one_clear_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "a.csv").write_text("question,answer\n" + "".join(f"q{n},a{n}\n" for n in range(9)))
+    with pytest.raises(InputError, match=r"a\.csv/s: cannot be written \(it lies below a file, not a folder\)"):
+        import_evalset("a.csv", "a.csv/s")
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryDirectory", denied)
+        with pytest.raises(InputError, match=r"evalsets/s: cannot be written \(Permission denied\)"):
+            import_evalset("a.csv", "evalsets/s")
+    assert import_evalset("a.csv", "evalsets/s").items == 9

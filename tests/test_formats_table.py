@@ -800,7 +800,8 @@ def test_a_csv_without_a_header(project: Path, rows: list[list[str]], headless: 
         ("t.jsonl", b'{"text": "a", "label": "b"}\n{"text": \n', r"t.jsonl:2: not valid JSON"),
         ("t.jsonl", b"tests:\n- vars: {a: b}\n", r"t.jsonl:1: not valid JSON.*Each line holds one JSON object"),
         ("t.json", b'[{"text": "\\ud800", "label": "x"}]', r"t.json(:1| item 1): .*half a character"),
-        ("t.csv", "text,label\nä,b\n".encode("latin-1"), r"t.csv: not UTF-8 text. Save it as UTF-8"),
+        ("t.csv", "text,label\nä,b\n".encode("latin-1"), r"t.csv:2: not UTF-8 text. Save it as UTF-8"),
+        ("t.csv", "text,label\nä,b\n".encode("utf-16"), r"t.csv:1: not UTF-8 text. Save it as UTF-8"),
         ("t.csv", b'text,label\n"open,b\n', r"t.csv:\d: not valid CSV.*Check the quotes"),
         ("t.csv", b"text,label\na,b,c\n", r"t.csv:2: 3 cells for 2 columns"),
         ("t.csv", b"text,text,label\na,b,c\n", r"t.csv:1: column 'text' is there twice"),
@@ -1127,3 +1128,9 @@ def test_a_table_is_written_by_its_suffix_alone(project: Path) -> None:
     with pytest.raises(InputError, match=r"o.xlsx: a table is written as .jsonl, .json, .csv, .tsv or .parquet"):
         export_evalset(evalset, "table", "o.xlsx")
     assert not (project / "o.xlsx").exists()
+
+
+def test_a_spreadsheet_is_told_what_to_do(project: Path) -> None:
+    (project / "t.xlsx").write_bytes(b"PK\x03\x04\x00")
+    with pytest.raises(InputError, match=r"t\.xlsx: a spreadsheet, which no format reads\. Save it as CSV in UTF-8"):
+        import_evalset("t.xlsx", "evalsets/mine")

@@ -213,7 +213,7 @@ def test_an_open_item_with_a_restricted_example_is_withheld(project: Path, serve
     task = wb.load_evalsets()["colors"]
     assert render(task, "few_shot", task.items[0]).sources == ("restricted", "internal")
     run = ask()
-    assert run.outcomes["variant"].tolist() == ["default"] and run.plan.withheld == {("colors", "far"): 1}
+    assert run.outcomes["variant"].tolist() == ["default"] and run.plan.closed == {("colors", "far#few_shot")}
     assert len(server.requests) == 1 and CANARY not in server.requests[0].text
 
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import item, write_evalset, write_models
 
 import workbench as wb
+from workbench.errors import InputError
 from workbench.evalset.items import FileItems
 from workbench.journal import request_key
 from workbench.runner import make_plan
@@ -60,7 +61,7 @@ def test_their_number_is_known_without_making_them(project: Path, monkeypatch: p
     plan = make_plan(tasks, wb.load_models(), repeats=3)
     for name, number in {"near": 20 * 2 * 3, "far": 10 * 2 * 3}.items():
         assert len(plan.questions[name]) == len(list(plan.questions[name])) == number
-    assert plan.withheld == {("colors", "far"): 20}
+    assert plan.withheld == {("colors", "far"): 10}
     assert {question.item.sensitivity for question in plan.questions["far"]} == {"public", "internal"}
 
 
@@ -74,4 +75,16 @@ def test_a_restricted_example_withholds_its_variant_from_a_hosted_model(project:
     plan = make_plan(wb.load_evalsets(), wb.load_models())
     questions = list(plan.questions["far"])
     assert len(plan.questions["far"]) == len(questions) == 2 and {q.variant for q in questions} == {"default"}
-    assert plan.withheld == {("colors", "far"): 2}
+    assert plan.withheld == {} and plan.closed == {("colors", "far#few")}  # no item is restricted
+    told = plan.describe()
+    assert "JSON constrained in no task (far)\n" in told and "restricted items" not in told
+    assert "withheld: colors is not asked of far#few (hosted), since the variant shows restricted examples" in told
+    with pytest.raises(InputError, match=r"nothing to ask\.\nwithheld: colors is not asked of far#few"):
+        make_plan(wb.load_evalsets(), wb.load_models(), variants=["few"])
+
+
+def test_rules_without_a_table_say_why_there_is_nothing_to_ask(project: Path) -> None:
+    write_evalset(project, "colors", [item("1")])
+    write_models(project, rules={"engine": "rules"})
+    with pytest.raises(InputError, match=r"nothing to ask\.\nrules has nothing to answer by: no rules table in colors"):
+        make_plan(wb.load_evalsets(), wb.load_models())

@@ -9,9 +9,11 @@ import pandas as pd
 import planted
 import pytest
 import yaml
+from conftest import item, write_evalset
 
 from workbench.errors import InputError
-from workbench.evalset import Limits
+from workbench.evalset import Limits, load_evalset
+from workbench.formats import export_evalset
 from workbench.notebooks import conclusions
 from workbench.routing import Policy, Route, check_closure, load_policy, route
 
@@ -34,6 +36,33 @@ def test_the_cheapest_of_the_equally_good_is_decided() -> None:
     assert [link.model for link in chosen.chain] == ["cheap", "dear", "bad"]
     assert "costs more" in chosen.evidence.rejected["dear"]
     assert "may be worse" in chosen.evidence.rejected["bad"]
+
+
+def test_limits_under_a_misspelt_name_are_refused(project: Path) -> None:
+    table = planted.outcomes({"a": planted.right(0.9, 50)})
+    models = planted.models(a="local")
+    with pytest.raises(InputError, match=r"the outcomes have no task 'plantde'\. Without limits are: planted"):
+        route(table, models, {"plantde": LIMITS["planted"]})
+    colors = load_evalset(write_evalset(project, "colors", [item("1")]))
+    with pytest.raises(InputError, match="'zz' is given the eval set colors"):
+        route(table, models, {"zz": colors})
+    assert only(route(table, models, {**LIMITS, "of_another_run": Limits(min_score=0.9)})).status == "decided"
+    assert only(route(table, models, {"colors": colors})).margin_source == "default"  # a set that was not asked
+
+
+def test_a_policy_goes_where_the_path_is_meant(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = route(planted.outcomes({"a": planted.right(0.9, 50)}), planted.models(a="local"), LIMITS)
+    (project / "notebooks").mkdir()
+    (project / "models.yaml").write_text("schema: 1\nmodels: {}\n")
+    monkeypatch.chdir(project / "notebooks")
+    assert policy.save("exports/routing.yaml") == project / "exports" / "routing.yaml"
+    export = policy.export("json", "exports/routing.json", planted.models(a="local"))
+    assert export.path == project / "exports" / "routing.json"
+    assert policy.save("routing.yaml") == project / "notebooks" / "routing.yaml"
+    (project / "notebooks" / "out").mkdir()
+    assert policy.save("out/routing.yaml") == project / "notebooks" / "out" / "routing.yaml"
+    evalset = load_evalset(write_evalset(project, "colors", [item("1")]))
+    assert export_evalset(evalset, "table", "out/colors.csv").path == project / "notebooks" / "out" / "colors.csv"
 
 
 def test_a_dear_candidate_is_chosen_where_it_is_really_better() -> None:

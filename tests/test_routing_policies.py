@@ -140,6 +140,13 @@ def test_rules_do_not_go_first_where_they_are_often_wrong() -> None:
 WORDS = ["order", "invoice", "parcel", "refund", "account", "login", "price", "date", "color", "size"]
 
 
+def test_rules_that_always_abstain_were_asked_all_the_same() -> None:
+    models = planted.models(rules="local", model="hosted")
+    (assessed,) = frontier(rules_table(0.99, answered=0.0), models, LIMITS).assessed
+    reasons = {option.name: option.reason for option in assessed.options}
+    assert reasons["rules first"] == "rules: gave no answer at all."
+
+
 def prompts(n: int, seed: int = 0) -> list[str]:
     """Each of its own, of some common words."""
     rng = np.random.default_rng(seed)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import item, write_evalset
 
 from workbench.errors import InputError
+from workbench.evalset import load_evalset
 from workbench.rules import PATTERN_TIMEOUT_S, Rules, load_rules
 
 
@@ -135,3 +138,68 @@ def test_a_broken_table_is_named(body: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         table(body)
     assert message in str(caught.value)
+
+
+RED = [{"pattern": "brick", "answer": "red"}]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        (
+            {"text": ["thing", "thign"], "rules": RED},
+            ":7: field 'text.1': no item has an input 'thign'. They have: thing.",
+        ),
+        (
+            {"text": ["thing"], "rules": [*RED, {"pattern": "sky", "answer": "bleu"}]},
+            ":4: field 'rules.1.answer': must be one of the labels of evalset.yaml: red, green, blue.",
+        ),
+        ({"text": ["thing"], "rules": [{"pattern": "sky", "answer": {"label": "red"}}]}, ":2: field 'rules.0.answer'"),
+        ({"text": ["thing"], "rules": RED, "default": "none"}, ":1: field 'default': must be one of the labels"),
+        ({"text": ["thing"], "fields": {"a": {"rules": RED}}}, "answers of this set are labels, not objects"),
+    ],
+)
+def test_what_no_item_has_or_no_answer_may_be_is_refused_with_its_line(
+    project: Path, rules: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load_evalset(write_evalset(project, "colors", [item("1")], rules=rules))
+    assert "rules.yaml:" in str(refused.value) and told in str(refused.value)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"color": {"$ref": "#/$defs/color"}, "dark": {"type": "boolean"}},
+    "required": ["color"],
+    "additionalProperties": False,
+    "$defs": {"color": {"type": "string", "enum": ["red", "blue"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"rules": [{"pattern": "a", "answer": {"color": "rde"}}]}, "'rules.0.answer': evalset.yaml's output does not"),
+        ({"rules": [{"pattern": "a", "answer": {"dark": True}}]}, "'rules.0.answer': evalset.yaml's output does not"),
+        ({"fields": {"color": {"rules": [{"pattern": "a", "answer": "rde"}]}}}, "'fields.color.rules.0.answer'"),
+        ({"fields": {"color": {"rules": RED, "default": 1}}}, "'fields.color.default'"),
+        ({"fields": {"color": {"rules": RED}, "drak": {"rules": [{"pattern": "a", "answer": True}]}}}, "'fields.drak"),
+        ({"fields": {"dark": {"rules": [{"pattern": "a", "answer": True}]}}}, "requires 'color'. Add its rules."),
+        ({"fields": {"color": {"rules": RED}, "dark": {"rules": RED, "default": False}}}, "breaks the schema at dark"),
+    ],
+)
+def test_answers_that_the_schema_does_not_allow_are_refused(project: Path, rules: dict[str, Any], told: str) -> None:
+    one = {"id": "1", "inputs": {"thing": "brick"}, "expectations": {"color": "red"}}
+    changes: dict[str, Any] = {
+        "output": {"json_schema": "schema.json"},
+        "scorers": [{"type": "json_fields", "fields": {"color": "label"}}],
+    }
+    folder = write_evalset(project, "colors", [one], rules=rules, **changes)
+    (folder / "schema.json").write_text(json.dumps(SCHEMA))
+    with pytest.raises(InputError) as refused:
+        load_evalset(folder)
+    assert told in str(refused.value)
+    fitting = {"fields": {"color": {"rules": RED}, "dark": {"rules": [], "default": False}}}
+    fitting["fields"]["dark"]["rules"] = [{"pattern": "a", "answer": True}]
+    write_evalset(project, "colors", [one], rules=fitting, **changes)
+    assert load_evalset(folder).rules is not None

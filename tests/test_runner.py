@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from recording_server import INPUT_TOKENS, OUTPUT_TOKENS, RecordingServer
 from stand_ins import gguf_file
 
 import workbench as wb
+from workbench.errors import InputError
 from workbench.outcomes import COLUMNS, KEY
 from workbench.prices import BusyMeter
 from workbench.runner import Run
@@ -382,6 +383,31 @@ def test_rules_answer_a_set_that_has_no_default_variant(project: Path, server: R
     rules = run.outcomes[run.outcomes["model"] == "rules"]
     assert list(rules["variant"]) == ["default"] * 2 and list(rules["accepted"]) == [True, False]
     assert list(rules["prompt"]) == ["user: a brick, which color?", "user: moss, which color?"]
+
+
+def test_what_is_given_in_another_form_is_taken_or_refused_in_one_line(project: Path) -> None:
+    write_evalset(project, "colors", [item(f"{n}", "brick") for n in range(6)], rules=RULES)
+    path = write_models(project, rules={"engine": "rules"})
+    tasks, models = wb.load_evalsets(), wb.load_models()
+    run = go()
+    for given in ((tasks["colors"], models), (tasks, path), ("evalsets", "models.yaml")):
+        assert len(wb.run(*given, track=False, progress=False).outcomes) == 6
+    assert wb.leaderboard(run).equals(wb.leaderboard(run.outcomes))
+    assert wb.compare(run, "rules", "rules")["n"].tolist() == [6]
+    assert wb.audit(tasks["colors"], run) == wb.audit(tasks["colors"], run.outcomes)
+    wrong: Any = [tasks["colors"]]
+    refused: list[tuple[str, Callable[[], object]]] = [
+        ("tasks: eval sets are wanted.* not a list", lambda: wb.run(wrong, models)),
+        ("models: they are wanted.* not a list", lambda: wb.run(tasks, wrong)),
+        ("repeats is a whole number from 1, not -1", lambda: go(repeats=-1)),
+        ("repeats is a whole number from 1, not 0", lambda: go(repeats=0)),
+        ("sample is a whole number from 1, not '2'", lambda: go(sample="2")),
+        ("an outcome table or a run is wanted, not a list", lambda: wb.leaderboard(wrong)),
+        ("audit takes one eval set.* not a list", lambda: wb.audit(wrong)),
+    ]
+    for told, call in refused:
+        with pytest.raises(InputError, match=told):
+            call()
 
 
 def test_a_changed_rule_is_asked_afresh(project: Path) -> None:

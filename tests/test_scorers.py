@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,33 @@ def test_an_entry_point_is_a_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "shouted" in SCORERS.names()
     assert scored("shouted", "LOUD", {}) == 1
     assert scored("shouted", "quiet", {}) == 0
+
+
+@pytest.mark.parametrize("value", ["no_such_module:shout", "plugged_broken:shout", "plugged_broken:missing"])
+def test_an_entry_point_that_cannot_be_loaded_is_one_clear_error_and_leaves_the_others(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    from workbench.export import GATEWAYS
+    from workbench.formats import FORMATS, import_evalset
+
+    (tmp_path / "plugged_broken.py").write_text("import nothing_of_that_name\n" if "shout" in value else "")
+    about = tmp_path / "plugged_broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-broken\nVersion: 1.0\n")
+    groups = ("scorers", "formats", "gateways")
+    (about / "entry_points.txt").write_text("".join(f"[workbench.{each}]\nbroken = {value}\n" for each in groups))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "plugged_broken", raising=False)
+    for registry in (SCORERS, FORMATS, GATEWAYS):
+        with pytest.raises(InputError, match=f"{registry.kind} 'broken' is a plug-in that cannot be loaded: {value}"):
+            registry.find("broken")
+    with pytest.raises(InputError, match=r"field 'scorers\.0\.type': scorer 'broken' is a plug-in that"):
+        built({"type": "broken"})
+    (project / "a.csv").write_text("question,answer\n" + "".join(f"q{n},a{n}\n" for n in range(9)))
+    assert import_evalset("a.csv", "evalsets/s").items == 9
+    (project / "a.bin").write_bytes(b"\x00")
+    with pytest.raises(InputError, match=r"no format recognizes this.*\nformat 'broken' is a plug-in that"):
+        import_evalset("a.bin", "evalsets/t")
 
 
 # Expectations
@@ -1290,8 +1318,10 @@ _ANY = st.recursive(
 
 
 def test_every_scorer_is_among_them() -> None:
-    ours = {name for name, cls in SCORERS.items() if cls.__module__.startswith("workbench.") and not cls.asks}
-    function_scorers = {name for name, cls in SCORERS.items() if cls.__name__ == "FunctionScorer"}
+    ours = {
+        name for name, cls in SCORERS.usable()[0].items() if cls.__module__.startswith("workbench.") and not cls.asks
+    }
+    function_scorers = {name for name, cls in SCORERS.usable()[0].items() if cls.__name__ == "FunctionScorer"}
     assert {spec["type"] for spec, _ in EVERY} == ours - function_scorers
 
 

@@ -142,3 +142,27 @@ def test_a_repeated_run_points_to_the_one_that_is_there_without_mlflow(
     MlflowClient(tracking_uri=f"sqlite:///{project}/mlruns/mlflow.db").delete_run(limited["run_id"])
     again = links()
     assert "run_id" in again and again["run_id"] != limited["run_id"]  # what was deleted is logged anew
+
+
+def test_a_field_whose_name_mlflow_refuses_is_logged_under_one_that_it_takes(project: Path) -> None:
+    import mlflow
+
+    fields = ["Total (EUR)", "Total €EUR€", "rate %", "a/../b"]
+    answer = dict.fromkeys(fields, "red")
+    items = [
+        {"id": f"{index}", "inputs": {"thing": "brick"}, "expectations": dict.fromkeys(fields, label)}
+        for index, label in enumerate(["red", "blue"])
+    ]
+    scorer = {"type": "json_fields", "fields": dict.fromkeys(fields, "label")}
+    enum = {"type": "string", "enum": ["red", "blue"]}
+    schema = {"type": "object", "properties": dict.fromkeys(fields, enum), "required": fields}
+    rules = {"rules": [{"pattern": "brick", "answer": answer}]}
+    output = {"json_schema": "schema.json"}
+    folder = write_evalset(project, "bills", items, rules=rules, output=output, scorers=[scorer])
+    (folder / "schema.json").write_text(json.dumps(schema))
+    write_models(project, rules={"engine": "rules"})
+    done = wb.run(wb.load_evalsets(), wb.load_models(), progress=False)
+    assert not [problem for problem in done.problems if "MLflow" in problem]
+    logged = mlflow.MlflowClient(tracking_uri=store_uri()).get_run(done.tracked["rules"]).data.metrics
+    named = {name.removeprefix("macro_f1/bills.") for name in logged if name.startswith("macro_f1/")}
+    assert named == {"Total _EUR_", "Total _EUR__2", "rate _", "a_.._b"}

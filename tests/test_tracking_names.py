@@ -1,4 +1,4 @@
-"""Names of runs that differ where MLflow's page of evaluation runs cuts them."""
+"""Names of runs that differ where MLflow's page of evaluation runs cuts them, and of metrics that it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.outcomes import candidate_id
-from workbench.tracking.names import run_names, seen
+from workbench.tracking.names import legal_names, run_names, seen
 
 PARTS = st.text("abq48-_.", min_size=1, max_size=14)
 IDS = st.builds(candidate_id, PARTS, st.sampled_from(["default", "few_shot", "few_shots", "zero_shot", "terse"]))
@@ -45,3 +45,10 @@ def test_first_letters_tell_all_apart_and_each_name_ends_with_its_id(ids: list[s
     assert list(names) == ids
     assert all(name.endswith(candidate) for candidate, name in names.items())
     assert len({seen(name).partition(" ")[0] for name in names.values()}) == len(ids)
+
+
+def test_names_that_mlflow_refuses_are_made_legal_and_stay_apart() -> None:
+    names = legal_names(["Total (EUR)", "Total _EUR_", "Total €EUR€", "a/../b", "ok.x", "x" * 300])
+    assert names["Total _EUR_"] == "Total _EUR_" and names["ok.x"] == "ok.x"  # what it takes stays
+    assert {names["Total (EUR)"], names["Total €EUR€"]} == {"Total _EUR__2", "Total _EUR__3"}
+    assert names["a/../b"] == "a_.._b" and len(names["x" * 300]) == 150

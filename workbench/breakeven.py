@@ -99,8 +99,7 @@ def price_of(
     Raises:
         InputError: no utilization.
     """
-    if not 0 < utilization <= 1:
-        raise InputError(f"utilization is a share above 0 and at most 1, not {utilization:g}.")
+    _check_utilization(utilization)
     usd_per_hour = result.machine_usd_per_hour if usd_per_hour is None else usd_per_hour
     step = _step(result, at)
     if usd_per_hour is None or step is None or result.zone != "local":
@@ -121,6 +120,11 @@ def price_of(
 def counts(step: Step) -> bool:
     """Whether the server counted the tokens of all its answers: without them a token has no price."""
     return None not in (step.input_tokens, step.output_tokens, step.total_tokens_per_s.value)
+
+
+def _check_utilization(utilization: float) -> None:
+    if not 0 < utilization <= 1:
+        raise InputError(f"utilization is a share above 0 and at most 1, not {utilization:g}.")
 
 
 def _step(result: LoadResult, at: At) -> Step | None:
@@ -192,6 +196,7 @@ def _in_usd(measured: Mapping[str, Mapping[str | None, LocalPrice]]) -> dict[str
 
 def _measured(models: Models, utilization: float, at: At) -> dict[str, dict[str | None, LocalPrice]]:
     """As `measured_prices`, with what was asked and when."""
+    _check_utilization(utilization)  # also where no load test uses it
     found = {}
     loads = read_loads()
     for model in models.values():

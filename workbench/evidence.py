@@ -21,6 +21,7 @@ from workbench.evalset.spec import DEFAULT_MARGIN
 from workbench.intervals import CONFIDENCE, Estimate, mean_intervals
 from workbench.multiplicity import Comparison
 from workbench.outcomes.slices import told_slices
+from workbench.outcomes.table import HasOutcomes, table_of
 from workbench.pairs import p_values, paired_difference
 from workbench.power import Discordance, discordance_of
 from workbench.resampling import SEED, Floats
@@ -29,11 +30,11 @@ from workbench.scores import MIN_COVERAGE, Grid, Scores, prepare
 _UNKNOWN = math.nan
 
 
-def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -> pd.DataFrame:
+def leaderboard(outcomes: pd.DataFrame | HasOutcomes, by: Literal["task", "class"] = "task") -> pd.DataFrame:
     """The evidence for each task and candidate, best score first.
 
     Args:
-        outcomes: an outcome table, from any source.
+        outcomes: an outcome table, from any source, or a run.
         by: `task`, or `class` for a row a task × sensitivity class × candidate, as routes are decided.
 
     Returns:
@@ -51,6 +52,7 @@ def leaderboard(outcomes: pd.DataFrame, by: Literal["task", "class"] = "task") -
     Raises:
         InputError: the table lacks a required column, or has no test rows.
     """
+    outcomes = table_of(outcomes)
     table = prepare(outcomes)
     if table.empty:
         raise InputError("the outcome table has no test rows: nothing was asked yet.")
@@ -193,14 +195,14 @@ def _told(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def compare(outcomes: pd.DataFrame, a: str, b: str, margin: float = DEFAULT_MARGIN) -> pd.DataFrame:
+def compare(outcomes: pd.DataFrame | HasOutcomes, a: str, b: str, margin: float = DEFAULT_MARGIN) -> pd.DataFrame:
     """Two candidates on the items that both were asked, a row a task.
 
     What is decided is decided by margin. `lo`, `hi` are at 95 %; that one is not worse than the other by the margin or
     more is shown at 95 % too, one-sided, and equivalence by both such tests. Tasks are not adjusted for one another.
 
     Args:
-        outcomes: an outcome table.
+        outcomes: an outcome table, or a run.
         a: a candidate's id, such as `gemma3-q4#few_shot`.
         b: the candidate that it is compared with.
         margin: the difference in mean score that is too small to matter.
@@ -218,7 +220,7 @@ def compare(outcomes: pd.DataFrame, a: str, b: str, margin: float = DEFAULT_MARG
     """
     if not 0 < margin < 1:
         raise InputError(f"the margin is a difference in mean score between 0 and 1, not {margin:g}.")
-    table = prepare(outcomes)
+    table = prepare(table_of(outcomes))
     known = sorted(table["candidate"].unique())
     for name in (a, b):
         if name not in known:

@@ -122,6 +122,12 @@ def _mend(problem: Any, model: type[BaseModel], place: Place, show: bool) -> str
         return f"must be text, but YAML reads {str(given).lower()} (also yes, no, on, off) as a boolean. Quote it."
     if kind == "string_type" and isinstance(given, date):
         return "must be text, but YAML reads a date. Quote it."
+    if kind == "string_type" and isinstance(given, int | float):
+        return f"must be text, but is a number{f' (it says {given!r})' if show else ''}. Quote it."
+    if kind == "string_type":
+        return (
+            f"must be text, but is {'null' if given is None else 'a list' if isinstance(given, list) else 'a mapping'}."
+        )
     if kind == "model_type":
         return "must be a mapping of keys to values."
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
@@ -280,6 +286,20 @@ def json_line(path: Path, number: int, line: str) -> dict[str, Any]:
         where = f"{project.shown(path)}:{number}"
         raise InputError(f'{where}: must be a JSON object such as {{"id": …, "inputs": …}}.')
     return data
+
+
+def line_not_utf8(path: Path) -> int:
+    """The number of a file's first line that is not UTF-8; of the first where all are."""
+    with opened(path) as file:
+        return next((number for number, line in enumerate(file, 1) if not _is_utf8(line)), 1)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:

@@ -67,6 +67,11 @@ def state(*parts: str) -> Path:
     return folder
 
 
+def kept(*parts: str) -> Path:
+    """The folder that `state` makes, for who only reads: it may not be there."""
+    return (root() / ".workbench").joinpath(*parts)
+
+
 def shown(path: str | Path) -> str:
     """A path for messages: relative to the working directory or the root where it lies below them."""
     path = Path(path)

@@ -6,10 +6,10 @@ SCORERS.find("label")                 # ours, or an entry point of the group; an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from workbench.errors import InputError
+from workbench.strict import brief
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Registry(Generic[T]):
         """What is registered under a name.
 
         Raises:
-            InputError: nothing is; the message lists what there is.
+            InputError: nothing is (the message lists what there is), or its entry point cannot be loaded.
         """
         if isinstance(name, str) and name not in self._known:
             self._load(name)
@@ -49,13 +49,23 @@ class Registry(Generic[T]):
 
         return sorted({*self._known, *(entry.name for entry in entry_points(group=self.group))})
 
-    def items(self) -> Iterator[tuple[str, T]]:
-        """All that is registered, entry points included, by name."""
+    def usable(self) -> tuple[dict[str, T], list[str]]:
+        """All that can be had, by name, and what is wrong with the rest: one broken plug-in leaves the others."""
+        found, problems = dict[str, T](), list[str]()
         for name in self.names():
-            yield name, self.find(name)
+            try:
+                found[name] = self.find(name)
+            except InputError as failure:
+                problems.append(str(failure))
+        return found, problems
 
     def _load(self, name: str) -> None:
         from importlib.metadata import entry_points
 
         for entry in entry_points(group=self.group, name=name):
-            self._known.setdefault(name, entry.load())
+            try:
+                self._known.setdefault(name, entry.load())
+            except Exception as failure:  # whatever somebody else's module raises
+                why = brief(f"{type(failure).__name__}: {failure}", 160)
+                told = f"{self.kind} '{name}' is a plug-in that cannot be loaded: {entry.value} ({why})"
+                raise InputError(f"{told}. Mend or uninstall it.") from failure

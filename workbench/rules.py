@@ -7,7 +7,7 @@ rules.answer({"subject": "Refund", "body": "…"})      # 'billing', or None whe
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 import regex
 from pydantic import AfterValidator, Field, model_validator
 
-from workbench.files import StrictModel, plain_data, read_yaml
+from workbench.files import Document, StrictModel, plain_data, read_yaml
 from workbench.scorers.regexes import checked_pattern
-from workbench.strict import brief
+from workbench.strict import Place, brief
 
 PATTERN_TIMEOUT_S = 0.2
 _TEXT_LIMIT = 100_000
@@ -68,11 +68,26 @@ class Rules:
     """A checked table. Patterns come with eval sets, which are untrusted, so each search has a time-out."""
 
     spec: _RulesFile
-    path: Path
+    document: Document
 
     def text_of(self, inputs: dict[str, Any]) -> str:
         """The text that is searched: the named inputs, a line each."""
         return "\n".join(str(inputs[name]) for name in self.spec.text if name in inputs)[:_TEXT_LIMIT]
+
+    def answers(self) -> Iterator[tuple[Place, Any]]:
+        """Every answer of `rules`, and its default, with its place in the file."""
+        for index, rule in enumerate(self.spec.rules):
+            yield ("rules", index, "answer"), rule.answer
+        if self.spec.default is not None:
+            yield ("default",), self.spec.default
+
+    def values(self) -> Iterator[tuple[Place, str, Any]]:
+        """Every value of `fields`, defaults too, with its place in the file and the field that it is of."""
+        for name, table in self.spec.fields.items():
+            for index, rule in enumerate(table.rules):
+                yield ("fields", name, "rules", index, "answer"), name, rule.answer
+            if table.default is not None:
+                yield ("fields", name, "default"), name, table.default
 
     def answer(self, inputs: dict[str, Any]) -> str | None:
         """The answer for an item's inputs, or None where the table abstains.
@@ -86,9 +101,9 @@ class Rules:
         """The answer for a text. See `answer`."""
         if not self.spec.fields:
             found = _first(self.spec.rules, text, self.spec.default)
-            return None if found is None else _as_text(found)
+            return None if found is None else as_text(found)
         answer = {name: _first(table.rules, text, table.default) for name, table in self.spec.fields.items()}
-        return None if None in answer.values() else _as_text(answer)
+        return None if None in answer.values() else as_text(answer)
 
 
 def _first(rules: Sequence[Rule | FieldRule], text: str, default: Any) -> Any:
@@ -106,7 +121,8 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
     return regex.compile(pattern)
 
 
-def _as_text(answer: str | dict[str, Any]) -> str:
+def as_text(answer: str | dict[str, Any]) -> str:
+    """An answer as a model would write it."""
     return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
 
@@ -128,4 +144,4 @@ def load_rules(path: Path) -> Rules:
             checked_pattern(rule.pattern)
         except ValueError as failure:
             raise document.error((*place, "pattern"), f"{brief(str(failure), _LONGEST_REASON)}.") from None
-    return Rules(spec, path)
+    return Rules(spec, document)

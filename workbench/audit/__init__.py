@@ -18,6 +18,7 @@ from workbench.audit.fixes import apply_fixes
 from workbench.audit.power import power_of
 from workbench.audit.report import Audit, Finding, Fix, Power
 from workbench.audit.sensitive import Detector
+from workbench.errors import InputError
 from workbench.evalset import EvalSet
 from workbench.prompts import render
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.catalog import Models
+    from workbench.outcomes.table import HasOutcomes
 
 __all__ = ["Audit", "Finding", "Fix", "Power", "apply_fixes", "audit"]
 
@@ -40,7 +42,7 @@ _ALWAYS: tuple[Callable[[EvalSet], Iterator[Finding]], ...] = (
 
 def audit(
     evalset: EvalSet,
-    outcomes: pd.DataFrame | None = None,
+    outcomes: pd.DataFrame | HasOutcomes | None = None,
     models: Models | None = None,
     *,
     detector: Detector = "auto",
@@ -49,13 +51,19 @@ def audit(
 
     Args:
         evalset: a checked eval set.
-        outcomes: an outcome table; brings the checks that need answers, and measures discordance and correlation.
+        outcomes: an outcome table, or a run; brings the checks that need answers, and measures discordance and
+            correlation.
         models: whose context length the prompts are held against, by their own tokenizers (local engines are started).
         detector: of personal data: `patterns`, `presidio` (the extra `pii`), or `auto`, both where it is installed.
 
     Raises:
-        InputError: the detector is not installed.
+        InputError: there is no such detector, or it is not installed; something else than an eval set, or outcomes.
     """
+    _refuse_other(evalset)
+    if outcomes is not None:
+        from workbench.outcomes.table import table_of
+
+        outcomes = table_of(outcomes)
     findings = [finding for check in _ALWAYS for finding in check(evalset)]
     not_checked = []
     if len(evalset.items) + len(evalset.train) <= texts.COMPARED_AT_MOST:
@@ -89,6 +97,12 @@ def audit(
         not_checked=not_checked,
         sensitivities=dict(sorted(Counter(str(item.sensitivity) for item in evalset.items).items())),
     )
+
+
+def _refuse_other(evalset: object) -> None:
+    if not isinstance(evalset, EvalSet):
+        what = type(evalset).__name__
+        raise InputError(f"audit takes one eval set, such as wb.load_evalsets()['support_triage'], not a {what}.")
 
 
 def _lengths(evalset: EvalSet) -> list[int]:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from workbench.audit.credentials import SECRETS
 from workbench.audit.inputs import fingerprint, shown, strings_in
@@ -103,8 +103,10 @@ def unmarked(evalset: EvalSet, detector: Detector = "auto") -> Iterator[Finding]
     """Items that may reach a hosted model and seem to hold personal data or secrets.
 
     Raises:
-        InputError: the detector is not installed.
+        InputError: there is no such detector, or it is not installed.
     """
+    if detector not in get_args(Detector):
+        raise InputError(f"there is no detector '{detector}'. There are: {', '.join(get_args(Detector))}.")
     if detector == "presidio" and not presidio_installed():
         raise InputError("the detector presidio is not installed. Install it: pip install 'workbench[pii]'.")
     use_presidio = detector == "presidio" or (detector == "auto" and presidio_installed())

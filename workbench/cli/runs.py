@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import project
@@ -114,7 +113,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     policy, models = policy_of(arguments.policy), load_models(arguments.models_file)
     ending = "json" if arguments.to == "json" else "yaml"
-    target = Path(arguments.output or f"exports/{arguments.to}.{ending}")
+    target = project.target(arguments.output or f"exports/{arguments.to}.{ending}")
     full = arguments.verify or arguments.check
     if not arguments.check:
         export = export_policy(policy, arguments.to, target, models)

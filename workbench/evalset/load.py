@@ -16,6 +16,7 @@ from workbench import project
 from workbench.errors import InputError
 from workbench.evalset.corrections import FILE as CORRECTIONS
 from workbench.evalset.corrections import corrected_keys, key_problem, refuse_unknown
+from workbench.evalset.fitting import refuse_unfitting
 from workbench.evalset.items import Item, ItemsFile, read_items, refuse_shared
 from workbench.evalset.model import EvalSet
 from workbench.evalset.schema import schema_problem
@@ -57,7 +58,10 @@ def load_evalset(folder: str | Path) -> EvalSet:
             )
     evalset = EvalSet(folder, spec, (), train.items, schema, scorers, rules, "")
 
+    inputs = set[str]()
+
     def fits_templates_too(item: Item) -> str | None:
+        inputs.update(item.inputs)
         problem = fits(item)
         if problem is None:
             _check_templates(evalset, item, document)
@@ -69,6 +73,7 @@ def load_evalset(folder: str | Path) -> EvalSet:
     if not items.items:
         raise InputError(f"{project.shown(items.path)}: has no items. Add one JSON object a line.")
     refuse_shared(items, train)
+    refuse_unfitting(evalset, inputs)
     refuse_unknown(corrections, items.items)
     return replace(evalset, items=items.items, digest=_digest(folder, spec), total=len(items.items))
 

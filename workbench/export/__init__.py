@@ -102,7 +102,7 @@ def export_policy(
     Args:
         policy: the routes.
         gateway: the gateway's name: `litellm`, `vllm-sr`, `json`, or one of an entry point.
-        path: the file to write.
+        path: the file to write, see `workbench.project.target`.
         models: models.yaml; read from the project where left out.
         tasks: the eval sets, for the prompts; those of the project where left out. See `tasks_of`.
 
@@ -119,7 +119,7 @@ def export_policy(
     rendered = module.render(policy, models)
     if rendered.lost_privacy:
         raise InputError(f"{gateway} cannot keep a privacy rule, so nothing is written: {rendered.lost_privacy[0]}")
-    path = Path(path)
+    path = project.target(path)
     prompts, said = prompt_files(policy, models, tasks_of(policy) if tasks is None else tasks, f"{path.stem}.prompts")
     losses = [*rendered.losses, *said]
     beside = {f"{path.stem}.losses.md": _report(gateway, path, losses), **prompts}

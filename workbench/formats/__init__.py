@@ -19,7 +19,7 @@ from pathlib import Path
 from workbench import project
 from workbench.errors import InputError
 from workbench.evalset import EvalSet
-from workbench.formats.base import FORMATS, Format, Found, Options, check_readable, where
+from workbench.formats.base import FORMATS, Format, Found, Options, check_readable, told_in_words, where
 from workbench.formats.folder import check, fill
 from workbench.formats.shared.export import file_mode, is_restricted, note_unwritten
 from workbench.formats.shared.ledger import Ledger, Loss
@@ -41,6 +41,7 @@ _OURS = ("huggingface", "inspect_ai", "lm_eval", "mlflow_records", "openai_evals
 for _module in _OURS:
     import_module(f"workbench.formats.{_module}")  # each registers itself
 
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 _HUB_NAME = re.compile(r"(?!.*\.(csv|tsv|jsonl?|parquet|arrow|ya?ml|txt|py)$)[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -106,10 +107,17 @@ def detect(source: Path) -> Format:
     Raises:
         InputError: none is sure enough.
     """
-    check_readable(source)
-    sure, _, found = max(((fmt.sniff(source), name, fmt) for name, fmt in FORMATS.items()), key=lambda each: each[:2])
+    with told_in_words(source, "cannot be read"):
+        check_readable(source)
+        formats, problems = FORMATS.usable()
+        sure, _, found = max(
+            ((fmt.sniff(source), name, fmt) for name, fmt in formats.items()), key=lambda each: each[:2]
+        )
+    if sure <= 0 and source.suffix.lower() in _SPREADSHEETS:
+        raise InputError(f"{where(source)}: a spreadsheet, which no format reads. Save it as CSV in UTF-8.")
     if sure <= 0:
-        raise InputError(f"{where(source)}: no format recognizes this. Name one: --format {'|'.join(FORMATS.names())}")
+        told = f"{where(source)}: no format recognizes this. Name one: --format {'|'.join(formats)}"
+        raise InputError("\n".join([told, *problems]))
     return found
 
 
@@ -144,23 +152,28 @@ def import_evalset(
     if on_hub and not options.online:
         raise InputError(f"{source}: there is no such file or folder. If it is a name on the hub, say --online.")
     if not on_hub:
-        check_readable(path)
+        with told_in_words(path, "cannot be read"):
+            check_readable(path)
     reader = FORMATS.find(format or "huggingface") if format or on_hub else detect(path)
     if options.mapping and not reader.mapped:
         what = f"{reader.name} names its columns itself. Leave --map out, or say --format table."
         raise InputError(f"{where(path)}: {what}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-") as scratch:
-        folder = Path(scratch) / target.name
+    with told_in_words(target, "cannot be written"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-")
+    with scratch:
+        folder = Path(scratch.name) / target.name
         folder.mkdir()
-        count, found = fill(folder, reader, path, options)
+        with told_in_words(path, "cannot be read"):
+            count, found = fill(folder, reader, path, options)
         check(folder, target, reader, path, options)
         if confirm is not None and found.notes and not confirm(found.notes):
             raise InputError("not imported. Say where columns go with --map, or name a --format or --scorer.")
-        if target.exists():
-            shutil.rmtree(target)
-        folder.chmod(0o755)
-        folder.rename(target)
+        with told_in_words(target, "cannot be written"):
+            if target.exists():
+                shutil.rmtree(target)
+            folder.chmod(0o755)
+            folder.rename(target)
     return Import(reader.name, target, count, found.losses, found.notes)
 
 
@@ -171,7 +184,7 @@ def export_evalset(evalset: EvalSet, format: str, to: str | Path) -> Export:
         InputError: no such format, it cannot be exported to, or the file cannot be written.
     """
     writer = FORMATS.find(format)
-    target = project.resolve(to)
+    target = project.target(to)
     what, *suffixes = writer.written or ("",)
     if suffixes and target.suffix.lower() not in suffixes:
         listed = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))

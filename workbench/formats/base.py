@@ -7,6 +7,8 @@ in the sandbox, sizes limited.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -120,6 +122,24 @@ FORMATS: Registry[Format] = Registry("workbench.formats", "format")
 def where(source: Path, number: int | None = None) -> str:
     """A place in a source as messages show it."""
     return project.shown(source) if number is None else f"{project.shown(source)}:{number}"
+
+
+@contextmanager
+def told_in_words(path: Path, what: str) -> Iterator[None]:
+    """Make an InputError of what the system refuses, such as a file of somebody else's.
+
+    Args:
+        path: what was to be read or written.
+        what: how a message goes on, such as "cannot be read".
+    """
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{where(path)}: {what} (it lies below a file, not a folder).") from None
+    except OSError as failure:
+        if failure.strerror is None:  # a library's own, and not the system's
+            raise
+        raise InputError(f"{where(path)}: {what} ({failure.strerror}).") from None
 
 
 def check_readable(source: Path) -> None:

@@ -22,7 +22,7 @@ from workbench.errors import InputError
 from workbench.files import read_json, read_text
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.export import item_row, write_objects
+from workbench.formats.shared.export import item_row, note_json_texts, write_objects
 from workbench.formats.shared.files import is_inside
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
@@ -76,6 +76,7 @@ class HuggingFace(Format):
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         if target.exists():
             raise InputError(f"{where(target)}: is there already. Name a new folder.")
+        note_json_texts(evalset, ledger)
         splits = {name: items for name, items in (("test", evalset.items), ("train", evalset.train)) if items}
         files = [{"split": name, "path": f"{name}.jsonl"} for name in splits]
         front: dict[str, Any] = {"license": evalset.spec.license} if evalset.spec.license else {}
@@ -84,8 +85,7 @@ class HuggingFace(Format):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as scratch:
-                folder = Path(scratch) / target.name
-                folder.mkdir()
+                (folder := Path(scratch) / target.name).mkdir()
                 for name, items in splits.items():
                     write_objects(evalset, folder / f"{name}.jsonl", map(item_row, items))
                 card = f"---\n{head}---\n\n# {evalset.name}\n\n{evalset.spec.description}\n"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import InputError
 from workbench.formats.base import FORMATS, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value, is_empty
-from workbench.formats.shared.export import item_rows, write_objects
+from workbench.formats.shared.export import item_rows, note_json_texts, write_objects
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import Numbered, first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
@@ -67,6 +67,7 @@ class MlflowRecords(Format):
         return read_tables([(rows, None)], options, sink, found, reasons=_REASONS)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
+        note_json_texts(evalset, ledger)
         write_objects(evalset, target, map(_record_of, item_rows(evalset)))
         _note_losses(evalset, ledger)
 

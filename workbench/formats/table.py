@@ -18,7 +18,7 @@ from workbench.errors import InputError
 from workbench.files import write_atomic, write_lines
 from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Options, Sink, where
 from workbench.formats.shared.cells import cell_value
-from workbench.formats.shared.export import file_mode, item_rows, write_objects
+from workbench.formats.shared.export import JSON_TEXT, file_mode, item_rows, note_json_texts, write_objects
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
@@ -51,10 +51,12 @@ class Table(Format):
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         suffix = target.suffix.lower()
+        if suffix in _DELIMITERS:
+            _write_csv(evalset, target, _DELIMITERS[suffix], ledger)
+            return
+        note_json_texts(evalset, ledger)
         if suffix == ".parquet":
             _write_parquet(evalset, target, ledger)
-        elif suffix in _DELIMITERS:
-            _write_csv(evalset, target, _DELIMITERS[suffix], ledger)
         else:
             write_objects(evalset, target, item_rows(evalset))
 
@@ -102,7 +104,7 @@ def _unlike_cell(value: Any, column: str) -> str | None:
         return "an empty text is read back as nothing"
     if column.startswith("expectations.") and reads_as_number(value):
         return "a text of digits may be read back as a number"
-    return "a text that is JSON may be read back as a list or an object" if value != cell_value(value) else None
+    return JSON_TEXT if value != cell_value(value) else None
 
 
 def _lines(rows: Iterable[list[str]], delimiter: str) -> Iterator[str]:

@@ -266,7 +266,7 @@ def read_loads(model: str | None = None) -> list[LoadResult]:
     Raises:
         InputError: a file there is none of ours.
     """
-    found = [_read(path) for path in sorted(folder().glob("*.json"))]
+    found = [_read(path) for path in sorted(project.kept("load").glob("*.json"))]
     return sorted(_of(found, model), key=lambda result: result.started, reverse=True)
 
 

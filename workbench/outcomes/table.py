@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,27 @@ from workbench.errors import InputError
 from workbench.files import write_atomic
 from workbench.outcomes.schema import BOOL, COLUMNS, DEFAULTS, FLOAT, INT, KEY, REQUIRED, RUN_FILE, TEXT
 from workbench.outcomes.spend_logs import from_spend_log, is_spend_log
+
+
+class HasOutcomes(Protocol):
+    """What has an outcome table, such as a run."""
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """The table."""
+
+
+def table_of(outcomes: pd.DataFrame | HasOutcomes) -> pd.DataFrame:
+    """An outcome table, also where a run was given for it.
+
+    Raises:
+        InputError: neither was given.
+    """
+    table = outcomes if isinstance(outcomes, pd.DataFrame) else getattr(outcomes, "outcomes", None)
+    if not isinstance(table, pd.DataFrame):
+        what = type(outcomes).__name__
+        raise InputError(f"outcomes: an outcome table or a run is wanted, not a {what}. wb.read_outcomes reads a file.")
+    return table
 
 
 def normalize(table: pd.DataFrame, where: str = "the outcome table") -> pd.DataFrame:
@@ -258,7 +279,7 @@ def latest_outcomes(models: Collection[str] | None = None) -> Path:
     Raises:
         InputError: there is no run yet.
     """
-    found = sorted(project.state("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
+    found = sorted(project.kept("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
     if not found:
         raise InputError("there is no run yet. Start one with 'workbench run', or name an outcome table.")
     if models is not None:

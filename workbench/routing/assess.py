@@ -204,13 +204,17 @@ class _Case:
 
 def _rules_first(case: _Case, floor: float) -> Option:
     cell, name = case.cell, "rules first"
-    rules = [
+    asked = [
         index
-        for index in cell.usable
-        if (model := case.models.get(split_candidate(cell.candidates[index])[0])) and model.engine == "rules"
+        for index, candidate in enumerate(cell.candidates)
+        if (model := case.models.get(split_candidate(candidate)[0])) and model.engine == "rules"
     ]
-    if not rules:
+    if not asked:
         return case.refuse("rules_first", name, "no rules model was asked.")
+    rules = [index for index in asked if index in cell.usable]
+    if not rules:
+        refused = cell.candidates[asked[0]]
+        return case.refuse("rules_first", name, f"{refused}: {cell.refused[refused]}.")
     rest = _rest(case, rules[0])
     if rest is None:
         return case.refuse("rules_first", name, "there is no other candidate for what the rules do not answer.")

@@ -67,13 +67,14 @@ def route(
         table: the outcomes as `prepare` makes them, where they are at hand.
 
     Raises:
-        InputError: a table that cannot be read.
+        InputError: a table that cannot be read, or limits of a task that is not there.
     """
     from workbench import __version__
 
     table = prepare(outcomes) if table is None else table
     if table.empty:
         raise InputError("the outcome table has no test rows, so there is nothing to choose from.")
+    _refuse_misnamed(limits or {}, set(table["task"].astype(str)))
     routes = []
     for (name, label), rows in table.groupby(["task", "class"], sort=True):
         task = str(name)
@@ -93,6 +94,16 @@ def route(
     )
     check_closure(policy, models, listed=False)
     return policy
+
+
+def _refuse_misnamed(limits: Mapping[str, EvalSet | Limits], tasks: set[str]) -> None:
+    """Limits under a misspelt name would be gone in silence; those of tasks that were not asked do no harm."""
+    missing = ", ".join(sorted(tasks - set(limits)))
+    for name, source in limits.items():
+        if isinstance(source, EvalSet) and source.name != name:
+            raise InputError(f"limits: '{name}' is given the eval set {source.name}. Give it under its own name.")
+        if isinstance(source, Limits) and name not in tasks and missing:
+            raise InputError(f"limits: the outcomes have no task '{name}'. Without limits are: {missing}.")
 
 
 def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:

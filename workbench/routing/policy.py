@@ -239,8 +239,12 @@ class Policy(StrictModel):
         return held or load_router((self._folder or Path()) / named.file, named.sha256)
 
     def save(self, path: str | Path) -> Path:
-        """Write the policy as YAML, whole or not at all, and the routers that it names beside it."""
-        path = Path(path)
+        """Write the policy as YAML, whole or not at all, and the routers that it names beside it.
+
+        Returns:
+            The file; a path that is not there yet is below the project's root, see `workbench.project.target`.
+        """
+        path = project.target(path)
         for name, router in self._routers.items():
             router.save(path.parent / name)
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -243,7 +243,7 @@ def _cost(model: Model, read: Range, written: Range, seconds: Range | None, mach
 
 def _history(models: set[str]) -> dict[str, list[_Seen]]:
     """What the newest runs tell of models, without their texts."""
-    runs = sorted(project.state("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
+    runs = sorted(project.kept("runs").glob("*/outcomes.parquet"), key=os.path.getmtime, reverse=True)
     found: defaultdict[str, list[_Seen]] = defaultdict(list)
     for path in runs[:_RUNS]:
         for name, seen in _seen_in(path):

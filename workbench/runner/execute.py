@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import uvloop
 
 from workbench import project
-from workbench.catalog import Model, Models
+from workbench.catalog import Model, Models, load_models
 from workbench.errors import InputError, WorkbenchError
-from workbench.evalset import EvalSet
+from workbench.evalset import EvalSet, load_evalsets
 from workbench.journal import Attempt, Intents, Journal, worst_known
 from workbench.loops import run_beside
 from workbench.outcomes.spool import Spool
@@ -47,8 +47,8 @@ from workbench.words import counted
 
 
 def run(
-    tasks: Mapping[str, EvalSet],
-    models: Models,
+    tasks: Mapping[str, EvalSet] | EvalSet | str | Path,
+    models: Models | str | Path,
     *,
     sample: int | None = None,
     variants: str | Iterable[str] | None = None,
@@ -67,8 +67,8 @@ def run(
     a second one does not wait.
 
     Args:
-        tasks: eval sets by name.
-        models: who is asked.
+        tasks: eval sets by name, one of them, or the folder that they are in.
+        models: who is asked, or a models.yaml.
         sample: a stratified sample of that many items of each task; None asks all.
         variants: only these variants, a list or text with commas.
         repeats: how often each question is asked, independently.
@@ -102,8 +102,8 @@ def run(
 
 
 def planned(
-    tasks: Mapping[str, EvalSet],
-    models: Models,
+    tasks: Mapping[str, EvalSet] | EvalSet | str | Path,
+    models: Models | str | Path,
     *,
     sample: int | None = None,
     variants: str | Iterable[str] | None = None,
@@ -116,7 +116,11 @@ def planned(
     Raises:
         InputError: it is impossible.
     """
-    tasks = {name: task.sample(sample) for name, task in tasks.items()}
+    models = _models_of(models)
+    _check_count("repeats", repeats)
+    if sample is not None:
+        _check_count("sample", sample)
+    tasks = {name: task.sample(sample) for name, task in _tasks_of(tasks).items()}
     plan = make_plan(tasks, models, project.listed(variants), repeats, batch)
     check_judges(plan)
     Budget(max_cost_usd)
@@ -130,6 +134,31 @@ def planned(
                     "models.yaml, or leave it out."
                 )
     return plan
+
+
+def _tasks_of(given: Mapping[str, EvalSet] | EvalSet | str | Path) -> Mapping[str, EvalSet]:
+    if isinstance(given, EvalSet):
+        return {given.name: given}
+    if isinstance(given, str | Path):
+        return load_evalsets(given)
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"tasks: eval sets are wanted, as wb.load_evalsets() gives them, not a {type(given).__name__}."
+        )
+    return given
+
+
+def _models_of(given: Models | str | Path) -> Models:
+    if isinstance(given, str | Path):
+        return load_models(given)
+    if not isinstance(given, Models):
+        raise InputError(f"models: they are wanted as wb.load_models() gives them, not a {type(given).__name__}.")
+    return given
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, SupportsIndex) or value.__index__() < 1:
+        raise InputError(f"{name} is a whole number from 1, not {value!r}.")
 
 
 def _first(failure: BaseException) -> BaseException:

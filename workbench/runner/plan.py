@@ -6,7 +6,6 @@ print(plan.describe())
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +32,7 @@ class Plan:
     Attributes:
         questions: by model, in the order of models.yaml.
         withheld: how many items each (task, model) may not see: restricted ones and hosted models.
+        closed: (task, candidate) that is not asked, since its examples are restricted and its model is hosted.
         skipped: models that cannot run here, with the reason and the mend.
         failed: models whose weights are damaged, with the reason.
         notes: what else the user should know.
@@ -42,7 +42,8 @@ class Plan:
     tasks: Mapping[str, EvalSet]
     models: Models
     questions: dict[str, Questions] = field(default_factory=dict)
-    withheld: Counter[tuple[str, str]] = field(default_factory=Counter)
+    withheld: dict[tuple[str, str], int] = field(default_factory=dict)
+    closed: set[tuple[str, str]] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -65,12 +66,12 @@ class Plan:
             lines.append(f"task  {name}: {counted(len(task.items), 'item')}{part}")
         for name, questions in self.questions.items():
             model = self.models[name]
-            variants = sorted({candidate_id(name, part.variant) for part in questions.parts})
+            variants = sorted({candidate_id(name, part.variant) for part in questions.parts if part.asked})
             held = sorted({part.task.name for part in questions.parts if part.shape.constrained})
             mode = "rules" if model.engine == "rules" else f"JSON constrained in {', '.join(held) or 'no task'}"
             how = _HOW[self.batched(model)]
-            asked = f"model {name}: {counted(len(questions), 'question')}{how}, zone {model.zone}, {mode} "
-            asked += f"({', '.join(variants)})"
+            asked = f"model {name}: {counted(len(questions), 'question')}{how}, zone {model.zone}, {mode}"
+            asked += f" ({', '.join(variants)})" if variants else ""
             code = ", runs code that comes with its weights (trust_remote_code)" if model.trust_remote_code else ""
             lines.append(asked + code)
         lines += self.withheld_lines()
@@ -79,12 +80,18 @@ class Plan:
         return "\n".join(lines + self.notes)
 
     def withheld_lines(self) -> list[str]:
-        """What the gate keeps back, a line a task × model."""
-        return [
+        """What the gate keeps back, a line a task × model, and one a task × candidate for restricted examples."""
+        items = [
             f"withheld: {counted(count, f'restricted item of {task} does', f'restricted items of {task} do')} not go "
             f"to {name} (hosted)"
             for (task, name), count in sorted(self.withheld.items())
         ]
+        examples = [
+            f"withheld: {task} is not asked of {candidate} (hosted), since the variant shows restricted examples of "
+            "train.jsonl. Label them, or leave the variant out"
+            for task, candidate in sorted(self.closed)
+        ]
+        return items + examples
 
 
 def make_plan(
@@ -129,10 +136,20 @@ def make_plan(
         parts = [part for task in tasks.values() for part in _parts(plan, task, model, identity, variants)]
         plan.questions[name] = Questions(parts, repeats)
     if not any(map(len, plan.questions.values())) and not plan.failed:
-        raise InputError(
-            "\n".join(["there is nothing to ask.", *plan.withheld_lines(), *plan.skipped.values(), *plan.notes])
-        )
+        why = [*plan.withheld_lines(), *plan.skipped.values(), *_without_rules(plan), *plan.notes]
+        raise InputError("\n".join(["there is nothing to ask.", *why]))
     return plan
+
+
+def _without_rules(plan: Plan) -> list[str]:
+    """Which eval sets have no rules, where rules are asked; what a plan of other models need not tell."""
+    without = ", ".join(name for name, task in plan.tasks.items() if task.rules is None)
+    mend = "Name a rules.yaml in evalset.yaml ('rules: rules.yaml'), or ask another model"
+    return [
+        f"{name} has nothing to answer by: no rules table in {without}. {mend}"
+        for name in plan.questions
+        if plan.models[name].engine == "rules" and without
+    ]
 
 
 def _parts(
@@ -141,8 +158,10 @@ def _parts(
     shape = Shape(task, model, identity)
     for variant in _variants(plan, task, model, variants):
         part = Part(task, model, variant, shape)
-        if part.withheld:
-            plan.withheld[task.name, model.id] += part.withheld
+        if part.closed:
+            plan.closed.add((task.name, candidate_id(model.id, variant)))
+        elif part.withheld:
+            plan.withheld[task.name, model.id] = part.withheld  # the same in every variant
         yield part
 
 

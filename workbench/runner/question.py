@@ -114,9 +114,14 @@ class Part:
         return examples_of(self.task, self._prompt).sources
 
     @property
+    def closed(self) -> bool:
+        """Whether the gate keeps the variant's examples from the model, and so every item."""
+        return not all(permitted(source, self.model.zone) for source in self._examples)
+
+    @property
     def withheld(self) -> int:
         """How many items the gate keeps from the model."""
-        if not all(permitted(source, self.model.zone) for source in self._examples):
+        if self.closed:
             return len(self.task.items)
         return sum(n for label, n in self.task.by_sensitivity.items() if not permitted(label, self.model.zone))
 
@@ -139,7 +144,7 @@ class Part:
     def questions(self, repeats: int) -> Iterator[Question]:
         """The questions, in the order of the items."""
         shape, model, zone = self.shape, self.model.id, self.model.zone
-        if not all(permitted(source, zone) for source in self._examples):
+        if self.closed:
             return
         for item in self.task.items:
             if not permitted(sensitivity_of(item.sensitivity), zone):

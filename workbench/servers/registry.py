@@ -154,7 +154,7 @@ def registered(model: str, engine: str, token: str, log: Path, more: Mapping[str
 def engines() -> list[RunningEngine]:
     """The user's engines on this machine, oldest first. Those of other machines that share the folder are left out."""
     found = []
-    for path in project.state("engines").glob("*.json"):
+    for path in project.kept("engines").glob("*.json"):
         engine = _read(path)
         if engine is not None and engine.place == here() and engine.uid == os.getuid():
             found.append(engine)
@@ -204,7 +204,7 @@ def _read(path: Path) -> RunningEngine | None:
 
 
 def _forget_foreign() -> None:
-    for path in project.state("engines").glob("*.json"):
+    for path in project.kept("engines").glob("*.json"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _FOREIGN_DAYS * 86400:
                 engine = _read(path)

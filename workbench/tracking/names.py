@@ -1,7 +1,8 @@
-"""Names of candidates' runs that differ in their first letters, where MLflow's page of evaluation runs cuts them.
+"""Names in MLflow: of candidates' runs, which its page of evaluation runs cuts, and of metrics, which it may refuse.
 
 run_names(["gemma3-q4", "rules"])                              # as they are: the first letters tell them apart
 run_names(["smollm2-q4#few_shot", "smollm2-q4#terse"])         # {…: 'smol#few smollm2-q4#few_shot', …}
+legal_names(["total", "Total (EUR)"])                          # {'total': 'total', 'Total (EUR)': 'Total _EUR_'}
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, count
 
 from workbench.outcomes import split_candidate
 
 SEEN = 8  # letters of a longer name that the page shows; one of nine stands there whole
 _MODEL, _VARIANT = 4, 3  # of them, in a mark that names both
 _WORD = re.compile(r"[^\W_]+")
+_ILLEGAL = re.compile(r"[^\w.\- ]")  # a slash makes a path, which MLflow takes in some places only
+_LONGEST = 150  # letters; MLflow takes 250, a figure and a task come before them
 
 
 def run_names(candidates: Sequence[str]) -> dict[str, str]:
@@ -34,6 +37,23 @@ def run_names(candidates: Sequence[str]) -> dict[str, str]:
         told = f"#{variants[variant]}" if several and variant != "default" else ""
         names[name] = f"{models[model]}{told} {name}"
     return names
+
+
+def legal_names(names: Iterable[str]) -> dict[str, str]:
+    """Names as a part of a metric's: what MLflow refuses is an underscore, and those that are alike then get a number.
+
+    A name that MLflow takes stays as it is.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(set(names), key=lambda name: (_legal(name) != name, name)):
+        legal = _legal(name)
+        numbered = (f"{legal}_{number}" for number in count(2))
+        found[name] = next(each for each in chain([legal], numbered) if each not in found.values())
+    return found
+
+
+def _legal(name: str) -> str:
+    return _ILLEGAL.sub("_", name)[:_LONGEST]
 
 
 def seen(name: str) -> str:

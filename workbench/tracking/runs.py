@@ -23,7 +23,7 @@ import pandas as pd
 from workbench.outcomes import split_candidate
 from workbench.outcomes.table import write_outcomes
 from workbench.privacy import redact_outcomes
-from workbench.tracking.names import run_names
+from workbench.tracking.names import legal_names, run_names
 from workbench.tracking.traces import log_traces
 from workbench.tracking.views import COMPARISON
 from workbench.words import counted
@@ -130,6 +130,7 @@ def _log_candidates(
     """
     tracked, policy = {}, run.policy
     of_sets = [row for row in run.set_figures.to_dict("records") if math.isfinite(row["value"])]
+    fields = legal_names(str(row["field"]) for row in of_sets)
     summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
     names = run_names([*map(str, summary.index)])
     for rank, (candidate, name) in enumerate(names.items()):
@@ -138,7 +139,8 @@ def _log_candidates(
         rows = board[board["candidate"] == candidate]
         tags = {COMPARISON: parent, "mlflow.runType": "genai_evaluate", "workbench.candidate": candidate}
         made = client.create_run(experiment, start_time=at_ms, run_name=name, tags=tags).info.run_id
-        metrics = _metrics(rows, at_ms) + [_set_metric(row, at_ms) for row in of_sets if row["candidate"] == candidate]
+        own = [row for row in of_sets if row["candidate"] == candidate]
+        metrics = _metrics(rows, at_ms) + [_set_metric(row, fields[str(row["field"])], at_ms) for row in own]
         client.log_batch(made, metrics=metrics, params=_params(run, candidate, policy))
         client.log_inputs(made, datasets=[_dataset(run, str(task)) for task in rows["task"]])
         client.set_terminated(made, STATUS[run.status])
@@ -158,11 +160,11 @@ def _metrics(rows: pd.DataFrame, at_ms: int) -> list[Any]:
     ]
 
 
-def _set_metric(row: Mapping[Any, Any], at_ms: int) -> Any:
+def _set_metric(row: Mapping[Any, Any], field: str, at_ms: int) -> Any:
     """A figure of a set, such as macro_f1/support_triage.queue."""
     from mlflow.entities import Metric
 
-    return Metric(f"{row['figure']}/{row['task']}.{row['field']}", round(row["value"], 4), at_ms, 0)
+    return Metric(f"{row['figure']}/{row['task']}.{field}", round(row["value"], 4), at_ms, 0)
 
 
 def _params(run: Run, candidate: str, policy: Policy) -> list[Any]:

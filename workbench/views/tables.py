@@ -73,7 +73,7 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
     for task, rows in board.groupby("task", sort=True):
         body = "".join(_row(row, marks(policy, str(task), row["candidate"]), models) for _, row in rows.iterrows())
         tables.append(
-            f"<table><caption>{escape(str(task))}: {'; '.join([size(rows), *cautions(rows)])}</caption>"
+            f"<table><caption>{escape(str(task))}: {'; '.join([size(board, str(task)), *cautions(rows)])}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
             "<th>95 % interval</th><th></th><th>rank</th><th>behind the best</th>"
             "<th>accepted</th><th>format</th><th>cost per accepted</th>"
@@ -82,14 +82,17 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
     return page("".join(tables) + f"<p>{RANKS}</p>")
 
 
-def size(rows: pd.DataFrame) -> str:
-    """How many items a task's rows of the leaderboard rest on, and of how many they are a sample."""
+def size(board: pd.DataFrame, task: str) -> str:
+    """How many items a task's figures are of: all, a sample, or those that are left (withheld, or not answered)."""
+    rows = board[board["task"] == task]
     n, of = int(rows["n"].max()), int(rows["of"].max())
-    return f"a stratified sample of {n} of {counted(of, 'item')}" if is_sample(rows) else counted(n, "item")
-
-
-def is_sample(rows: pd.DataFrame) -> bool:
-    return bool(rows["n"].max() < rows["of"].max())
+    taken = board.attrs.get("sample", {}).get(task, {}).get("n", of)
+    if n >= of:
+        return counted(n, "item")
+    if taken >= of:
+        return f"{n} of {counted(of, 'item')}"
+    sample = f"a stratified sample of {taken} of {counted(of, 'item')}"
+    return sample if n >= taken else f"{n} of {sample}"
 
 
 def cautions(rows: pd.DataFrame) -> list[str]:
@@ -198,7 +201,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
     """The leaderboard for a terminal."""
     lines = []
     for task, rows in board.groupby("task", sort=True):
-        lines.append(f"{task}: {'; '.join([size(rows), *cautions(rows)])}")
+        lines.append(f"{task}: {'; '.join([size(board, str(task)), *cautions(rows)])}")
         lines.append(
             f"  {'candidate':24} {'n':>7} {'score':>6} {'95 % interval':>14}  {'rank':>5} {'behind':>7} "
             f"{'accepted':>8} {'format':>6} {'cost/accepted':>13} {'p50':>9} {'p95':>9}"

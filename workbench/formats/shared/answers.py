@@ -175,6 +175,8 @@ def _keyed(form: Form, name: str, values: Values, named: bool) -> Form:
         form.scorer = {"type": kind, "key": key, **form.scorer}
     if values.entries is not None and kind not in _SEVERAL:
         form.why += "; of several answers in a list any one is right"
+        if texts := values.shapes["list_text"]:
+            form.why += f" ({texts} of the lists are texts that read as one)"
 
     def expect(raw: dict[str, Any]) -> dict[str, Any] | None:
         value = cell_value(raw.get(name))

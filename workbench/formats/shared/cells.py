@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
+from workbench.files import line_not_utf8
 from workbench.formats.base import LINE_LIMIT, where
 from workbench.formats.shared.names import known_name
 from workbench.scorers.values import number
@@ -64,7 +65,8 @@ def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str,
     except csv.Error as failure:
         raise InputError(f"{where(source, line)}: not valid CSV: {failure}. Check the quotes.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{where(source)}: not UTF-8 text. Save it as UTF-8.") from None
+        place = where(source, line_not_utf8(source))
+        raise InputError(f"{place}: not UTF-8 text. Save it as UTF-8.") from None
     except OSError as failure:
         raise InputError(f"{where(source)}: cannot be read ({failure.strerror}).") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from workbench.evalset import EvalSet, Item, Limits
 from workbench.evalset.spec import Generation
 from workbench.files import write_lines
 from workbench.formats.base import where
+from workbench.formats.shared.cells import cell_value
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.metadata import metadata_of, one_or_all, scalar_text
 from workbench.privacy import class_of
 from workbench.prompts import reference_answer
 from workbench.scorers import FieldScorer, Scorer
+
+JSON_TEXT = "a text that is JSON may be read back as a list or an object"
 
 
 def note_unwritten(evalset: EvalSet, ledger: Ledger, keeps: Collection[str]) -> None:
@@ -103,6 +107,15 @@ def item_row(item: Item) -> dict[str, Any]:
     """An item as a line of items.jsonl."""
     own = item.model_dump(exclude_none=True, exclude_defaults=True)
     return own | {"inputs": item.inputs, "expectations": item.expectations}
+
+
+def note_json_texts(evalset: EvalSet, ledger: Ledger) -> None:
+    """Write down the expected texts that an import takes for lists or objects; of an input it takes none so."""
+    place = where(evalset.path / "items.jsonl")
+    for item in chain(evalset.items, evalset.train):
+        for name, value in item.expectations.items():
+            if cell_value(value) is not value:
+                ledger.tally(f"{place} {item.id} expectations.{name[:60]}", JSON_TEXT)
 
 
 def items_of(evalset: EvalSet, scorer: Scorer) -> str:

@@ -14,7 +14,7 @@ import traitlets
 from workbench.outcomes import split_candidate
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.shown import Shown
-from workbench.views.tables import RANKS, asked, behind, cautions, detects, is_sample, marks, ranked, seconds, size, usd
+from workbench.views.tables import RANKS, asked, behind, cautions, detects, marks, ranked, seconds, size, usd
 
 # name, title, what it is sorted by, whether it is text
 _COLUMNS = (
@@ -56,7 +56,8 @@ def _cautions(found: pd.DataFrame) -> list[dict[str, str]]:
     """What is to be said of a task's figures before they are read, by task."""
     told = []
     for task, rows in found.groupby("task", sort=True):
-        said = [*([size(rows)] if is_sample(rows) else []), *cautions(rows)]
+        left_out = bool(rows["n"].max() < rows["of"].max())
+        said = [*([size(found, str(task))] if left_out else []), *cautions(rows)]
         if said:
             told.append({"task": str(task), "said": f"{task}: {'; '.join(said)}"})
     return told

@@ -246,6 +246,7 @@ def test_exact_match_and_what_it_ignores(project: Path) -> None:
     }
     done, evalset = imported(task(project, [{"question": "Q", "answer": "Yes, sir"}], metric_list=[metric]))
     assert score(evalset, "yes sir!") == 1 and score(evalset, "no") == 0 and done.losses == []
+    assert "ignore_punctuation: signs that carry meaning (-5, 19%, C++) count here" in done.notes
     round_trip(evalset)
 
 

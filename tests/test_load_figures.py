@@ -159,7 +159,7 @@ def test_an_answer_without_a_count_leaves_the_tokens_read_unknown(streamed: bool
             each.token_at = []
     steps = [summarize([run(1, repeat, asked) for repeat in range(3)], LoadLimits())]
     assert steps[0].total_tokens_per_s.value is None and steps[0].uncounted == 3
-    assert any(note.startswith("3 of 24 requests were answered without a count") for note in noted("closed", steps))
+    assert any(note.startswith("3 of 24 requests came without a count") for note in noted("closed", steps))
     assert not any("without a count" in note for note in noted("closed", laws([1], [1])))
     # What failed, or was given up, has none and hides none.
     lost = Request(1.0, 1.0, 1.1, error_class="server", measured=True)
@@ -305,3 +305,13 @@ def test_metrics_are_read() -> None:
     found = parse(VLLM)
     assert found["vllm:kv_cache_usage_perc"] == 0.5 and found["vllm:prefix_cache_hits_total"] == 10
     assert "vllm:broken" not in found and parse("<html>") == {}
+
+
+def test_one_level_with_an_answer_that_is_not_counted_is_compared_by_requests_as_all_are() -> None:
+    steps = laws([100, 200, 400, 400], [1, 1, 1, 1])
+    assert saturation(steps) == (4, True) and knee(steps) == 4
+    unknown = steps[2].output_tokens_per_s.model_copy(update={"value": None})
+    steps[2] = steps[2].model_copy(update={"output_tokens_per_s": unknown})
+    rates = [over_repeats([each] * 3) for each in (1, 2, 4, 4)]
+    steps = [step.model_copy(update={"requests_per_s": rate}) for step, rate in zip(steps, rates, strict=True)]
+    assert saturation(steps) == (4, True) and knee(steps) == 4

@@ -16,6 +16,7 @@ from test_runner import RULES
 import workbench as wb
 from workbench.runner import Run
 from workbench.tracking import Store, store_uri, track_run
+from workbench.tracking.runs import _note
 from workbench.tracking.views import view_tag
 
 
@@ -166,3 +167,19 @@ def test_a_field_whose_name_mlflow_refuses_is_logged_under_one_that_it_takes(pro
     logged = mlflow.MlflowClient(tracking_uri=store_uri()).get_run(done.tracked["rules"]).data.metrics
     named = {name.removeprefix("macro_f1/bills.") for name in logged if name.startswith("macro_f1/")}
     assert named == {"Total _EUR_", "Total _EUR__2", "rate _", "a_.._b"}
+
+
+def test_the_description_of_many_tasks_keeps_its_problems_and_counts_what_has_no_room(project: Path) -> None:
+    for number in range(45):
+        write_evalset(project, f"a_task_with_a_name_{number:02}", [item("1", "brick")], rules=RULES)
+    write_models(project, rules={"engine": "rules"})
+    run = wb.run(wb.load_evalsets(), wb.load_models(), track=False, progress=False)
+    run.problems.append("something went wrong at the end")
+    note = _note(run)
+    assert len(note) < 8000 and "- something went wrong at the end" in note
+    shown = sum(line.startswith("| a_task") for line in note.splitlines())
+    assert (
+        note.splitlines()[-1]
+        == f"{len(run.policy.routes) - shown} further routes stand in routing.yaml, among the artifacts."
+    )
+    assert 10 < shown < len(run.policy.routes)

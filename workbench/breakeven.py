@@ -232,22 +232,24 @@ def prices_to_route_by(
     own = Models({name: model for name, model in models.items() if name in asked}, models.machine)
     if utilization is not None:
         measured = _measured(own, utilization, "saturation")
-        without = [name for name, model in own.items() if model.managed and name not in measured]
+        tested = {load.model for load in read_loads()}
+        why = {True: "a load test that tells no price of a token", False: "no load test"}
         return _in_usd(measured), [
             *(f"{name}: a million tokens cost {_said(prices)}" for name, prices in measured.items()),
             *(
-                f"{name} has no load test ('workbench load {name}'): it costs its share of the machine's time"
-                for name in without
+                f"{name} has {why[name in tested]} ('workbench load {name}'): it costs its share of the machine's time"
+                for name, model in own.items()
+                if model.managed and name not in measured
             ),
         ]
     try:
-        tested = ", ".join(measured_prices(own))
+        unused = ", ".join(measured_prices(own))
     except WorkbenchError:  # what is not used stops nobody
-        tested = ""
-    if not tested:
+        unused = ""
+    if not unused:
         return None, []
     return None, [
-        f"{tested}: a load test tells what tokens cost on this machine, and is not used: the run's own costs are, "
+        f"{unused}: a load test tells what tokens cost on this machine, and is not used: the run's own costs are, "
         f"which leave idle time out. {how} takes the load test's price, with the machine used to a fifth"
     ]
 

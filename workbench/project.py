@@ -46,6 +46,19 @@ def target(path: str | Path) -> Path:
     return path.resolve() if here else root() / path
 
 
+def folder(path: str | Path) -> Path:
+    """A folder that a notebook or a view writes to: from the project's root, in whichever folder the kernel runs.
+
+    `workbench notebook` and JupyterLab run a notebook in its own folder, papermill in the one where somebody stands.
+    What goes upward is meant from where one is.
+
+    Raises:
+        RuntimeError: `~name`, where nobody of that name has a home.
+    """
+    given = Path(path).expanduser()
+    return given.resolve() if given.parts[:1] == ("..",) else root() / given
+
+
 def state(*parts: str) -> Path:
     """A folder below `<root>/.workbench`, made with mode 0700 where it is missing.
 

@@ -195,6 +195,8 @@ class _Reader:
         types = ", ".join(scorer["type"] for scorer in found.spec["scorers"])
         ends = "no 'until': the harness would end an answer at a blank line; here only its length ends it"
         found.notes += [f"answers are scored by {types}; the first counts", *([] if "stop" in generation else [ends])]
+        if any("punctuation" in scorer.get("ignore", ()) for scorer in found.spec["scorers"]):
+            found.notes.append("ignore_punctuation: signs that carry meaning (-5, 19%, C++) count here")
 
     def _messages(self) -> list[dict[str, str]]:
         given, description = self._task["doc_to_text"], self._task.get("description")

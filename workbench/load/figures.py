@@ -268,16 +268,21 @@ def _client(runs: Sequence[StepRun]) -> ClientShare | None:
     )
 
 
-def throughput(step: Step) -> float:
-    """Output tokens a second; requests a second where no token was told."""
-    return step.output_tokens_per_s.value or step.requests_per_s.value or 0.0
+def throughputs(steps: Sequence[Step]) -> list[float]:
+    """Output tokens a second by step; requests a second for all of them where one has answers without a count."""
+    tokens = [step.output_tokens_per_s.value for step in steps]
+    if None in tokens or not any(tokens):
+        return [step.requests_per_s.value or 0.0 for step in steps]
+    return [each or 0.0 for each in tokens]
 
 
 def knee(steps: Sequence[Step]) -> float:
     """The level with the highest power: throughput over mean latency (Kleinrock 1979, "Power and deterministic rules of
     thumb for probabilistic problems in computer communications"). Beyond it, latency grows faster than throughput.
     """
-    return max(steps, key=lambda step: throughput(step) / step.latency_s.mean.number).level
+    reached = throughputs(steps)
+    power = [each / step.latency_s.mean.number for each, step in zip(reached, steps, strict=True)]
+    return steps[int(np.argmax(power))].level
 
 
 def falls_behind(step: Step) -> bool:
@@ -291,13 +296,13 @@ def saturation(steps: Sequence[Step], open_loop: bool = False) -> tuple[float, b
     It was where the highest level adds less than 5 % to what a lower one had, or, in an open loop, where the server
     could not keep up with it.
     """
-    best = max(steps, key=throughput)
+    reached = throughputs(steps)
+    best = steps[int(np.argmax(reached))]
     if open_loop and falls_behind(steps[-1]):
         return best.level, True
     if len(steps) < 2:
         return best.level, False
-    lower = max(throughput(step) for step in steps[:-1])
-    return best.level, throughput(steps[-1]) < lower * (1 + PLATEAU)
+    return best.level, reached[-1] < max(reached[:-1]) * (1 + PLATEAU)
 
 
 def within(steps: Sequence[Step], limits: LoadLimits) -> float | None:

@@ -23,7 +23,7 @@ from workbench.errors import InputError, RunError
 from workbench.load.arrivals import Loop, arrivals
 from workbench.load.drive import ClosedLoop, OpenLoop, Request, Times, drive
 from workbench.load.engine import watched
-from workbench.load.figures import StepRun, knee, saturation, summarize, throughput, within
+from workbench.load.figures import StepRun, knee, saturation, summarize, throughputs, within
 from workbench.load.notes import notes_on
 from workbench.load.plan import Plan, engine_digest
 from workbench.load.requests import write_requests
@@ -172,7 +172,8 @@ class _LoadTest:
         sweep = Sweep(None, 1, self.plan.seed)
         if not await self._all(sweep, "closed", short, clients, served):
             return None
-        best = max((summarize(runs, self.plan.limits) for runs in sweep.by_level()), key=throughput)
+        steps = [summarize(runs, self.plan.limits) for runs in sweep.by_level()]
+        _, best = max(zip(throughputs(steps), steps, strict=True), key=lambda pair: pair[0])
         capacity = best.requests_per_s.value or 0.0
         if capacity <= 0:
             raise RunError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from workbench.load.figures import PLATEAU, StepRun, summarize, throughput
+from workbench.load.figures import PLATEAU, StepRun, summarize, throughputs
 from workbench.load.result import LoadLimits
 
 _FRACTIONS = (0.25, 0.5, 0.7, 0.85, 1.0, 1.15)  # of the capacity, for an open loop
@@ -50,17 +50,16 @@ class Sweep:
             yield from ((level, repeat) for level in self._random.sample(self.levels, len(self.levels)))
 
     def _upward(self) -> Iterator[tuple[float, int]]:
-        best = 0.0
         level = 1.0
         while level <= _MOST:
             self.levels.append(level)
             yield level, 0
             if not self.runs or self.runs[-1].level != level:
                 return
-            reached = throughput(summarize(self.runs[-1:], LoadLimits()))
-            if reached < best * (1 + PLATEAU) or not reached:
+            *lower, reached = throughputs([summarize([run], LoadLimits()) for run in self.runs])
+            if reached < max(lower, default=0.0) * (1 + PLATEAU) or not reached:
                 return
-            best, level = reached, 2 * level
+            level *= 2
 
     def took(self, run: StepRun) -> None:
         """A step that came to its end."""

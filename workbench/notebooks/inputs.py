@@ -51,15 +51,6 @@ def bring_in(source: str, name: str, sensitivity: str, replace: bool, folder: Pa
     return import_evalset(source or _EXAMPLE, target, options=options, replace=replace or not source)
 
 
-def folder(path: str) -> Path:
-    """Where a notebook writes: from the project's root, in whichever folder its kernel runs.
-
-    `workbench notebook` and JupyterLab run it in its own folder, papermill in the one where somebody stands.
-    """
-    given = Path(path).expanduser()
-    return given.resolve() if given.parts[:1] == ("..",) else project.root() / given
-
-
 def one(known: Mapping[str, T], name: str, parameter: str) -> T:
     """What a parameter names, out of all that there is.
 

@@ -79,7 +79,7 @@ def _why_not(row: Row) -> str:
 
 
 def _left_out(row: Row) -> str:
-    return f"{row['lost']} lost to errors are left out"
+    return counted(row["lost"], "lost to errors is left out", "lost to errors are left out")
 
 
 def _cost(row: Row) -> str:

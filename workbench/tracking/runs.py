@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.runner import Run
     from workbench.tracking.store import Store
 
+_NOTE_AT_MOST = 7800  # letters; MLflow keeps 8,000, and the last line needs room
 STATUS = {"complete": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -219,13 +220,22 @@ def _log_artifacts(client: MlflowClient, parent: str, run: Run, board: pd.DataFr
 
 
 def _note(run: Run) -> str:
-    """The parent's description, in Markdown: what was compared, and what was chosen."""
+    """The parent's description, in Markdown: what was compared, what went wrong, and what was chosen.
+
+    MLflow cuts it without a word, so routes that have no room are counted in its last line.
+    """
     lines = [f"**{run.summary()}**", ""]
     lines += [f"- {name}: {part['n']} of {counted(part['of'], 'item')}" for name, part in run.plan.sample.items()]
+    lines += ["", *(f"- {problem}" for problem in run.problems)]
     if len(run.outcomes):
         lines += ["", "| task | class | chosen | status | why |", "|---|---|---|---|---|"]
-        for route in run.policy.routes:
-            chain = " → ".join(link.candidate for link in route.chain) or "none"
-            lines.append(f"| {route.task} | {route.class_} | {chain} | {route.status} | {route.reason} |")
-    lines += ["", *(f"- {problem}" for problem in run.problems)]
+    room, routes = _NOTE_AT_MOST - len("\n".join(lines)), run.policy.routes if len(run.outcomes) else []
+    for index, route in enumerate(routes):
+        chain = " → ".join(link.candidate for link in route.chain) or "none"
+        line = f"| {route.task} | {route.class_} | {chain} | {route.status} | {route.reason} |"
+        room -= len(line) + 1
+        if room < 0:
+            left = counted(len(routes) - index, "further route stands", "further routes stand")
+            return "\n".join([*lines, "", f"{left} in routing.yaml, among the artifacts."])
+        lines.append(line)
     return "\n".join(lines)

@@ -147,8 +147,7 @@ def _last(path: Path) -> Policy | None:
 
 
 def _folder(named: str | Path) -> Path:
-    """The folder that is meant: of the project, unless it is absolute or begins with a home (~)."""
     try:
-        return project.root() / Path(named).expanduser()
+        return project.folder(named)
     except RuntimeError as failure:  # nobody of that name has a home
         raise InputError(f"folder {named}: {_sentence(failure)} Choose another folder.") from None

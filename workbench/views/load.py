@@ -197,18 +197,17 @@ def _prices(result: LoadResult, models: Models | None, utilization: float | None
     asked: list[tuple[str, At, float]] = [("at saturation", "saturation", 1.0), ("at p95 limits", "limits", 1.0)]
     if utilization is not None:
         asked.append((f"used to {utilization:.0%} of saturation", "saturation", utilization))
-    told = []
-    for name, at, share in asked:
-        price = price_of(result, usd_per_hour, share, at)
-        if price is not None:
-            told.append(f"{_usd(price.usd_per_mtok)} {name}")
-    if told and not counts(result.saturation):
-        why = "the server did not count the tokens of all its answers"
-        return [f"a token's price, and from how many a day on it pays, are not known: {why}."]
-    if not told:
+    found = [(name, price_of(result, usd_per_hour, share, at)) for name, at, share in asked]
+    told = [f"{_usd(price.usd_per_mtok)} {name}" for name, price in found if price and price.usd_per_mtok.value]
+    if not any(price for _, price in found):
         unknown = "a token's price is not known: set machine.usd_per_hour in models.yaml."
         return [unknown] if result.zone == "local" else []
-    return [f"a million tokens, read and written as measured, cost {'; '.join(told)}."]
+    lines = [f"a million tokens, read and written as measured, cost {'; '.join(told)}."] if told else []
+    if not counts(result.saturation):
+        what = "the price at saturation" if told else "a token's price"
+        why = "the server did not count the tokens of all its answers"
+        lines.append(f"{what}, and from how many a day on it pays, are not known: {why}.")
+    return lines
 
 
 def _usd(figure: Figure) -> str:

@@ -33,7 +33,7 @@ _COLUMNS = (
     ("n", "n", "n", False),
 )
 _FIGURES = ("score", "score_lo", "score_hi", "n", "behind_best_hi", "accepted", "format_ok", "latency_p95_s")
-_COLUMNS_SAY = "Cost per accepted answer, all attempts counted; latency at the 95th percentile; tied: with the best."
+_COLUMNS_SAY = "Cost per accepted answer, all attempts counted; latency at the 95th percentile."
 
 
 class Board(Part):

@@ -165,7 +165,7 @@ function show(state, send, root, draft) {
   }
   if (look.fields) root.append(byField(look));
   root.append(answers);
-  if (look.against) root.append(el("div", `marked: what differs from ${look.against}; dashed: ${OTHERWISE}`, "dim"));
+  if (look.against) root.append(el("div", `marked: what differs from ${look.against}${look.against === "the key" ? `; dashed: ${OTHERWISE}` : ""}`, "dim"));
   if (state.blind) root.append(correction(state, send, draft));
 }
 

@@ -79,17 +79,21 @@ def safetensors(path: Path, size: int = 4_000_000) -> Path:
     return path
 
 
-def gguf_file(path: Path, **head: str | int) -> Path:
+def gguf_file(path: Path, **head: str | int | list[int]) -> Path:
     """A GGUF file with a head and one small tensor."""
 
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
 
-    said: dict[str, str | int] = {"general.architecture": "llama", **head}
+    def typed(value: str | int | list[int]) -> bytes:
+        if isinstance(value, list):
+            return struct.pack(f"<IIQ{len(value)}I", 9, 4, len(value), *value)
+        return struct.pack("<I", 8) + text(value) if isinstance(value, str) else struct.pack("<II", 4, value)
+
+    said: dict[str, str | int | list[int]] = {"general.architecture": "llama", **head}
     raw = b"GGUF" + struct.pack("<IQQ", 3, 1, len(said))
     for name, value in said.items():
-        raw += text(name)
-        raw += struct.pack("<I", 8) + text(value) if isinstance(value, str) else struct.pack("<II", 4, value)
+        raw += text(name) + typed(value)
     raw += text("token_embd.weight") + struct.pack("<IQIQ", 1, 32, 0, 0)  # 32 numbers, F32
     path.write_bytes(raw + bytes(-len(raw) % 32) + bytes(128))
     return path

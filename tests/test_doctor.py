@@ -175,8 +175,8 @@ def test_the_share_of_a_gpu_is_held_against_the_weights(project: Path, monkeypat
         ),
         (
             21.4,
-            0.92,
-            "do not fit into the 22.2 GB that vLLM takes of GPU 0 (NVIDIA A10) (gpu_memory_utilization: 0.92)",
+            0.85,
+            "do not fit into the 20.5 GB that vLLM takes of GPU 0 (NVIDIA A10) (gpu_memory_utilization: 0.85)",
         ),
     ):
         safetensors(project / "large" / "model.safetensors", int(size * 1e9))
@@ -184,6 +184,24 @@ def test_the_share_of_a_gpu_is_held_against_the_weights(project: Path, monkeypat
         assert f"its weights ({size} GB) {words}" in (found.reason or "")
     safetensors(project / "large" / "model.safetensors", 16_000_000_000)
     assert diagnosed(project, model="large", engine_args={"gpu_memory_utilization": 0.9}).reason is None
+
+
+def test_weights_that_nearly_fill_vllms_share_are_a_warning(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10)
+    safetensors(checkpoint(project / "large") / "model.safetensors", 21_400_000_000)
+    found = diagnosed(project, model="large")
+    said = "its weights (21.4 GB) nearly fill the 22.2 GB that vLLM takes of GPU 0 (NVIDIA A10)"
+    assert found.reason is None and len(found.warnings) == 1 and said in found.warnings[0]
+    assert found.warnings[0].endswith("Set engine_args: {gpu_memory_utilization: 0.93}")
+
+
+def test_what_vllm_leaves_in_main_memory_takes_none_of_a_gpu(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvidia_smi(project, monkeypatch, A10)
+    safetensors(checkpoint(project / "large") / "model.safetensors", 30_000_000_000)
+    assert "(30.0 GB) do not fit" in (diagnosed(project, model="large").reason or "")
+    assert diagnosed(project, model="large", engine_args={"cpu_offload_gb": 12}).reason is None
+    little = diagnosed(project, model="large", engine_args={"cpu_offload_gb": 2})
+    assert "(27.9 GB) do not fit" in (little.reason or "")
 
 
 def test_each_copy_of_data_parallel_has_gpus_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +253,9 @@ def test_a_build_for_gpus_needs_one(project: Path, monkeypatch: pytest.MonkeyPat
     none = "this vLLM is a build for GPUs, and there is none that it can use: nvidia-smi lists none."
     assert none in (diagnosed(project, python="gpu/bin/python").reason or "")
     assert diagnosed(project, python="amd/bin/python").reason is None  # AMD's are not looked at
+    for other in ("empty", "gaudi000", "neuron216", "npu"):
+        engine(project / other, "vllm", f"9.9+{other}")
+        assert diagnosed(project, python=f"{other}/bin/python").reason is None
     nvidia_smi(project, monkeypatch, "")
     (project / "smi" / "fault").write_text("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18")
     said = "nvidia-smi ended with 18: Failed to initialize NVML: Driver/library version mismatch"
@@ -314,6 +335,17 @@ def test_more_tokens_than_the_model_was_made_for_are_told(project: Path) -> None
     assert "over the 4096 tokens" in (diagnosed(project, model="short", max_model_len=4097).reason or "")
 
 
+def test_any_length_is_allowed_by_the_environment_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint(project / "short", max_position_embeddings=1024)
+    for value, allowed in (("1", True), ("True", True), ("false", False), ("0", False)):
+        monkeypatch.delenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", raising=False)
+        own = diagnosed(project, model="short", env={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": value})
+        monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", value)
+        assert (own.reason is None) == (diagnosed(project, model="short").reason is None) == allowed
+    monkeypatch.setenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1")
+    assert diagnosed(project, model="short", env={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "0"}).reason is not None
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
 
 
@@ -349,6 +381,42 @@ def test_files_that_are_no_weights_are_told(project: Path) -> None:
     assert "m.gguf is no adapter" in reason(model="m.gguf", engine="llamacpp", lora="m.gguf")
     for entry in ({"model": "m.gguf", "engine": "llamacpp"}, {"model": "weights"}):
         assert "is not the one that models.yaml names" in reason(**entry, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("step", ["thirty-two", 0, [32]])
+def test_a_head_of_gguf_that_is_damaged_is_told(project: Path, step: str | int | list[int]) -> None:
+    gguf_file(project / "m.gguf", **{"general.alignment": step})
+    reason = diagnosed(project, model="m.gguf", engine="llamacpp", quantization="Q4_0").reason or ""
+    assert "m.gguf is no GGUF file: its head is damaged: general.alignment" in reason
+    gguf_file(project / "m.gguf", **{"general.file_type": [2, 3]})
+    assert diagnosed(project, model="m.gguf", engine="llamacpp", quantization="Q4_0").reason is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pytorch_model.bin", "training_args.bin", "optimizer.pt", "._model.safetensors", "original.pth"),
+        "consolidated.safetensors",
+    ],
+)
+def test_files_that_no_engine_reads_may_be_anything(project: Path, name: str) -> None:
+    folder = checkpoint(project / "w")
+    if name == "consolidated.safetensors":  # in Mistral's own form, beside the one of transformers
+        (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.safetensors"}}')
+    for content in (POINTER, b""):
+        (folder / name).write_bytes(content)
+        assert diagnosed(project, model="w").reason is None
+    (folder / name).write_bytes(bytes(4_000_000))
+    assert "takes weights 4 MB" in str(diagnosed(project, model="w"))
+
+
+def test_a_damaged_file_of_pytorch_is_told_where_it_is_what_is_read(project: Path) -> None:
+    folder = checkpoint(project / "w")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "training_args.bin").write_bytes(b"")
+    assert diagnosed(project, model="w").reason is None
+    (folder / "pytorch_model.bin").write_bytes(POINTER)
+    assert "pytorch_model.bin is a pointer of Git LFS" in (diagnosed(project, model="w").reason or "")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ TYPER = """Options:
 """
 
 
+MORE_Q4 = ["imatrix Q4_K_M", "GGUF Q4_K_M", "gguf", "int4", "4-bit", "our own mix", "Q4_K_L", "q4km", "i1-Q4_K_M"]
+
+
 def vllm(project: Path, **more: Any) -> Model:
     engine(project / "env", "vllm", "9.9+cpu", HELP)
     checkpoint(project / "weights")
@@ -132,7 +135,7 @@ def test_what_would_open_vllm_is_not_to_be_set(name: str) -> None:
 
 
 def test_quantization_is_the_entrys_own_key(project: Path) -> None:
-    with pytest.raises(ValueError, match="quantization is not to be set in engine_args"):
+    with pytest.raises(ValueError, match=r"engine_args\. Set `quantization` of the entry"):
         vllm(project, engine_args={"quantization": "mxfp8"})
     model = vllm(project, quantization="fp8", engine_args={"quantization_config": "{}"})
     assert model.engine_args == {"quantization_config": "{}"}
@@ -188,6 +191,96 @@ def test_a_label_is_held_against_the_checkpoint(
             quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder)
 
 
+FP4 = {"weights": {"num_bits": 4, "type": "float"}}
+FP8_GROUP = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {"num_bits": 8}}
+
+
+@pytest.mark.parametrize(
+    ("config", "right", "wrong"),
+    [
+        (
+            {"quant_method": "gptq", "bits": 4},
+            ["GPTQ-Int4", "gptq-4bit", "GPTQ 4 bits", "int4-autoround", "gptq fp16"],
+            ["GPTQ-Int8", "gptq-8bit", "AWQ-INT4", "bnb-4bit", "GPTQ-FP8", "GPTQ-Int3", "gptq unquantized"],
+        ),
+        ({"quant_method": "gptq", "bits": 8}, ["GPTQ-Int8", "8bit"], ["GPTQ-Int4"]),
+        ({"quant_method": "awq", "bits": 4}, ["AWQ-INT4", "awq w4a16", "4-bit"], ["GPTQ-Int4", "AWQ-INT8"]),
+        ({"quant_method": "auto-round", "bits": 4}, ["int4-autoround", "int4-AutoRound"], ["int8-autoround"]),
+        ({"quant_method": "fp8"}, ["FP8-block", "fp8 w8a8", "FP8-KV", "FP8-static", "8bit"], ["int8 w8a8", "FP4"]),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": FP8_GROUP}},
+            ["FP8-block", "fp8 w8a8", "FP8-KV"],
+            ["int8-block", "NVFP4"],
+        ),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": W8A8}},
+            ["w8a8-int8"],
+            ["w8a8-fp8", "w8a8-int4"],
+        ),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": FP4}},
+            ["NVFP4A16", "nvfp4", "4bit"],
+            ["int4", "w8a8"],
+        ),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": FP4, "b": FP8_GROUP}},
+            ["NVFP4", "FP8", "NVFP4 FP8 mix"],
+            ["int4"],
+        ),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+            ["4bit", "bnb-nf4", "unsloth bnb 4bit"],
+            ["8bit", "fp4", "bf16"],
+        ),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, ["8bit", "LLM.int8()"], ["nf4"]),
+        ({"quant_method": "hqq"}, ["HQQ 3-bit", "3bit"], ["gptq 3bit", "none"]),
+    ],
+)
+def test_a_label_of_several_words_is_right_where_none_is_another_schemes(
+    project: Path, config: dict[str, Any], right: list[str], wrong: list[str]
+) -> None:
+    folder = checkpoint(project / "q", quantization_config=config)
+    for label in right:
+        assert quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder) is None, label
+    for label in wrong:
+        with pytest.raises(InputError, match="contradicts the checkpoint, whose config"):
+            quantization.check(Model(id="m", engine="vllm", model="q", quantization=label), folder)
+
+
+def test_a_vllm_of_ones_own_may_have_other_words(project: Path) -> None:
+    for label in ("bitsandbytes", "BitsAndBytes", "ptpc_fp8", "a_new_word"):
+        model = vllm(project, quantization=label)
+        assert quantization.check(model, project / "weights") == label.lower()
+        with pytest.raises(InputError, match="Engine vllm quantizes while it loads to"):
+            quantization.check(model.model_copy(update={"python": None}), project / "weights")
+
+
+@pytest.mark.parametrize(("label", "name"), [("GPTQ-Int4", "quantize_config.json"), ("awq", "quant_config.json")])
+def test_an_early_checkpoint_has_its_quantization_in_a_file_of_its_own(project: Path, label: str, name: str) -> None:
+    model = vllm(project, quantization=label)
+    with pytest.raises(InputError, match="contradicts the checkpoint"):
+        engine_of(model).unavailable(model)
+    (project / "weights" / name).write_text('{"bits": 4}')
+    launched = engine_of(model).launch(model)
+    assert launched is not None and f"--quantization={label[:4].lower().strip('-')}" in launched.argv
+    with pytest.raises(InputError, match="contradicts the checkpoint"):
+        quantization.check(model.model_copy(update={"quantization": f"{label[:4]} int8"}), project / "weights")
+
+
+@pytest.mark.parametrize("method", [{"quant_method": "compressed-tensors"}, {}])
+def test_the_earlier_name_of_compressed_tensors_is_read(project: Path, method: dict[str, Any]) -> None:
+    said = {**method, "config_groups": {"a": W8A8}}
+    for name, config in (
+        ("own", {"compression_config": said}),
+        ("inner", {"text_config": {"compression_config": said}}),
+    ):
+        folder = checkpoint(project / name, **config)
+        model = Model(id="m", engine="vllm", model=name, quantization="w8a8")
+        assert quantization.check(model, folder) is None
+        with pytest.raises(InputError, match=r"whose config\.json says w8a8"):
+            quantization.check(model.model_copy(update={"quantization": "fp8"}), folder)
+
+
 def test_modelopts_own_file_is_read(project: Path) -> None:
     folder = checkpoint(project / "q")
     (folder / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
@@ -203,7 +296,9 @@ def test_plain_weights_are_quantized_at_load_or_not_at_all(project: Path) -> Non
         assert engine_of(model).unavailable(model) is None
         launched = engine_of(model).launch(model)
         assert launched is not None and (f"--quantization={word}" in launched.argv) == (word is not None)
-    for label in ("AWQ", "w4a16", "nf4", "our own mix", "bnb-8bit", "awq_marlin", "bitsandbytes"):
+    for label in ("BF16 (unquantized)", "not quantized, none"):
+        assert quantization.check(vllm(project, quantization=label), project / "weights") is None
+    for label in ("AWQ", "w4a16", "nf4", "our own mix", "AWQ (bf16)", "bnb-8bit", "awq_marlin", "fp8 awq"):
         model = vllm(project, quantization=label)
         with pytest.raises(InputError, match=r"which is not quantized by its config\.json\. Engine vllm quantizes"):
             engine_of(model).unavailable(model)
@@ -220,8 +315,13 @@ def test_plain_weights_are_quantized_at_load_or_not_at_all(project: Path) -> Non
 @pytest.mark.parametrize(
     ("kind", "right", "wrong"),
     [
-        (15, ["Q4_K_M", "q4-k-m", "Q4_K", "Q4", "UD-Q4_K_XL", "Q4_K_M-imat"], ["Q4_K_S", "Q4_0", "F16", "Q", "none"]),
-        (3, ["Q4_1"], ["Q4_0", "Q4_K_M", "F16", "our own mix"]),
+        (15, ["Q4_K_M", "q4-k-m", "Q4_K", "Q4", "UD-Q4_K_XL", "Q4_K_M-imat"], ["Q4_K_S", "Q4_0", "F16", "none"]),
+        (15, MORE_Q4, ["int8", "8-bit", "AWQ", "GGUF Q4_0", "UD-Q8_K_XL", "bf16", "nf4"]),
+        (7, ["UD-Q8_K_XL", "Q8_K_L", "int8", "8bit", "Q8_0", "Q8", "q8"], ["Q4_0", "fp8", "int4", "UD-Q4_K_XL"]),
+        (2, ["QAT Q4_0", "q4_0", "GGUF"], ["QAT Q4_K_M", "Q4_1"]),
+        (24, ["UD-IQ1_S 1.58bit", "IQ1_S", "UD-TQ1_0"], ["IQ1_M", "IQ2_XXS"]),
+        (38, ["MXFP4", "MXFP4_MOE"], ["NVFP4", "Q4_0"]),
+        (3, ["Q4_1"], ["Q4_0", "Q4_K_M", "F16"]),
         (1, ["F16", "fp16", "float16", "unquantized"], ["BF16", "Q8_0"]),
         (10, ["Q2_K"], ["Q2_K_S"]),
         (1024, ["anything"], []),

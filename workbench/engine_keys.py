@@ -68,4 +68,5 @@ def check_arguments(engine: str, names: Iterable[str]) -> None:
         option = name.replace("_", "-")
         own = any(each.startswith(option) for each in _OWN[engine])
         if own or (engine == "llamacpp" and _LLAMACPP.match(option.replace("-", "_"))):
-            raise ValueError(f"{name} is not to be set in engine_args. Remove it")
+            mend = "Set `quantization` of the entry" if option == "quantization" else "Remove it"
+            raise ValueError(f"{name} is not to be set in engine_args. {mend}")

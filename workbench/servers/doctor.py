@@ -11,7 +11,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from workbench import project
@@ -164,6 +164,7 @@ def _fits(found: Diagnosis, room: fit.Room, replicas: int) -> None:
         f"free: {_gb(room.bytes)} of {room.where}"
     )
     each = f" for each of {replicas} replicas" if replicas > 1 else ""
+    need = replace(need, weights=max(0, need.weights - _offloaded(model, room)))
     if need.weights * _SPARE > free:
         busy = _users(room.gpus)
         what = f"End what uses it: {busy}" if busy else "Free memory, or take a smaller or quantized one"
@@ -172,11 +173,19 @@ def _fits(found: Diagnosis, room: fit.Room, replicas: int) -> None:
             f"its weights ({_gb(need.weights)}) do not fit into the {_gb(free)} that are free of {room.where}{each}. "
             f"{what}."
         )
-    elif need.weights * _SPARE > (taken := _taken(model, room)):
+    elif need.weights > (taken := _taken(model, room)):
         mend = _shared_out(model, room, need) or "Take a smaller or quantized one"
         found.reason = found.reason or (
             f"its weights ({_gb(need.weights)}) do not fit into the {_gb(int(taken))} that vLLM takes of {room.where} "
             f"(gpu_memory_utilization: {_share(model):g}). {'Raise it' if _share(model) < _VLLM_SHARE else mend}."
+        )
+    elif need.weights * _SPARE > taken:
+        higher = min(_fitting(gpu, replicas // fit.copies(model)) for gpu in room.gpus)
+        raised = f"Set engine_args: {{gpu_memory_utilization: {higher:g}}}" if higher > _share(model) else None
+        found.warnings.append(
+            f"its weights ({_gb(need.weights)}) nearly fill the {_gb(int(taken))} that vLLM takes of {room.where} "
+            f"(gpu_memory_utilization: {_share(model):g}): it may not start. "
+            f"{raised or _shared_out(model, room, need) or 'Take a smaller or quantized one'}"
         )
     elif need.total * _SPARE > min(free, taken):
         what = "are free" if free <= taken else "vLLM takes"
@@ -201,7 +210,17 @@ def _taken(model: Model, room: fit.Room) -> float:
         or "kv_cache_memory_bytes" in options.named(model)
     ):
         return math.inf
-    return _share(model) * sum(gpu.total_bytes for gpu in room.gpus) / fit.copies(model)
+    return _share(model) * _whole(room) / fit.copies(model)
+
+
+def _whole(room: fit.Room) -> int:
+    return sum(gpu.total_bytes for gpu in room.gpus)
+
+
+def _offloaded(model: Model, room: fit.Room) -> int:
+    """The weights that vLLM leaves in main memory: so many GiB of each GPU's."""
+    said = options.named(model).get("cpu_offload_gb", 0) if model.engine == "vllm" else 0
+    return int(said * 2**30) * len(room.gpus) // fit.copies(model) if isinstance(said, float | int) else 0
 
 
 def _shared_out(model: Model, room: fit.Room, need: fit.Need) -> str | None:
@@ -239,10 +258,14 @@ def _starts(found: Diagnosis, rooms: list[fit.Room]) -> None:
             found.reason = found.reason or _too_much(model, gpu, replicas, share, wide)
 
 
+def _fitting(gpu: Gpu, replicas: int) -> float:
+    """The share of a GPU that each replica may take; its process takes some of what is free before it looks."""
+    return math.floor(100 * (gpu.free_bytes / gpu.total_bytes - 0.04) / replicas) / 100
+
+
 def _too_much(model: Model, gpu: Gpu, replicas: int, share: float, wide: int) -> str:
     each = f"each of {replicas} replicas takes" if replicas > 1 else "vLLM takes"
-    # Its process takes some of what is free now before it looks.
-    fitting = math.floor(100 * (gpu.free_bytes / gpu.total_bytes - 0.04) / replicas) / 100
+    fitting = _fitting(gpu, replicas)
     need = fit.need_of(model)
     enough = fitting > 0 and (need is None or need.weights * _SPARE / wide < fitting * gpu.total_bytes)
     mends = [f"set engine_args: {{gpu_memory_utilization: {fitting:g}}}"] if enough else []
@@ -261,7 +284,8 @@ def _long(found: Diagnosis) -> None:
     if longest is None or model.max_model_len <= longest:
         return
     over = f"max_model_len: {model.max_model_len} is over the {longest} tokens that the model was made for"
-    told_otherwise = model.env.get(_ANY_LENGTH, "0") != "0" or "hf_overrides" in options.named(model)
+    allowed = model.env.get(_ANY_LENGTH, os.environ.get(_ANY_LENGTH, "0")).strip().lower() in ("1", "true")
+    told_otherwise = allowed or "hf_overrides" in options.named(model)
     if model.engine == "vllm" and not told_otherwise:
         found.reason = found.reason or f"{over}: vLLM does not start with it. Lower it."
     else:

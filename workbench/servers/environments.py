@@ -124,7 +124,7 @@ def on_gpu(model: Model) -> bool:
 def needs_cuda(model: Model) -> bool:
     """Whether a model's engine starts on a GPU of NVIDIA only: a vLLM that names no other kind in its version."""
     version = package_version(interpreter(model), "vllm") if model.engine == "vllm" else None
-    return version is not None and re.search("cpu|rocm|xpu|tpu|hpu", version) is None
+    return version is not None and re.search("cpu|rocm|xpu|tpu|hpu|npu|gaudi|neuron|empty", version) is None
 
 
 def package_version(python: Path, package: str) -> str | None:

@@ -28,7 +28,8 @@ _CACHE_BYTES = 2  # of a key's or value's number: 16 bits in all three engines u
 # Other words of an engine are taken as plain weights: it may quantize some of them only.
 _LOADED = {
     **{"nf4": 0.516, "mxfp4": 0.54, "nvfp4_per_token": 0.57, "int8": 1.01, "mxfp8": 1.04},
-    **dict.fromkeys(("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel"), 1.01),
+    **dict.fromkeys(("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "ptpc_fp8"), 1.01),
+    "bitsandbytes": 0.516,  # of an earlier vLLM: nf4
 }
 
 
@@ -141,9 +142,7 @@ def _number(said: dict[str, Any], name: str) -> float | None:
 
 def _loaded(model: Model, folder: Path, config: dict[str, Any]) -> int:
     """The weights in memory: those on disk, or fewer where the engine quantizes while it loads."""
-    on_disk = sum(
-        path.stat().st_size for path in folder.glob("*") if path.suffix in weights.SUFFIXES and path.is_file()
-    )
+    on_disk = sum(path.stat().st_size for path in weights.weights_files(folder))
     try:
         word = quantization.check(model, folder)
     except InputError:  # told elsewhere

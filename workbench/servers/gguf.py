@@ -48,7 +48,9 @@ def _read(path: Path, size: int, mtime_ns: int) -> tuple[dict[str, Any], int]:
             raise ValueError(f"its GGUF version {version} is not known, or its head is damaged")
         head = {_text(file): _value(file, _number(file, "I")) for _ in range(count)}
         offsets = [_offset(file) for _ in range(tensors)]
-        step = head.get("general.alignment") or 32
+        step = head.get("general.alignment", 32)
+        if type(step) is not int or step < 1:
+            raise ValueError("its head is damaged: general.alignment is no number of bytes")
         return head, -(-file.tell() // step) * step + max(offsets) if offsets else 0
 
 

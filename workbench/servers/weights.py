@@ -23,6 +23,8 @@ from workbench.files import write_atomic
 from workbench.servers import intact
 
 SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+_INDEX = "model.safetensors.index.json"
+_OF_TRAINING = {"training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt"}
 _BLOCK = 1 << 22
 _DIGESTS = "digests.json"
 # What the Makefile makes itself, by the folder in .weights; every other package of weights comes with 'make weights'.
@@ -191,8 +193,22 @@ def missing_folder(model: Model) -> str | None:
     if lacking:
         again = f"'hf download {name}'" if folder.parent.name == "snapshots" else "the download"
         return f"{model.id}: {project.shown(folder)} lacks {lacking}. Run {again} again."
-    files = (path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES)
+    files = weights_files(folder)
     return next((reason for path in files if (reason := _damaged(model, path, partial(intact.wrong, path)))), None)
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint that an engine reads weights from: those in safetensors where there are any.
+
+    An index names them; hidden files and what training left behind are none.
+    """
+    there = [path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES and path.is_file()]
+    files = [path for path in there if not path.name.startswith(".") and path.name not in _OF_TRAINING]
+    chosen = [path for path in files if path.suffix == ".safetensors"] or files
+    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+        named = set(json.loads((folder / _INDEX).read_text())["weight_map"].values())
+        return [path for path in chosen if path.name in named] or chosen
+    return chosen
 
 
 def hub_cache() -> Path:
@@ -213,14 +229,14 @@ def _cached(name: str) -> Path | None:
 
 def _lacking(folder: Path) -> str | None:
     """A file that a checkpoint names and does not have."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / _INDEX
     if index.is_file():
         with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
             for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
                 if not (folder / name).is_file():
                     return str(name)
         return None
-    found = any(path.is_file() for pattern in ("*.safetensors", "*.bin", "*.pt") for path in folder.glob(pattern))
+    found = any(path.suffix in (".safetensors", ".bin", ".pt") for path in weights_files(folder))
     return None if found else "weights (*.safetensors)"
 
 

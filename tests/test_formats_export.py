@@ -137,3 +137,21 @@ def test_lists_that_are_texts_are_told_as_guessed(project: Path) -> None:
     (project / "t.jsonl").write_text("\n".join(lines))
     guessed = " ".join(import_evalset("t.jsonl", "evalsets/s").notes)
     assert "any one is right (4 of the lists are texts that read as one)" in guessed
+
+
+def test_a_count_of_one_is_one_item(project: Path) -> None:
+    for split in ("test", "validation"):
+        (project / "ds").mkdir(exist_ok=True)
+        (project / f"ds/{split}.jsonl").write_text('{"question": "q", "answer": "a", "note": "n"}\n')
+    done = import_evalset("ds", "evalsets/one", format="huggingface")
+    losses = [loss.what for loss in done.losses]
+    assert "split 'validation' is not used (1 row)" in losses
+    assert str(done).startswith("evalsets/one: 1 item, read as huggingface")
+    assert "\n1 item, imported from `ds`" in (done.path / "README.md").read_text()
+    twice = [item("a", sensitivity="public"), item("b", sensitivity="public", slice={"mlflow.x": "y"})]
+    twice = [{**each, "inputs": {"thing": "brick"}} for each in twice]
+    evalset = load_evalset(write_evalset(project, "colors", twice, train=[item("c", "another")]))
+    written = export_evalset(evalset, "mlflow_records", "t.jsonl")
+    losses = [loss.what for loss in written.losses]
+    assert any(what.startswith("1 item repeats another's inputs") for what in losses)
+    assert any(what.endswith("its own meaning (1 item)") for what in losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,17 @@ def test_a_target_that_may_not_be_written_is_one_clear_error(project: Path, monk
         with pytest.raises(InputError, match=r"evalsets/s: cannot be written \(Permission denied\)"):
             import_evalset("a.csv", "evalsets/s")
     assert import_evalset("a.csv", "evalsets/s").items == 9
+
+
+@pytest.mark.parametrize("room", [60_000, 100])  # in the midst of items, and where the file is closed
+def test_a_full_disk_is_told_of_the_target(project: Path, room: int) -> None:
+    rows = 3000 if room > 1000 else 9
+    (project / "a.csv").write_text("question,answer\n" + "".join(f"question {n},a{n}\n" for n in range(rows)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"evalsets/s: cannot be written \(File too large\)"):
+            import_evalset("a.csv", "evalsets/s")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((project / "evalsets").iterdir()) == []

@@ -329,7 +329,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
     assert again.items[0].slice == {"topic": "x"} and done.losses == []
     for what in (
         "variant 'other'", "variant 'default': its prompt is written filled in", "output.labels", "scorer 'label'",
-        "accept.min_score", "generation", "limits", "license", "train.jsonl: 1 items", "slice 'id'",
+        "accept.min_score", "generation", "limits", "license", "train.jsonl: 1 item for", "slice 'id'",
     ):  # fmt: skip
         assert what in left
     assert COLORS[0] in Path("out.jsonl").read_text()

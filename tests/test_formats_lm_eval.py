@@ -250,15 +250,27 @@ def test_exact_match_and_what_it_ignores(project: Path) -> None:
     round_trip(evalset)
 
 
-def test_patterns_to_ignore_are_told(project: Path) -> None:
+def test_patterns_to_ignore_are_taken_out_of_references_and_told(project: Path) -> None:
     metric = {"metric": "exact_match", "regexes_to_ignore": [",", r"\$", "(?s).*#### "]}
     rows = [{"question": "Q", "answer": "so 1,000+1\n#### $1,001"}, {"question": "R", "answer": "#### 7"}]
-    path = task(project, rows, metric_list=[metric], doc_to_target="{{ answer.split('#### ')[-1] }}")
+    step = {"function": "regex", "regex_pattern": r"(-?[$0-9.,]+)", "group_select": -1}
+    path = task(project, rows, metric_list=[metric], filter_list=[{"name": "get", "filter": [step]}])
     done, evalset = imported(path)
-    assert [i.expectations["answer"] for i in evalset.items] == ["$1,001", "7"]
-    assert lost(done) == "task.yaml:16: 'regexes_to_ignore' of metric 'exact_match'"
-    _, evalset = imported(path, scorer="numeric")
-    assert score(evalset, "1001") == 1 and score(evalset, "1002") == 0
+    assert [i.expectations["answer"] for i in evalset.items] == ["1001", "7"]
+    assert score(evalset, "it is 1001") == 1 and score(evalset, "it is $1,001") == 0
+    assert "regexes_to_ignore (3): taken out of the references, but not out of answers" in lost(done)
+    _, evalset = imported(path, scorer="numeric")  # as the loss advises: it keeps what the filter extracts
+    assert score(evalset, "1 and 2: it is $1,001") == 1 and score(evalset, "1002") == 0
+
+
+def test_patterns_to_ignore_that_leave_nothing(project: Path) -> None:
+    rows = [{"question": "Q", "answer": "$,"}, {"question": "S", "answer": "$7"}]
+    first = {"metric": "exact_match", "regexes_to_ignore": [r"[$,]"]}
+    second = {"metric": "exact_match", "regexes_to_ignore": ["x"]}
+    done, evalset = imported(task(project, rows, metric_list=[first, second]))
+    assert evalset.items[-1].expectations["answer"] == "7"
+    assert "doc_to_target gives no text that counts" in lost(done)
+    assert "'regexes_to_ignore' of metric 'exact_match'" in lost(done)  # the second metric's are not read
 
 
 def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:
@@ -316,7 +328,7 @@ def test_filters_without_a_counterpart(project: Path, step: Any, why: str) -> No
         ({"metric": "exact_match", "ignore_numbers": True}, "'ignore_numbers' of metric 'exact_match'"),
         ({"metric": "exact_match", "aggregation": "median"}, "'aggregation' of metric 'exact_match'"),
         ({"metric": "exact_match", "higher_is_better": False}, "'higher_is_better' of metric 'exact_match'"),
-        ({"metric": "exact_match", "regexes_to_ignore": ["(?P<x"]}, "'regexes_to_ignore' of metric 'exact_match'"),
+        ({"metric": "exact_match", "regexes_to_ignore": ["(?P<x"]}, "a pattern of regexes_to_ignore"),
     ],
 )
 def test_metrics_without_a_counterpart(project: Path, metric: dict[str, Any], why: str) -> None:
@@ -582,7 +594,7 @@ def test_a_label_set_keeps_its_items_and_says_what_differs(project: Path) -> Non
     assert score(again, "green", 1) == 1 and score(again, "red", 1) == 0
     for what in (
         "variant 'other'", "output.labels", "scorer 'label'", "accept.min_score", "generation.seed", "limits",
-        "license", "slice 'id'", "train.jsonl: 1 items", "variant 'default': its 1 examples",
+        "license", "slice 'id'", "train.jsonl: 1 item for", "variant 'default': its 1 example of",
     ):  # fmt: skip
         assert what in left
     assert COLORS[0] in Path("out/t.jsonl").read_text()

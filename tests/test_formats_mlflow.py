@@ -132,7 +132,7 @@ def test_chat_inputs_are_turns(project: Path) -> None:
 def test_tags_that_are_no_single_value_stay_behind(project: Path) -> None:
     rows = [{"inputs": {"q": 1}, "expectations": {"answer": "x"}, "tags": {"a": ["b"], "c": True}}]
     done, evalset = bring(jsonl(project / "r.jsonl", rows))
-    assert evalset.items[0].slice == {"c": "true"} and "column 'tags' (1 rows" in lost(done)
+    assert evalset.items[0].slice == {"c": "true"} and "column 'tags' (1 row has a value)" in lost(done)
 
 
 @pytest.mark.parametrize(

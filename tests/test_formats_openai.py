@@ -322,7 +322,7 @@ def test_labels_of_ours_keep_what_a_sample_can_hold(project: Path) -> None:
         "output.labels",
         "variant 'few' is not written: there is one prompt, that of 'default'",
         "variant 'default': its template is not written",
-        "1 items for few-shot examples",
+        "1 item for few-shot examples",
     ):
         assert what in losses
 

@@ -754,7 +754,7 @@ def test_rows_with_missing_cells_duplicate_ids_and_huge_cells(project: Path) -> 
     assert "t.csv:3: no expected answer; the item is left out" in lost(done)
     assert "t.csv:3, 7: fewer cells than columns: those that are missing count as empty (2 times)" in lost(done)
     assert "t.csv:4, 7: every input is empty; the item is left out (2 times)" in lost(done)
-    assert "1 ids were there before" in told(done)
+    assert "1 id was there before" in told(done)
 
 
 def test_losses_are_counted_and_never_quote_a_cell(project: Path) -> None:

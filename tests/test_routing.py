@@ -47,6 +47,7 @@ def test_limits_under_a_misspelt_name_are_refused(project: Path) -> None:
     with pytest.raises(InputError, match="'zz' is given the eval set colors"):
         route(table, models, {"zz": colors})
     assert only(route(table, models, {**LIMITS, "of_another_run": Limits(min_score=0.9)})).status == "decided"
+    assert only(route(table, models, {"of_another_part": Limits(min_score=0.9)})).margin_source == "default"
     assert only(route(table, models, {"colors": colors})).margin_source == "default"  # a set that was not asked
 
 
@@ -56,6 +57,8 @@ def test_a_policy_goes_where_the_path_is_meant(project: Path, monkeypatch: pytes
     (project / "models.yaml").write_text("schema: 1\nmodels: {}\n")
     monkeypatch.chdir(project / "notebooks")
     assert policy.save("exports/routing.yaml") == project / "exports" / "routing.yaml"
+    assert policy.save("routing2.yaml") == project / "notebooks" / "routing2.yaml"
+    assert policy.save("deploy/routing.yaml") == project / "deploy" / "routing.yaml"
     export = policy.export("json", "exports/routing.json", planted.models(a="local"))
     assert export.path == project / "exports" / "routing.json"
     assert policy.save("routing.yaml") == project / "notebooks" / "routing.yaml"

@@ -174,8 +174,12 @@ SCHEMA = {
     "additionalProperties": False,
     "$defs": {"color": {"type": "string", "enum": ["red", "blue"]}},
 }
+OBJECT = {key: value for key, value in SCHEMA.items() if key != "$defs"}
+BEHIND = {"type": "object", "$ref": "#/$defs/answer", "$defs": {**SCHEMA["$defs"], "answer": OBJECT}}
+RED_OR_DARK = {"enum": [{"color": "red"}, {"color": "red", "dark": True}, {"color": "red", "dark": False}]}
 
 
+@pytest.mark.parametrize("schema", [SCHEMA, BEHIND, SCHEMA | RED_OR_DARK])
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
@@ -188,14 +192,16 @@ SCHEMA = {
         ({"fields": {"color": {"rules": RED}, "dark": {"rules": RED, "default": False}}}, "breaks the schema at dark"),
     ],
 )
-def test_answers_that_the_schema_does_not_allow_are_refused(project: Path, rules: dict[str, Any], told: str) -> None:
+def test_answers_that_the_schema_does_not_allow_are_refused(
+    project: Path, rules: dict[str, Any], told: str, schema: dict[str, Any]
+) -> None:
     one = {"id": "1", "inputs": {"thing": "brick"}, "expectations": {"color": "red"}}
     changes: dict[str, Any] = {
         "output": {"json_schema": "schema.json"},
         "scorers": [{"type": "json_fields", "fields": {"color": "label"}}],
     }
     folder = write_evalset(project, "colors", [one], rules=rules, **changes)
-    (folder / "schema.json").write_text(json.dumps(SCHEMA))
+    (folder / "schema.json").write_text(json.dumps(schema))
     with pytest.raises(InputError) as refused:
         load_evalset(folder)
     assert told in str(refused.value)

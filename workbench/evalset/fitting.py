@@ -10,12 +10,13 @@ from typing import Any
 
 from workbench.evalset.model import EvalSet
 from workbench.rules import Rules, as_text
+from workbench.scorers.schemas import resolved
 from workbench.scorers.validity import schema_problem
 from workbench.strict import brief
 
-# What a schema says of all fields of an object at once: a single field cannot keep it.
+# What a schema says of all fields of an object at once, also behind a $ref: a single field cannot keep it.
 _OF_THE_WHOLE = {"required", "minProperties", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"}
-_OF_THE_WHOLE |= {"dependentRequired", "dependentSchemas", "unevaluatedProperties"}
+_OF_THE_WHOLE |= {"enum", "const", "$ref", "dependentRequired", "dependentSchemas", "unevaluatedProperties"}
 
 
 def refuse_unfitting(evalset: EvalSet, inputs: Set[str]) -> None:
@@ -58,6 +59,7 @@ def _refuse_fields(evalset: EvalSet, rules: Rules) -> None:
                 ("fields",), "answers of this set are labels, not objects. Give 'rules' instead."
             )
         return
+    schema = resolved(schema, schema)  # what stands beside a $ref stays, so also the $defs
     missing = [name for name in schema.get("required", []) if name not in rules.spec.fields]
     if missing:
         raise rules.document.error(("fields",), f"the output's schema requires '{brief(missing[0])}'. Add its rules.")

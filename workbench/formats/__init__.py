@@ -23,6 +23,7 @@ from workbench.formats.base import FORMATS, Format, Found, Options, check_readab
 from workbench.formats.folder import check, fill
 from workbench.formats.shared.export import file_mode, is_restricted, note_unwritten
 from workbench.formats.shared.ledger import Ledger, Loss
+from workbench.words import counted
 
 __all__ = [
     "FORMATS",
@@ -64,7 +65,7 @@ class Import:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{project.shown(self.path)}: {self.items} items, read as {self.format}"]
+        lines = [f"{project.shown(self.path)}: {counted(self.items, 'item')}, read as {self.format}"]
         lines += [f"guessed: {note}" for note in self.notes]
         lines += [f"not carried over: {len(self.losses)}"] if self.losses else ["everything was carried over"]
         return "\n".join([*lines, *(f"  {loss}" for loss in self.losses)])
@@ -91,7 +92,7 @@ class Export:
     losses: list[Loss] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{project.shown(self.path)}: {self.items} items, written as {self.format}"]
+        lines = [f"{project.shown(self.path)}: {counted(self.items, 'item')}, written as {self.format}"]
         if self.restricted:
             held = "the file holds them in clear, and is readable by its owner only"
             lines.append(f"{self.restricted} of {self.items} items are restricted: {held}")
@@ -163,9 +164,10 @@ def import_evalset(
         scratch = tempfile.TemporaryDirectory(dir=target.parent, prefix=".import-")
     with scratch:
         folder = Path(scratch.name) / target.name
-        folder.mkdir()
+        with told_in_words(target, "cannot be written"):
+            folder.mkdir()
         with told_in_words(path, "cannot be read"):
-            count, found = fill(folder, reader, path, options)
+            count, found = fill(folder, target, reader, path, options)
         check(folder, target, reader, path, options)
         if confirm is not None and found.notes and not confirm(found.notes):
             raise InputError("not imported. Say where columns go with --map, or name a --format or --scorer.")

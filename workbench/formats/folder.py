@@ -1,6 +1,6 @@
 """The folder that an import makes: items as they come, evalset.yaml, the schema, and a README that says what was lost.
 
-count, found = fill(folder, reader, source, options)
+count, found = fill(folder, "evalsets/mine", reader, source, options)
 check(folder, "evalsets/mine", reader, source, options)      # that it loads; else an error that names the source's row
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -17,19 +18,23 @@ import yaml
 from workbench import project
 from workbench.errors import InputError
 from workbench.evalset import load_evalset
-from workbench.formats.base import Format, Found, Options, where
+from workbench.formats.base import Format, Found, Options, told_in_words, where
 from workbench.strict import brief
+from workbench.words import counted
 
 _LOSS_SHOWN = 240
 
 
-def fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
+def fill(folder: Path, target: Path, reader: Format, source: Path, options: Options) -> tuple[int, Found]:
     """Write all of an eval set; how many items it has, and what else the source holds.
 
+    Args:
+        target: where the folder is going to be, as messages name it.
+
     Raises:
-        InputError: no item can be carried over, or the source is broken.
+        InputError: no item can be carried over, the source is broken, or the folder cannot be written.
     """
-    with _ItemWriter(folder) as writer:
+    with _ItemWriter(folder, target) as writer:
         found = reader.read(source, options, writer.take)
     if not writer.count:
         first = f" First: {found.losses[0]}" if found.losses else ""
@@ -43,12 +48,14 @@ def fill(folder: Path, reader: Format, source: Path, options: Options) -> tuple[
     spec |= found.spec
     if options.scorer and [each.get("type") for each in spec.get("scorers", [])] != [options.scorer]:
         spec["scorers"] = [{"type": options.scorer}]
+    texts = {"README.md": _readme(folder.name, reader, source, writer.count, found)}
     if found.schema is not None:
-        (folder / "schema.json").write_text(json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        texts["schema.json"] = json.dumps(found.schema, indent=2, ensure_ascii=False) + "\n"
         spec["output"] = {"json_schema": "schema.json", **spec.get("output", {})}
-    text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
-    (folder / "evalset.yaml").write_text(text, "utf-8")
-    (folder / "README.md").write_text(_readme(folder.name, reader, source, writer.count, found), "utf-8")
+    texts["evalset.yaml"] = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
+    with told_in_words(target, "cannot be written"):
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
     return writer.count, found
 
 
@@ -95,11 +102,14 @@ def _place_of(number: int, wanted: str, reader: Format, source: Path, options: O
 
 
 class _ItemWriter:
-    """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests."""
+    """Writes items as they come, each with an id of its own; holds no more of them than their ids' digests.
 
-    def __init__(self, folder: Path) -> None:
+    What cannot be written is told of the target: a reader calls this, and the source is not to blame.
+    """
+
+    def __init__(self, folder: Path, target: Path) -> None:
         self.count = 0
-        self._folder = folder
+        self._folder, self._target = folder, target
         self._files: dict[str, IO[str]] = {}
         self._seen: set[bytes] = set()
         self._written = 0
@@ -109,8 +119,9 @@ class _ItemWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
+        with told_in_words(self._target, "cannot be written"), ExitStack() as closing:
+            for file in self._files.values():
+                closing.callback(file.close)  # all of them, though one of them may have to write yet, and fail
 
     def take(self, item: dict[str, Any], /, *, split: Literal["test", "train"] = "test", place: str = "") -> None:
         self._written += 1
@@ -124,7 +135,8 @@ class _ItemWriter:
         self._seen.add(key)
         self._renamed += name != wanted
         line = json.dumps({**item, "id": name}, ensure_ascii=False, allow_nan=False)
-        self._file(split).write(line + "\n")
+        with told_in_words(self._target, "cannot be written"):
+            self._file(split).write(line + "\n")
 
     def _file(self, split: str) -> IO[str]:
         if split not in self._files:
@@ -136,11 +148,13 @@ class _ItemWriter:
         """What was done to ids."""
         if not self._renamed:
             return []
-        return [f"{self._renamed} ids were there before, or too long; they got new endings (-2, -3, …) or were cut"]
+        ids = counted(self._renamed, "id was", "ids were")
+        return [f"{ids} there before, or too long; such ids got new endings (-2, -3, …) or were cut"]
 
 
 def _readme(name: str, reader: Format, source: Path, count: int, found: Found) -> str:
-    lines = [f"# {name}", "", f"{count} items, imported from `{source.name}` as {reader.name} ({reader.about}).", ""]
+    items = counted(count, "item")
+    lines = [f"# {name}", "", f"{items}, imported from `{source.name}` as {reader.name} ({reader.about}).", ""]
     if found.notes:
         lines += ["Guessed by the import; check it:", "", *(f"- {note}" for note in found.notes), ""]
     if found.losses:

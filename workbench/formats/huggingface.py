@@ -28,6 +28,7 @@ from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.rows import Numbered, Row, Rows, kind_of, open_rows
 from workbench.formats.shared.splits import DATA, UNNAMED, by_split, chosen_splits, named_files, visible
 from workbench.formats.shared.tables import Part, read_tables
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -130,7 +131,7 @@ def _read(source: Path, options: Options, sink: Sink) -> Found:
             rows = open_rows(path, found)
             if use is None:
                 count = sum(1 for _ in rows.each())
-                found.ledger.add(where(path), f"split '{name}' is not used ({count} rows)")
+                found.ledger.add(where(path), f"split '{name}' is not used ({counted(count, 'row')})")
                 continue
             own = _labels_of(known | (_file_features(path) if rows.sparse else {}), where(source), found)
             declared |= own

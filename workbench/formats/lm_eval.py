@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +33,7 @@ from workbench.formats.shared.splits import DATA, UNNAMED, by_split, named_files
 from workbench.formats.shared.structured import Function, dump_yaml, named, read_structured
 from workbench.formats.shared.templates import filled_in, is_template, over_inputs, reference
 from workbench.prompts import render
+from workbench.scorers.regexes import PATTERN_TIMEOUT_S, compiled
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
@@ -94,6 +95,7 @@ class _Reader:
         self._split = str(self._task.get("test_split") or self._task.get("validation_split") or "")
         self._chooses = self._task.get("output_type") == "multiple_choice"
         _check(self._task, self._split, self._chooses)
+        self._patterns = [] if self._chooses else _ignored_patterns(self._task)
         self._files = _data(self._task)
         self._columns = set(next(self._docs(Ledger()), ("", {}))[1])  # of the first row
         self._longest = 0  # list of choices
@@ -132,7 +134,8 @@ class _Reader:
             fields["inputs"][self._choices_input()] = choices = self._choices(doc)
             fields["expectations"]["label"] = one_or_all(self._letters(targets, choices, doc))
         else:
-            fields["expectations"]["answer"] = one_or_all(texts_in(targets, "its doc_to_target"))
+            texts = texts_in(targets, "its doc_to_target")
+            fields["expectations"]["answer"] = one_or_all([_without(self._patterns, text) for text in texts])
         return fields
 
     def _said(self, key: str, doc: Row) -> Any:
@@ -249,7 +252,8 @@ def _data(task: Config) -> dict[str, list[Path]]:
 
 def _read_scorers(task: Config, chooses: bool) -> list[dict[str, Any]]:
     """A scorer for each metric after each filter; the first one makes the score, the others are further figures."""
-    metrics = [spec for _, entry in task.entries("metric_list") if (spec := _metric(task, entry, chooses))]
+    given = [entry for _, entry in task.entries("metric_list")]
+    metrics = [spec for number, entry in enumerate(given) if (spec := _metric(task, entry, chooses, first=not number))]
     if chooses:  # by letters, of which there is one way to score
         return [{"type": "label"}]
     filters = [spec for _, entry in task.entries("filter_list") if (spec := _filter(task, entry))]
@@ -263,17 +267,50 @@ def _read_scorers(task: Config, chooses: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _metric(task: Config, entry: Any, chooses: bool) -> dict[str, Any] | None:
+def _metric(task: Config, entry: Any, chooses: bool, first: bool) -> dict[str, Any] | None:
     """The scorer of a metric; None where it is lost."""
     given, kinds = entry if isinstance(entry, dict) else {"metric": entry}, _CHOOSING if chooses else _METRICS
     if isinstance(name := given.get("metric"), Function) or str(name) not in kinds:
         task.lose("metric_list", f"metric {named(name)} is left out: {unscored(str(name))}")
         return None
-    read = {"metric", "hf_evaluate", *(_IGNORED if kinds[name]["type"] == "exact" else ())}
+    exact = kinds[name]["type"] == "exact"
+    read = {"metric", "hf_evaluate", *(_IGNORED if exact else ()), *(("regexes_to_ignore",) if exact and first else ())}
     for key, value in given.items():
         if key not in read and value not in _USUAL.get(key, ()):
             task.lose("metric_list", f"'{str(key)[:60]}' of metric '{name}'")
     return {**kinds[name], "name": name, "ignore": [word for key, word in _IGNORED.items() if given.get(key)]}
+
+
+def _ignored_patterns(task: Config) -> list[str]:
+    """What the first metric takes out of references before it compares them."""
+    first = next((entry for _, entry in task.entries("metric_list")), None)
+    given = first.get("regexes_to_ignore") if isinstance(first, dict) else None
+    found = []
+    for pattern in given if isinstance(given, list) else [given] if given else []:
+        try:
+            found.append(usable_pattern(pattern))
+        except Unusable as why:
+            task.lose("metric_list", f"a pattern of regexes_to_ignore: {why}")
+    if found:
+        what = "taken out of the references, but not out of answers; where all are numbers, say --scorer numeric"
+        task.lose("metric_list", f"regexes_to_ignore ({len(found)}): {what}")
+    return found
+
+
+def _without(patterns: Sequence[str], text: str) -> str:
+    """A reference without what its metric ignores.
+
+    Raises:
+        Unusable: a pattern takes too long, or nothing is left.
+    """
+    try:
+        for pattern in patterns:
+            text = compiled(pattern).sub("", text, timeout=PATTERN_TIMEOUT_S)
+    except TimeoutError:
+        raise Unusable("a pattern of regexes_to_ignore takes too long on its target") from None
+    if not text.strip():
+        raise Unusable("doc_to_target gives no text that counts")
+    return text.strip() if patterns else text
 
 
 def _filter(task: Config, entry: Any) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from workbench.formats.shared.export import item_rows, note_json_texts, write_ob
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import Numbered, first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
+from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
@@ -111,9 +112,10 @@ def _note_losses(evalset: EvalSet, ledger: Ledger) -> None:
         seen.add(hashlib.blake2b(json.dumps(item.inputs, sort_keys=True).encode(), digest_size=12).digest())
         names.update(item.slice.keys())
     if again := count - len(seen):
-        what = f"{again} items repeat another's inputs: merge_records keeps one record for equal inputs"
+        items = counted(again, "item repeats", "items repeat")
+        what = f"{items} another's inputs: merge_records keeps one record for equal inputs"
         ledger.add(place, what)
     for name in sorted(names):
         if name.startswith("mlflow.") or name in _OWN_TAGS:
-            what = f"slice '{name[:60]}' is called like a tag that has its own meaning ({names[name]} items)"
+            what = f"slice '{name[:60]}' is called like a tag that has its own meaning ({counted(names[name], 'item')})"
             ledger.add(place, what)

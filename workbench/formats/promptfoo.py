@@ -51,7 +51,7 @@ _BY_TYPE = {type_: kind for types in (_OF_ONE, _OF_MANY) for kind, type_ in type
 _JOINED = ("contains", "icontains", "not_contains", "not_icontains", "not_regex")  # several of one kind are one list
 _ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
 _WHOLE_TEXT = "(?s).+"  # with JSON answers, what the model said and not the object in it
-_NOTATION = re.compile(r"((?:not-)?)([a-z-]+)(?:\((\d+(?:\.\d+)?)\))?(?::(.*))?", re.DOTALL)
+_NOTATION = re.compile(r"((?:not-)?)([a-z-]+(?:-f1)?)(?:\((\d+(?:\.\d+)?)\))?(?::(.*))?", re.DOTALL)
 _SHORT = {"fn": "javascript", "eval": "javascript", "grade": "llm-rubric"}
 _CONFIGS = ("promptfooconfig.yaml", "promptfooconfig.yml", "promptfooconfig.json")
 _NO_MODEL = ["echo"]  # stands where a config must name a model: it repeats the prompt
@@ -152,10 +152,8 @@ class _Reader:
     def read(self, sink: Sink) -> Found:
         found, config, ledger = self._found, self._config, self._found.ledger
         prompts, odd = _read_prompts(config, ledger), set[str]()
-        counts, fates = (
-            Counter[str | None](),
-            Counter[str | None](),
-        )  # of variables and assertions; None is all, or none
+        counts = Counter[str | None]()  # tests with a variable, by its name; None is all tests
+        fates = Counter[str | None]()  # assertions that are lost, by type; None is the others
         if config.get("defaultTest") and not config.mapping("defaultTest"):
             config.lose("defaultTest", "a defaultTest that is no mapping: not read")
         for case in self._cases(ledger):

@@ -8,6 +8,7 @@ once: the one-sided bounds of (best of all − candidate) are simultaneous (mult
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 
@@ -67,7 +68,7 @@ def route(
         table: the outcomes as `prepare` makes them, where they are at hand.
 
     Raises:
-        InputError: a table that cannot be read, or limits of a task that is not there.
+        InputError: a table that cannot be read, or limits under a misspelt name.
     """
     from workbench import __version__
 
@@ -98,12 +99,12 @@ def route(
 
 def _refuse_misnamed(limits: Mapping[str, EvalSet | Limits], tasks: set[str]) -> None:
     """Limits under a misspelt name would be gone in silence; those of tasks that were not asked do no harm."""
-    missing = ", ".join(sorted(tasks - set(limits)))
+    missing = sorted(tasks - set(limits))
     for name, source in limits.items():
         if isinstance(source, EvalSet) and source.name != name:
             raise InputError(f"limits: '{name}' is given the eval set {source.name}. Give it under its own name.")
-        if isinstance(source, Limits) and name not in tasks and missing:
-            raise InputError(f"limits: the outcomes have no task '{name}'. Without limits are: {missing}.")
+        if isinstance(source, Limits) and name not in tasks and difflib.get_close_matches(name, missing):
+            raise InputError(f"limits: the outcomes have no task '{name}'. Without limits are: {', '.join(missing)}.")
 
 
 def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:

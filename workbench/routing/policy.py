@@ -242,7 +242,8 @@ class Policy(StrictModel):
         """Write the policy as YAML, whole or not at all, and the routers that it names beside it.
 
         Returns:
-            The file; a path that is not there yet is below the project's root, see `workbench.project.target`.
+            The file. A path of several parts goes below the project's root, unless the working directory has its
+            first folder; a bare file name goes into the working directory, as `workbench.project.target` says.
         """
         path = project.target(path)
         for name, router in self._routers.items():

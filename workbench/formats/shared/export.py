@@ -22,6 +22,7 @@ from workbench.formats.shared.metadata import metadata_of, one_or_all, scalar_te
 from workbench.privacy import class_of
 from workbench.prompts import reference_answer
 from workbench.scorers import FieldScorer, Scorer
+from workbench.words import counted
 
 JSON_TEXT = "a text that is JSON may be read back as a list or an object"
 
@@ -32,8 +33,8 @@ def note_unwritten(evalset: EvalSet, ledger: Ledger, keeps: Collection[str]) -> 
     kind = "labels" if spec.output.labels else "a JSON schema" if spec.output.json_schema else "text"
     scorers = ", ".join(scorer.type for scorer in evalset.scorers)
     bar = f"the score from which an answer is accepted ({spec.accept.min_score:g})"
-    train = f"{len(evalset.train)} items for few-shot examples"
-    sample = f"a sample: {len(evalset.items)} of {evalset.total} items"
+    train = f"{counted(len(evalset.train), 'item')} for few-shot examples"
+    sample = f"a sample: {len(evalset.items)} of {counted(evalset.total, 'item')}"
     for name, there, file, what in (
         ("variants", True, "evalset.yaml", f"the prompts ({', '.join(spec.variants)}): there is no place for that"),
         ("output", True, "evalset.yaml", f"the output format ({kind}): there is no place for that"),
@@ -120,8 +121,7 @@ def note_json_texts(evalset: EvalSet, ledger: Ledger) -> None:
 
 def items_of(evalset: EvalSet, scorer: Scorer) -> str:
     """How many items a scorer scores, for a loss."""
-    count = sum(scorer.applies(item.expectations) for item in evalset.items)
-    return f"{count} item{'' if count == 1 else 's'}"
+    return counted(sum(scorer.applies(item.expectations) for item in evalset.items), "item")
 
 
 def file_mode(evalset: EvalSet) -> int:

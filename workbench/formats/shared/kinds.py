@@ -31,17 +31,16 @@ CHECKS: dict[str, dict[str, Any]] = {
 }
 _DECIDING = ("match", "want", "metric")  # settings that make a scorer another one
 _NONE = "no scorer does this"
+# Known only so that "bleu: a text" in short notation is one of these, and no text that an answer must equal.
+_KNOWN = {
+    *("bleu", "chrf", "gleu", "levenshtein", "meteor", "perplexity-score", "rouge-l", "rouge-n", "rouge-s", "ter"),
+    *("contains-html", "contains-sql", "contains-xml", "is-html", "is-refusal", "is-sql", "is-xml", "word-count"),
+    *("is-valid-function-call", "is-valid-openai-function-call", "is-valid-openai-tools-call", "tool-call-f1"),
+    *("finish-reason", "guardrails", "moderation", "skill-used", "trajectory"),
+    *("trace-error-spans", "trace-span-count", "trace-span-duration"),
+}
 _REASONS = {
-    **dict.fromkeys(("bleu", "gleu", "meteor", "levenshtein", "word-count", "moderation", "skill-used", "ter"), _NONE),
-    **dict.fromkeys(
-        ("contains-html", "contains-sql", "contains-xml", "is-html", "is-sql", "is-xml", "is-refusal"), _NONE
-    ),
-    **dict.fromkeys(
-        ("finish-reason", "guardrails", "perplexity-score", "rouge-l", "rouge-n", "rouge-s", "chrf"), _NONE
-    ),
-    **dict.fromkeys(("is-valid-function-call", "is-valid-openai-function-call"), _NONE),
-    **dict.fromkeys(("is-valid-openai-tools-call", "tool-call-f", "trajectory"), _NONE),
-    **dict.fromkeys(("trace-error-spans", "trace-span-count", "trace-span-duration"), _NONE),
+    **dict.fromkeys(_KNOWN, _NONE),
     **dict.fromkeys(("javascript", "python", "ruby"), "it is a program, which is not run"),
     **dict.fromkeys(("select-best", "max-score"), "it compares answers of several models"),
     **{"assert-set": "a set of assertions is scored as one, which no scorer does", "webhook": "it asks a server"},

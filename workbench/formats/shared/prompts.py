@@ -13,6 +13,7 @@ from typing import Any
 from workbench.evalset import Message, Variant
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.templates import bare_names, over_bare_names, over_inputs, rendered
+from workbench.words import counted
 
 Turns = list[dict[str, str]]
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -106,5 +107,6 @@ def bare_prompt(name: str, variant: Variant, lose: Callable[[str], None]) -> Pro
             return None
         turns.append({"role": message.role, "content": content})
     if variant.examples:
-        lose(f"variant '{name}': its {variant.examples} examples of train.jsonl are not in its prompt")
+        its = counted(variant.examples, "example of train.jsonl is", "examples of train.jsonl are")
+        lose(f"variant '{name}': its {its} not in its prompt")
     return Prompt(turns, name)

@@ -22,6 +22,7 @@ from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Row, Rows
 from workbench.formats.shared.splits import chosen_splits
 from workbench.formats.shared.values import Values
+from workbench.words import counted
 
 Part = tuple[Rows, str | None]
 """A table and the split that all of it is: test, train, or None where its rows say."""
@@ -98,7 +99,8 @@ class _Reader:
             place = rows.place(values.first) if values.first and len(parts) == 1 else where(rows.source)
             why = reasons.get(way[0], "use it by --map PLACE=COLUMN") if values.filled else "empty throughout"
             name = cut(".".join(way)) or "without a name"
-            self._ledger.add(place, f"column '{name}' ({values.filled} rows have a value) is not used: {why}")
+            rows_have = counted(values.filled, "row has", "rows have")
+            self._ledger.add(place, f"column '{name}' ({rows_have} a value) is not used: {why}")
 
     def take(self, row: Row, line: int, rows: Rows, split: str | None, sink: Sink) -> None:
         """Hand a row's item to the sink, or count why there is none."""

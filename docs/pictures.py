@@ -67,7 +67,7 @@ def find_item(tab: Page, item: str) -> None:
             return
         if place < int(many):
             tab.get_by_role("button", name="next (right arrow)").click()
-            tab.wait_for_function(f"{PLACE}.startswith('{place + 1} of')")
+            tab.wait_for_function(f"{PLACE}.startsWith('{place + 1} of')")
     print(f"{item} is not among these items: another one is shown")
 
 
@@ -80,6 +80,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=REPOSITORY / "docs", help="the folder (docs)")
     parser.add_argument("--limit", type=float, default=1800, help="seconds that the models may take (1800)")
     arguments = parser.parse_args()
+    arguments.to.mkdir(parents=True, exist_ok=True)
     from browser import page
     from lab import jupyterlab, open_notebook, run_all, turn_to
 

@@ -128,6 +128,23 @@ def test_a_label_that_is_negated_is_not_chosen(text: str, label: str | None) -> 
     assert parse_answer(text, labels=QUEUES).value == label
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("neither A nor B", "neither"),
+        ("It is neither A nor B.", "neither"),
+        ("Neither", "neither"),
+        ("A", "A"),
+        ("Neither is better: A", None),
+    ],
+)
+def test_neither_negates_also_where_it_is_a_label(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=["neither", "A", "B"]).value == label
+    longer = text.replace("A", "first").replace("B", "second")
+    expected = "first" if label == "A" else label
+    assert parse_answer(longer, labels=["neither", "first", "second"]).value == expected
+
+
 def test_a_negation_that_is_a_label_itself_negates_nothing() -> None:
     assert parse_answer("no yes", labels=["yes", "no"]).value is None
     assert parse_answer("Yes, no doubt", labels=["yes", "no", "doubt"]).value is None
@@ -151,6 +168,11 @@ def test_a_negation_that_is_a_label_itself_negates_nothing() -> None:
         ("Yes and no. There is a point.", None),
         ("No clause says so, so yes", None),
         ("There is no clause, so yes", None),
+        ("No. The answer is yes only where consent was given.", "No"),
+        ("Yes. The question whether the answer is no depends on the clause.", "Yes"),
+        ("The answer is no. Some may say the answer is yes, but that ignores clause 4.", None),
+        ("If the answer is yes, the client must be told. No.", None),
+        ("No\n\nIt would be yes with consent.", "No"),
     ],
 )
 def test_yes_or_no_is_what_the_answer_begins_with(text: str, label: str | None) -> None:
@@ -398,6 +420,9 @@ def test_free_text_is_what_is_said() -> None:
         ("Here they are:\n\n1. a\n2. b", ["a", "b"]),
         ('{"skills": ["a", "b"]}', ["a", "b"]),
         ("Topic: a\nTopic: b", ["Topic: a", "Topic: b"]),
+        ("Topic: a", ["a"]),
+        ("Category: a\nb", ["a", "b"]),
+        ("Topics: a\nTags: b", ["Topics: a", "Tags: b"]),
         ("Answer:", ["Answer:"]),
         ("", []),
     ],
@@ -586,6 +611,11 @@ LONG = {
     "announcements": "Labels:\n" * (N // 8),
     "an empty announcement": "answer:" + "\n" * N,
     "yes and no": "yes no " * (N // 7),
+    "no and spaces": "no" + " " * N + "x",
+    "no and words": "no " + "w " * N,
+    "no and turns": "no " + "so, " * N,
+    "supposed": "if the answer is " * (N // 17),
+    "lines of answers": "Answer: yes\n" * (N // 12),
     "answers of yes": "answer: yes " * (N // 12),
     "brackets": "(" * N,
     "lines": "\n" * N + "x",

@@ -422,13 +422,18 @@ DEFECTS: dict[str, tuple[Break, str]] = {
     ),
     "labels that are scored as one": (
         swap("evalset.yaml", "json_schema: schema.json", "labels: [US, green, us]"),
-        "evalset.yaml:16: field 'output.labels': labels 'US' and 'us' differ in case, spaces or a full stop only, "
-        "and would be scored as one. Keep one of them.",
+        "evalset.yaml:16: field 'output.labels': labels 'US' and 'us' differ in case, spaces, full stop or minus "
+        "sign only, and would be scored as one. Keep one of them.",
     ),
     "labels with other spaces": (
         swap("evalset.yaml", "json_schema: schema.json", "labels: [red, ' red']"),
-        "evalset.yaml:16: field 'output.labels': labels 'red' and ' red' differ in case, spaces or a full stop only, "
-        "and would be scored as one. Keep one of them.",
+        "evalset.yaml:16: field 'output.labels': labels 'red' and ' red' differ in case, spaces, full stop or minus "
+        "sign only, and would be scored as one. Keep one of them.",
+    ),
+    "labels with another minus": (
+        swap("evalset.yaml", "json_schema: schema.json", 'labels: ["−1", "-1"]'),
+        "evalset.yaml:16: field 'output.labels': labels '−1' and '-1' differ in case, spaces, full stop or minus "
+        "sign only, and would be scored as one. Keep one of them.",
     ),
     "no kind of output": (
         swap("evalset.yaml", "json_schema: schema.json", "format_retries: 1"),

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from workbench.files import StrictModel, plain_data
 from workbench.privacy import Sensitivity
+from workbench.scorers.answer import composed
 from workbench.scorers.values import plain
 from workbench.strict import brief
 
@@ -75,14 +76,15 @@ class Output(StrictModel, strict=True):
         for label in labels or []:
             if not label.strip():
                 raise ValueError("a label is empty. Write a word that a model can answer")
-            other = seen.get(plain(label))
-            seen[plain(label)] = label
+            spelling = plain(composed(label))
+            other = seen.get(spelling)
+            seen[spelling] = label
             if other == label:
                 raise ValueError(f"label '{brief(label)}' stands here twice. Keep one of them")
             if other is not None:
                 raise ValueError(
-                    f"labels '{brief(other)}' and '{brief(label)}' differ in case, spaces or a full stop only, "
-                    "and would be scored as one. Keep one of them"
+                    f"labels '{brief(other)}' and '{brief(label)}' differ in case, spaces, full stop or minus "
+                    "sign only, and would be scored as one. Keep one of them"
                 )
         return labels
 

@@ -15,7 +15,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -32,11 +32,11 @@ _DEEPEST = 100  # of lists and objects in one another; what is done with them la
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _OPENING = re.compile(r'\{\s*["}]')
-_ANNOUNCED = re.compile(
-    r"\b(?:final answer|answer|label|category|class|choice)\b[*_\s]*(?:is\b[*_\s]*)?[:=]\s*", re.IGNORECASE
-)
+# What announces an answer. Beside a category, a topic or tag is no label that was asked for, but a list may be of them.
+_NAMES = r"answers?|labels?|categor(?:y|ies)|class(?:es)?|choices?"
+_ANNOUNCED = re.compile(rf"\b(?:{_NAMES})\b[*_\s]*(?:(?:is|are)\b[*_\s]*)?[:=]\s*", re.IGNORECASE)
 _ANSWER = re.compile(
-    r"^[ \t*_#]*(?:(?:the|my) )?(?:final )?(?:answers?|labels|categories|topics|tags)[ \t*_]*(?:(?:is|are)\b[ \t*_]*)?"
+    rf"^[ \t*_#]*(?:(?:the|my) )?(?:final )?(?P<name>{_NAMES}|topics?|tags?)[ \t*_]*(?:(?:is|are)\b[ \t*_]*)?"
     r":[*_]*(?=\s*\S)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -70,15 +70,29 @@ _LETTERS = (
 YES_OR_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _WORD = r"\b(?:yes|no|true|false)\b"
 _NOT_BOTH = rf"\b(?!(?:\W*(?:or|and)\W*|\s*/\s*){_WORD})"
-_ANSWER_IS = re.compile(rf"\banswer(?:[*_\s]*is\b|[*_\s]*[:=])[\W_]*({_WORD}){_NOT_BOTH}", re.IGNORECASE)
-# What begins "Yes, because there is no consent", but not "yes, no" or "No clause is there, so yes".
-_BEGINS = re.compile(
-    r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?"
-    r"(yes|true|false|no(?!\s+(?!because\b|since\b|as\b)\w*.*\b(?:yes|true)\b))"
-    rf"{_NOT_BOTH}(?!(?:\W*{_WORD})+\W*\Z)",
-    re.IGNORECASE | re.DOTALL,
+_YES_OR_NO = rf"(?P<word>{_WORD}){_NOT_BOTH}"
+_ANSWER_LINE = re.compile(
+    r"^[ \t*_#>]*(?:(?:the|my) )?(?:final answer\b(?:[*_\s]*is\b)?|answer\b(?:[*_\s]*is\b)?[*_\s]*[:=])[\W_]*"
+    + _YES_OR_NO,
+    re.IGNORECASE | re.MULTILINE,
 )
-_AROUND = " \t\n\"'`*_.:;,()[]{}"  # around a label; no part of it
+_ANSWER_IS = re.compile(
+    r"(?P<supposed>\b(?:if|whether|when|where|unless|suppose|assuming|provided)\s(?:that\s)?(?:(?:the|my|your|an)\s)?)?"
+    rf"\banswer(?:[*_\s]*is\b|[*_\s]*[:=])[\W_]*{_YES_OR_NO}",
+    re.IGNORECASE,
+)
+_FIRST = r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?"
+_BEGINS_CLEARLY = re.compile(
+    rf"{_FIRST}{_YES_OR_NO}(?=[*_\"'`”’)\]]*(?:[.,;:!—–]|\s+-|[ \t]*(?:\n|\Z)))", re.IGNORECASE
+)
+# What begins "No consent was given" and "No one said yes", but not "No clause is there, so yes" or "No doubt: yes".
+_TURN = r"(?:[,:–—]|\s-\s|\b(?:and|but|so|hence|thus|therefore|doubt|question|wonder|problem)\b)"
+_BEGINS = re.compile(
+    rf"{_FIRST}(?!no[ \t]++(?!because\b|since\b|as\b|\()(?:(?!{_TURN})[^\n.;!?])*+{_TURN}[^\n.;!?]*\b(?:yes|true)\b)"
+    rf"{_YES_OR_NO}",
+    re.IGNORECASE,
+)
+AROUND = " \t\n\"'`*_.:;,()[]{}"  # around a label; no part of it
 _NEGATED_BEFORE = re.compile(r"[不非未没沒無无](?:[是有算为為]|属于|屬於)?\Z")
 _NEGATED_BEHIND = re.compile(r"(?:では|じゃ|で)(?:な|あり?ません)")
 _BEFORE = 60  # characters in which a negation is looked for
@@ -175,29 +189,42 @@ def json_objects(said: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def listed(text: str, separator: str = "\n") -> list[Any]:
+def listed(text: str, separator: str = "\n", known: Iterable[str] = ()) -> list[Any]:
     """The entries of a list in a text.
 
-    It is a JSON list, also fenced, or in an object of its own; else what stands behind "Answer:" or "Labels:", or below
-    a first line that ends with ":", or all of it: the lines, without bullets, and their parts.
+    It is a JSON list, also fenced, or in an object of its own; else what stands behind "Answer:", or behind "Labels:"
+    if no other such name stands in the text, or below a first line that ends with ":" and is no `known` entry, or all
+    of it: the lines, without bullets, and their parts.
     """
-    said = answered(text)
+    said = _announced_list(text)
     for candidate in (text, said, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
         value, _ = json_at(candidate.strip())
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))
         if isinstance(value, list):
             return value
-    lines = said.splitlines()
-    below = lines[1:] if lines and lines[0].rstrip(" *_").endswith(":") else []
-    if any(line.strip() for line in below):
-        lines = below
-    lines = [_BULLET.sub("", line) for line in lines]
+    lines = [_BULLET.sub("", line) for line in _without_heading(said.splitlines(), known)]
     return [part.strip() for line in lines for part in line.split(separator) if part.strip()]
 
 
+def _without_heading(lines: list[str], known: Iterable[str]) -> list[str]:
+    """Lines without a first one that ends with ":"; only without its ":" where it is an entry itself."""
+    heading = lines[0].rstrip(" *_") if lines else ""
+    if not heading.endswith(":") or not any(line.strip() for line in lines[1:]):
+        return lines
+    is_entry = _plain(_BULLET.sub("", heading)) in {_plain(each) for each in known}
+    return [heading[:-1], *lines[1:]] if is_entry else lines[1:]
+
+
+def _announced_list(text: str) -> str:
+    """What stands behind the last "Answer:", or the only "Labels:"; "Topics: a" and "Tags: b" are two lists."""
+    announced = list(_ANSWER.finditer(text))
+    last = announced[-1]["name"].casefold() if announced else ""
+    return answered(text) if len(announced) == 1 or last.startswith("answer") else text
+
+
 def answered(text: str) -> str:
-    """What stands behind the last "Answer:" or "Labels:" that begins a line; all of a text that has none."""
+    """What stands behind the last "Answer:", "Labels:" and the like that begins a line; all of a text that has none."""
     announced = next(reversed(list(_ANSWER.finditer(text))), None)
     if announced is None:
         return text
@@ -244,10 +271,37 @@ def _depth(value: Any) -> int:
 def yes_or_no_said(text: str) -> str | None:
     """The yes, no, true or false that a text answers with, whatever reason it gives; None where there is none, or both.
 
-    It is the last that stands behind "answer is" or "Answer:", else the text's first word.
+    It is the last that stands behind an "Answer:" that begins a line; else the text's first word, if a sign or the
+    line's end follows it; else what stands behind "answer is", where all of these agree; else the first word.
     """
-    found = next(reversed(list(_ANSWER_IS.finditer(text))), None) or _BEGINS.match(text)
-    return found.group(1).casefold() if found else None
+    announces = "answer" in text.casefold()  # what follows takes long where it is not
+    found = (
+        (_answer_line(text) if announces else None)
+        or _BEGINS_CLEARLY.match(text)
+        or (_answer_is(text) if announces else None)
+        or _BEGINS.match(text)
+    )
+    return None if found is None or _both(text[found.start("word") :]) else found["word"].casefold()
+
+
+def _answer_line(text: str) -> re.Match[str] | None:
+    return next(reversed(list(_ANSWER_LINE.finditer(text))), None)
+
+
+def _answer_is(text: str) -> re.Match[str] | None:
+    """The last "answer is" of those that are not only supposed; None where they do not agree."""
+    found = [each for each in _ANSWER_IS.finditer(text) if not each["supposed"]]
+    return found[-1] if len({YES_OR_NO[each["word"].casefold()] for each in found}) == 1 else None
+
+
+def _both(text: str) -> bool:
+    """Whether a text is nothing but yes and no: "yes, no", but not "yes, true" or "yes, no doubt"."""
+    meant = set()
+    for word in re.finditer(r"[^\W_]+", text):
+        if word.group().casefold() not in YES_OR_NO:
+            return False
+        meant.add(YES_OR_NO[word.group().casefold()])
+    return len(meant) > 1
 
 
 @dataclass(frozen=True)
@@ -299,11 +353,15 @@ class _Vocabulary:
         return self.names.get(yes_or_no_said(text) or "") if no_other else None
 
     def _negated(self, lines: str, label: regex.Match[str]) -> bool:
-        """Whether what stands next to a label negates it; a word that is a label itself does not."""
+        """Whether what stands next to a label negates it.
+
+        A word that is a label itself does not, but "neither" and "nor" always do: "neither A nor B" is "neither".
+        """
         before = lines[max(0, label.start() - _BEFORE) : label.start()]
         negation = _NEGATION.search(before)
         if negation is not None:
-            return negation.group(1).casefold() not in self.names
+            word = negation.group(1).casefold()
+            return word in ("neither", "nor") or word not in self.names
         return bool(_NEGATED_BEFORE.search(before) or _NEGATED_BEHIND.match(lines, label.end()))
 
 
@@ -317,7 +375,7 @@ def _is_word(lines: str, letter: regex.Match[str], announced: bool) -> bool:
     if letter.group() != "A":
         return True
     before = lines[max(0, letter.start() - _BEFORE) : letter.start()]
-    return _SENTENCE_BEGINS.search(before) is not None and not (announced and not before.strip(_AROUND))
+    return _SENTENCE_BEGINS.search(before) is not None and not (announced and not before.strip(AROUND))
 
 
 def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> _Vocabulary:
@@ -326,8 +384,8 @@ def _vocabulary(labels: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> 
 
 @lru_cache(maxsize=64)
 def _compiled(labels: tuple[str, ...], aliases: tuple[tuple[str, tuple[str, ...]], ...]) -> _Vocabulary:
-    spellings = [(_composed(label), label) for label in labels]
-    spellings += [(_composed(other), label) for label, others in aliases for other in others]
+    spellings = [(composed(label), label) for label in labels]
+    spellings += [(composed(other), label) for label, others in aliases for other in others]
     names: dict[str, str] = {}
     for spelling, label in spellings:
         if _plain(spelling):
@@ -349,7 +407,7 @@ def _any_of(pattern: str, spellings: list[str]) -> regex.Pattern[str]:
 def _read_label(said: str, known: _Vocabulary) -> tuple[str | None, str | None]:
     if said in known.labels:
         return said, None
-    said = _composed(said)
+    said = composed(said)
     announced = list(_announced(said))
     lines = [line for line in said.splitlines() if line.strip()]
     for text in (said, *announced, *_alone(said, lines)):
@@ -382,13 +440,13 @@ def _is_short(text: str) -> bool:
     return len(text.split()) <= _SHORT
 
 
-def _composed(text: str) -> str:
-    """Text in one of several spellings that look the same."""
+def composed(text: str) -> str:
+    """Text in one of several spellings that look the same, and with one minus sign."""
     return unicodedata.normalize("NFC", text).replace("−", "-")
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.strip(_AROUND).split()).casefold()
+    return " ".join(text.strip(AROUND).split()).casefold()
 
 
 def _announced(said: str) -> Iterator[str]:

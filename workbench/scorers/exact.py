@@ -17,10 +17,18 @@ from workbench.scorers.base import FieldScorer, Score, as_text, scorer
 
 Ignored = Literal["case", "punctuation", "articles", "accents"]
 
-_MINUS = regex.compile(r"[\p{Pd}−]")
-# What is kept as it is, what is kept apart from its neighbors, and what falls.
+_MINUS = regex.compile("[−‐‑–﹣－]")  # not "—", which is before no number
+# "$5$" is mathematics and no amount; "=> Paris", "> Paris" and "<Paris>" compare nothing, but "> 5" does.
+_MATH = regex.compile(r"(?<![\w$])(\$\$?)(?=[^\s$])([^$]*)(?<=\S)\1(?![\w$])")
+_ARROW = regex.compile(r"^[ \t]*(?:[=-]+>|[→⇒]|>+(?![>=]|[ \t]*[-.\p{Sc}]*\d))", regex.MULTILINE)
+_TAG = regex.compile(r"<(?=/?\p{L})([^<>]*)>")
+# Pictures and rulers, which say nothing beside words; units such as "°" are none.
+_MARK = regex.compile(r"(?:[\p{So}|~\\--[°℀-⅏㌀-㏿]][\uFE0F\u200D]?)+", regex.VERSION1)
+_WORD = regex.compile(r"\w")
+# What is kept as it is, what is kept apart from its neighbors, and what falls. "1,2,3" is "1, 2, 3", "1,234" a number.
 _SIGN = regex.compile(
-    r"(?P<kept>(?<!\w)-(?=\p{Sc}?\.?\d)|(?<=\d)[.,](?=\d)|(?<![\w.])\.(?=\d))|(?P<apart>[\p{S}#%‰&@/\\--\p{Sk}])|[\p{P}\p{Sk}]",
+    r"(?P<kept>(?<!\w)-(?=\p{Sc}?\.?\d)|(?<=\d)(?:\.(?=\d)|,(?=\d{3}(?!\d)))|(?<![\w.])\.(?=\d))"
+    r"|(?P<apart>[\p{S}#%‰&@/\\--\p{Sk}])|[\p{P}\p{Sk}]",
     regex.VERSION1,
 )
 
@@ -28,22 +36,34 @@ _SIGN = regex.compile(
 def normalized(text: str, ignore: list[Ignored]) -> str:
     """Text without what is ignored; runs of white space are always one space.
 
-    Punctuation is what Unicode calls so: quotes, brackets, dashes, full stops, commas. Signs that carry meaning are
-    none: symbols (+ < = $ €), # % & @ and slashes, a minus or a point before a number, a point or comma within one.
+    Punctuation is what Unicode calls so: quotes, brackets, dashes, full stops, commas; beside words also emoji, "|",
+    "~" and backslashes, an arrow or ">" that begins a line, "<" and ">" around words, "$" around mathematics.
+    Signs that carry meaning are none: other symbols (+ < = $ €), # % & @ and slashes, a minus or a point before a
+    number, a point within one, and a comma before three digits.
     """
     if "accents" in ignore:
         text = "".join(part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part))
     if "case" in ignore:
         text = text.casefold()
     if "punctuation" in ignore:
-        text = _SIGN.sub(_without_punctuation, _MINUS.sub("-", text))
+        text = _without_punctuation(text)
     if "articles" in ignore:
         text = re.sub(r"\b(a|an|the)\b", " ", text, flags=re.IGNORECASE)
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _without_punctuation(sign: regex.Match[str]) -> str:
-    return sign["kept"] or f" {sign['apart'] or ''} "
+def _without_punctuation(text: str) -> str:
+    text = _ARROW.sub(" ", _MINUS.sub("-", text))
+    text = _TAG.sub(r" \1 ", _MATH.sub(r" \2 ", text))
+    if _WORD.search(text):
+        text = _MARK.sub(" ", text)
+    return _SIGN.sub(lambda sign: sign["kept"] or f" {sign['apart'] or ''} ", text)
+
+
+def _announced(text: str) -> str:
+    """The line behind "Answer:"; all of a text that announces nothing, for its first line is no answer."""
+    said = answered(text)
+    return text if said == text else said.partition("\n")[0]
 
 
 def nothing_left(ignore: list[Ignored], accepted: list[Any], key: str) -> str | None:
@@ -73,7 +93,7 @@ class ExactScorer(FieldScorer):
         text = self.given_text(answer)
         if text is None:
             return Score(0.0)
-        texts = {text} if self.field or self.extract else {text, answered(text).partition("\n")[0]}
+        texts = {text} if self.field or self.extract else {text, _announced(text)}
         given = {normalized(each, self.ignore) for each in texts}
         return Score(float(any(self._agrees(each, value) for each in given for value in self.accepted(expectations))))
 

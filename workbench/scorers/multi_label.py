@@ -6,6 +6,7 @@ scorers: [{type: multi_label, separator: ";", match: exact}]
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -45,18 +46,21 @@ class MultiLabelScorer(FieldScorer):
             return f"scorer multi_label needs expectations.{self.expected_key}: a list of labels. Add it"
         return None
 
-    def labels_of(self, value: Any) -> set[str]:
-        """The labels in a list, or in a text with separators, bullets or lines between them."""
+    def labels_of(self, value: Any, known: Iterable[str] = ()) -> set[str]:
+        """The labels in a list, or in a text with separators, bullets or lines between them, or below "Labels:".
+
+        A first line "Bug:" is a label where that is a `known` one.
+        """
         if isinstance(value, str):
-            value = listed(value, self.separator)
+            value = listed(value, self.separator, known)
         parts = value if isinstance(value, list) else []
         labels = {plain(str(part).strip(" \"'[]*-")) for part in parts if part is not None}
         return labels - {""}
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         value = self.given(answer)
-        given = self.labels_of(answer.said if value is None and not self.field else value)
         expected = self.labels_of(expectations[self.expected_key])
+        given = self.labels_of(answer.said if value is None and not self.field else value, expected)
         if not expected and given <= _NONE:
             given = set()
         shared, either = len(given & expected), len(given | expected)

@@ -18,6 +18,7 @@ from workbench.formats.shared.fields import typed_fields
 from workbench.formats.shared.names import UNREAD
 from workbench.formats.shared.scored import usual_bar
 from workbench.formats.shared.values import Values, grouped
+from workbench.scorers.answer import AROUND, composed
 from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
 from workbench.scorers.values import number, plain
 
@@ -31,7 +32,6 @@ _LABEL_TOKENS = 64
 _LISTED_LABELS = 6000  # characters of labels that a made-up prompt may hold
 _PARTIAL = 0.8  # the score that is accepted where a part of an answer may be wrong
 _PLURAL = re.compile(r"(?:^|_)(?:labels|tags|categories|topics|classes|emotions|intents|genres)$")
-_AROUND = " \t\n\"'`*_.:;,()[]{}"  # around a label; no part of it when an answer is read
 _KEYS = {"label": "label", "multi_label": "labels", "regex": "pattern"}
 _SEVERAL = ("multi_label", "set_f1")  # of these a list is one answer
 _MAIN = ("expected_response", "answer", "label", "labels", "answers", "expected_output", "reference", "target")
@@ -229,7 +229,7 @@ def _chosen(name: str, values: Values) -> Form:
 
 
 def _collide(labels: tuple[str, ...]) -> bool:
-    bare = [plain(label.strip(_AROUND)) for label in labels]
+    bare = [plain(composed(label.strip(AROUND))) for label in labels]
     return "" in bare or len(set(bare)) < len(bare)
 
 

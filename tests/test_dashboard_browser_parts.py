@@ -147,3 +147,24 @@ def test_raw_json_is_not_broken_inside_words_and_stands_apart_from_the_table(tab
     table, first = tab.locator(".fields").bounding_box(), tab.locator(".columns").last.bounding_box()
     assert table and first and first["y"] - table["y"] - table["height"] >= 12
     tab.set_viewport_size({"width": 1100, "height": 900})
+
+
+@pytest.mark.parametrize(
+    ("costs", "numbers"),
+    [
+        ([0.0007, 0.00078, 0.0012], ["$0.0004", "$0.0006", "$0.0008", "$0.002"]),
+        ([0.0000293, 0.000073], ["$0.00002", "$0.00005", "$0.0001"]),
+        ([0.0000001, 3.0], ["$0.0000001", "$0.00001", "$0.001", "$0.1"]),
+        ([0.00100, 0.00101], ["$0.0006", "$0.0008", "$0.001"]),
+        ([0, 0.001], ["free", "$0.0005", "$0.001"]),
+    ],
+)
+def test_the_numbers_of_an_axis_are_round_in_full_and_apart(tab: Page, costs: list[float], numbers: list[str]) -> None:
+    points = [point(f"m{at}", cost=cost, cost_lo=cost, cost_hi=cost) for at, cost in enumerate(costs)]
+    draw(tab, "tradeoff", state={"points": points, "min_score": 0.5, "p95_latency_s": None})
+    shown = tab.locator("svg[viewBox='0 0 470 330']").first.locator("text[text-anchor='middle']")
+    found = [text for text in shown.all_text_contents() if text.startswith(("$", "free"))]
+    boxes = [shown.nth(at).bounding_box() for at, text in enumerate(shown.all_text_contents()) if text in found]
+    spans = sorted((box["x"], box["x"] + box["width"]) for box in boxes if box)
+    assert all(left[1] < right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert sorted(found) == sorted(numbers)

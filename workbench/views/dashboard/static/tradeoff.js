@@ -39,13 +39,37 @@ function scaleX(points, key) {
     const place = x > 0 ? Math.log10(x) : from + 0.2;
     return LEFT + ((W - LEFT - RIGHT) * (Math.min(Math.max(place, from), to) - from)) / (to - from);
   };
-  const ticks = [];
-  for (let power = Math.ceil(from + (known.some((x) => x <= 0) ? 0.5 : 0)); power <= to; power++) ticks.push(10 ** power);
-  if (ticks.length < 2) for (const x of [low, high]) if (!ticks.includes(x)) ticks.push(x);
-  return { at, ticks, free: known.some((x) => x <= 0), beyond: (x) => x > 0 && Math.log10(x) > to, before: (x) => x <= 0 || Math.log10(x) < from };
+  const free = known.some((x) => x <= 0), left = free ? at(0) : -APART; // what is free has its own word there
+  return { at, ticks: apart(ticksBetween(10 ** from, 10 ** to), at, left), free, beyond: (x) => x > 0 && Math.log10(x) > to, before: (x) => x <= 0 || Math.log10(x) < from };
 }
 
-const short = (x) => (x >= 0.001 ? String(Number(x.toPrecision(2))) : x.toExponential(0));
+const MOST = 5, APART = 60; // numbers on an axis; pixels between them
+
+// Round numbers along a logarithmic axis, as many as there is room for; below half a decade evenly spaced ones.
+function ticksBetween(low, high) {
+  for (const steps of [[1, 2, 3, 4, 6, 8], [1, 2, 5], [1, 3], [1]]) {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) found.push(...steps.map((step) => Number(`${step}e${power}`)));
+    const inside = found.filter((x) => x >= low && x <= high);
+    if (inside.length < 2) break;
+    if (inside.length <= MOST || steps.length === 1) return inside.filter((_, index) => index % Math.ceil(inside.length / MOST) === 0);
+  }
+  const power = 10 ** Math.floor(Math.log10((high - low) / 2)), step = [5, 2, 1].map((x) => x * power).find((x) => x <= (high - low) / 2);
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, index) => Number(((first + index) * step).toPrecision(6)));
+}
+
+function apart(ticks, at, left) {
+  const kept = [];
+  for (const tick of ticks) if (at(tick) - (kept.length ? at(kept.at(-1)) : left) >= APART) kept.push(tick);
+  return kept;
+}
+
+// A number in full: 0.0007, not 7e-4.
+const short = (x) => {
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(x)));
+  return x.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+};
 
 const UNBOUNDED = "too few items bound it";
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,5 +167,5 @@ def test_the_numbers_of_an_axis_are_round_in_full_and_apart(tab: Page, costs: li
     found = [text for text in shown.all_text_contents() if text.startswith(("$", "free"))]
     boxes = [shown.nth(at).bounding_box() for at, text in enumerate(shown.all_text_contents()) if text in found]
     spans = sorted((box["x"], box["x"] + box["width"]) for box in boxes if box)
-    assert all(left[1] < right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
     assert sorted(found) == sorted(numbers)

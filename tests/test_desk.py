@@ -100,7 +100,7 @@ def test_an_engine_that_loads_is_not_waited_for_after_an_interrupt(
     assert run.status == "interrupted" and server.requests == [] and time.monotonic() - started < 15
 
 
-@pytest.mark.parametrize("fault", ["401", "500", "429", "other"])
+@pytest.mark.parametrize("fault", ["401", "500", pytest.param("429", marks=pytest.mark.slow), "other"])
 def test_what_a_server_repeats_of_restricted_items_is_told_nowhere(
     project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:

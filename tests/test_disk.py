@@ -87,6 +87,7 @@ def answers(project: Path) -> dict[str, str]:
 # Full.
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_is_in_the_journal(
     project: Path, server: RecordingServer
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_disk_that_is_full_in_mid_run_loses_nothing_that_is_in_the_journal(
     assert before.items() <= digests(project).items()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_when_the_table_is_written_leaves_no_part_of_it(
     project: Path, server: RecordingServer
 ) -> None:

@@ -78,6 +78,7 @@ def left() -> list[Path]:
 # Ended with all that came of it.
 
 
+@pytest.mark.slow
 def test_descendants_in_other_sessions_end_too_and_nothing_is_left(started: Any) -> None:
     name = f"wbtest{os.getpid()}"
     server = started(stand_in(child=True, file=True, shared=name))
@@ -88,6 +89,7 @@ def test_descendants_in_other_sessions_end_too_and_nothing_is_left(started: Any)
     assert not any(running(pid) for pid in pids) and not left() and not Path(f"/dev/shm/{name}").exists()
 
 
+@pytest.mark.slow
 def test_what_outlives_an_engine_that_dies_ends_too(started: Any) -> None:
     server = started(stand_in(child=True, file=True))
     pids = eventually(lambda: server.pids() if len(server.pids()) == 2 else None)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from workbench.scorers.answer import YES_OR_NO, Answer, yes_or_no_said
+from workbench.scorers.affirmation import YES_OR_NO, yes_or_no_said
+from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, class_figures, scorer
 
 

@@ -31,6 +31,7 @@ _LINE = "no other is better for less"
 _RING = "chosen"
 _ACROSS = 4  # tasks beside each other: a picture that is wider cannot be read
 _TICKS = 5  # numbers below a panel: "$0.00001" is long
+_GAP = 0.19  # of an axis, between two of them
 _NAME = 40  # characters of a name in a figure
 _LETTER = 0.085  # inches of a legend's letter, about
 
@@ -233,7 +234,7 @@ def _finish(axis: Axes, title: str, rows: pd.DataFrame, floor: float) -> None:
         axis.set_xlim(low, high)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "free" if free and x <= floor * 1.5 else _dollars(x)))
     first = floor * (high / low) ** 0.15 if free else low  # not below the word "free"
-    axis.set_xticks([floor] * free + (_ticks(first, high) if paid else []))
+    axis.set_xticks(_apart([floor] * free + (_ticks(first, high) if paid else []), *axis.get_xlim()))
     axis.tick_params(axis="x", labelsize=9)
     axis.minorticks_off()
 
@@ -251,6 +252,15 @@ def _ticks(low: float, high: float) -> list[float]:
     if len(found) < 2:
         found = [float(at) for at in MaxNLocator(_TICKS - 2).tick_values(low, high) if low <= at <= high]
     return found[:: math.ceil(len(found) / _TICKS)]
+
+
+def _apart(ticks: list[float], low: float, high: float) -> list[float]:
+    """Those of an axis whose numbers do not run into the one before them."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or math.log(tick / kept[-1]) >= _GAP * math.log(high / low):
+            kept.append(tick)
+    return kept
 
 
 def _dollars(x: float) -> str:

@@ -75,11 +75,11 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
         tables.append(
             f"<table><caption>{escape(str(task))}: {'; '.join([size(board, str(task)), *cautions(rows)])}</caption>"
             "<tr><th class=t>candidate</th><th class=t>chosen for</th><th>n</th><th>score</th>"
-            "<th>95 % interval</th><th></th><th>rank</th><th>behind the best</th>"
-            "<th>accepted</th><th>format</th><th>cost per accepted</th>"
-            f"<th>p50</th><th>p95</th>{'' if models is None else '<th class=t>zone</th>'}</tr>{body}</table>"
+            "<th>95 % interval</th><th></th><th>rank</th><th>cost/accepted</th><th>p50</th><th>p95</th>"
+            f"{'' if models is None else '<th class=t>zone</th>'}<th>accepted</th><th>format</th>"
+            f"<th>behind (detects)</th></tr>{body}</table>"
         )
-    return page("".join(tables) + f"<p>{RANKS}</p>")
+    return page("".join(tables) + f"<p>{RANKS} In brackets: the difference that so many items can detect.</p>")
 
 
 def size(board: pd.DataFrame, task: str) -> str:
@@ -135,8 +135,8 @@ def detects(row: pd.Series[Any]) -> str:
 
 
 def _behind(row: pd.Series[Any]) -> str:
-    told = behind(row), detects(row)
-    return f"{told[0]} ({told[1]})" if all(told) else told[0]
+    detected = "" if math.isnan(row["detectable"]) else f" ({row['detectable']:.3f})"
+    return f"{behind(row)}{detected}" if behind(row) else ""
 
 
 def _title(row: pd.Series[Any], name: str) -> str:
@@ -150,21 +150,23 @@ def _title(row: pd.Series[Any], name: str) -> str:
 def _row(row: pd.Series[Any], mark: str, models: Models | None) -> str:
     cells = [
         f"<td class=t>{escape(row['candidate'])}</td>",
-        f"<td class=t>{escape(mark)}</td>",
+        f"<td class=t>{escape(mark).replace(', ', '<br>')}</td>",
         f"<td>{asked(row)}</td>",
         f"<td>{row['score']:.3f}</td>",
         f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
         f"<td>{bar(row['score_lo'], row['score'], row['score_hi'])}</td>",
         f"<td>{escape(ranked(row))}</td>",
-        f"<td>{escape(_behind(row))}</td>",
-        f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",
-        f"<td>{row['format_ok']:.0%}</td>" if not math.isnan(row["format_ok"]) else "<td>unknown</td>",
         f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
         f"<td{_title(row, 'latency_p50_s')}>{seconds(row['latency_p50_s'])}</td>",
         f"<td{_title(row, 'latency_p95_s')}>{seconds(row['latency_p95_s'])}</td>",
     ]
     if models is not None:
         cells.append(f"<td class=t>{models.zone_of(split_candidate(row['candidate'])[0])}</td>")
+    cells += [
+        f"<td>{row['accepted']:.0%}</td>" if not math.isnan(row["accepted"]) else "<td>unknown</td>",
+        f"<td>{row['format_ok']:.0%}</td>" if not math.isnan(row["format_ok"]) else "<td>unknown</td>",
+        f"<td>{escape(_behind(row))}</td>",
+    ]
     return f"<tr{' class=on' if mark else ''}>{''.join(cells)}</tr>"
 
 

@@ -1,6 +1,6 @@
 """The README's two pictures, remade: the dashboard of the demo's models in a real JupyterLab, light and dark.
 
-.venv/bin/python docs/pictures.py                       # docs/dashboard-*.png, from 32 items
+.venv/bin/python docs/pictures.py                       # docs/dashboard-*.png, from 24 items
 .venv/bin/python docs/pictures.py --sample 4 --to /tmp  # to see that it works
 
 It asks the models in a project of its own, in a scratch folder: no earlier answer and no setting is in a picture.
@@ -74,7 +74,7 @@ def find_item(tab: Page, item: str) -> None:
 def main() -> int:
     """Make both pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sample", type=int, default=32, help="items that are asked (32)")
+    parser.add_argument("--sample", type=int, default=24, help="items that are asked (24)")
     parser.add_argument("--models", default="gemma3-q4,smollm2-q4", help="names from models.yaml, comma-separated")
     parser.add_argument("--item", default="dx-018", help="the one that is shown side by side (dx-018)")
     parser.add_argument("--to", type=Path, default=REPOSITORY / "docs", help="the folder (docs)")

@@ -15,7 +15,7 @@ CORE = {"__init__", "base", "folder"}
 SHARED = "workbench.formats.shared."
 # Lines. promptfoo has four notations of its own: configs, tests, assertions and prompts, each read and written.
 # lm_eval takes patterns out of references: without them the tasks for numbers, which are many, would score 0.
-LARGER = {"promptfoo.py": 565, "lm_eval.py": 440}
+LARGER = {"promptfoo.py": 559, "lm_eval.py": 436, "huggingface.py": 351}
 
 
 def owner(path: Path) -> str:
@@ -77,5 +77,4 @@ def test_what_is_shared_serves_two_formats() -> None:
 
 def test_modules_stay_small() -> None:
     for path in trees():
-        most = 350 if path.parent.name == "shared" else LARGER.get(path.name, 400)
-        assert len(path.read_text().splitlines()) <= most, path
+        assert len(path.read_text().splitlines()) <= LARGER.get(path.name, 350), path

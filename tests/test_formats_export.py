@@ -18,6 +18,7 @@ FILES = {
     **{"table": ["t.csv", "t.tsv", "t.jsonl", "t.json", "t.parquet"], "mlflow_records": ["t.jsonl", "t.json"]},
     **{"inspect_ai": ["t.jsonl"], "promptfoo": ["t.yaml", "t.yml"], "lm_eval": ["t.yaml", "t.yml"]},
     **{"openai_evals": ["t.jsonl", "t.yaml", "t.yml"], "huggingface": ["t"]},
+    **{"promptfoo_tests": ["t.csv", "t.jsonl", "t.json", "t.yaml", "t.yml"]},
 }
 EVERY = [(format, name) for format, names in FILES.items() for name in names]
 OTHERS = ("t.csv", "t.tsv", "t.json", "t.jsonl", "t.yaml", "t.yml", "t.parquet", "t.txt", "t")

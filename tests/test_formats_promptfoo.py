@@ -30,7 +30,7 @@ def write(project: Path, name: str, content: str | bytes | list[Any] | dict[str,
 
 def imported(path: Path, name: str = "mine", **options: Any) -> tuple[Import, EvalSet]:
     done = import_evalset(path, Path("evalsets") / name, options=Options(**options), replace=True)
-    assert done.format == "promptfoo"
+    assert done.format in ("promptfoo", "promptfoo_tests")
     return done, load_evalset(Path("evalsets") / name)
 
 
@@ -65,7 +65,7 @@ CSV = (
 
 def test_a_csv_of_tests(project: Path) -> None:
     path = write(project, "tests.csv", b"\xef\xbb\xbf" + CSV.encode())
-    assert detect(path).name == "promptfoo"
+    assert detect(path).name == "promptfoo_tests"
     done, evalset = imported(path)
     first, second = evalset.items
     assert (first.id, first.slice, first.inputs) == (
@@ -672,23 +672,29 @@ def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sure"),
     [
-        ("a.csv", "question,answer\na,b\n", False),
-        ("a.csv", "question,my__expected\na,b\n", False),
-        ("a.csv", 'x,"__expected"\na,b\n', True),
-        ("a.jsonl", '{"input": "a", "target": "b"}\n', False),
-        ("a.jsonl", '{"vars": {}, "assert": []}\n', True),
-        ("a.jsonl", '{"vars": {"x": "' + "y" * 20_000 + '"}}\n', True),
-        ("a.json", '{\n "prompts": ["a"],\n "tests": []\n}', True),
-        ("a.yaml", "schema: 1\nname: x\n", False),
-        ("a.yaml", "task: x\ndataset_path: json\ndoc_to_text: y\n", False),
-        ("a.yaml", "providers: [a]\nprompts: [b]\n", True),
-        ("a.bin", "\x00\x01\x02", False),
+        ("a.csv", "question,answer\na,b\n", None),
+        ("a.csv", "question,my__expected\na,b\n", None),
+        ("a.csv", 'x,"__expected"\na,b\n', "promptfoo_tests"),
+        ("a.jsonl", '{"input": "a", "target": "b"}\n', None),
+        ("a.jsonl", '{"vars": {}, "assert": []}\n', "promptfoo_tests"),
+        ("a.jsonl", '{"vars": {"x": "' + "y" * 20_000 + '"}}\n', "promptfoo_tests"),
+        ("a.json", '{\n "prompts": ["a"],\n "tests": []\n}', "promptfoo"),
+        ("a.yaml", "schema: 1\nname: x\n", None),
+        ("a.yaml", "task: x\ndataset_path: json\ndoc_to_text: y\n", None),
+        ("a.yaml", "providers: [a]\nprompts: [b]\n", "promptfoo"),
+        ("a.json", '{"description": "d", "tests": [{"vars": {"x": 1}}], "prompts": ["a"]}', "promptfoo"),
+        ("a.yaml", "- vars: {tests: a, prompts: b}\n  assert: []\n", "promptfoo_tests"),
+        ("a.yaml", "- vars:\n    tests: a\n    prompts: b\n", "promptfoo_tests"),
+        ("a.bin", "\x00\x01\x02", None),
     ],
 )
-def test_sniffing(project: Path, name: str, content: str, sure: bool) -> None:
+def test_sniffing(project: Path, name: str, content: str, sure: str | None) -> None:
     from workbench.formats import FORMATS
 
-    assert (FORMATS.find("promptfoo").sniff(write(project, name, content)) > 0.3) is sure
+    path = write(project, name, content)
+    ours = ("promptfoo", "promptfoo_tests")
+    assert any(FORMATS.find(each).sniff(path) > 0.3 for each in ours) is (sure is not None)
+    assert sure is None or detect(path).name == sure
 
 
 def test_ids_clusters_and_sensitivity_are_the_items(project: Path) -> None:

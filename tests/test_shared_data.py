@@ -112,12 +112,23 @@ def test_folders_of_public_sets_are_read_as_datasets(project: Path) -> None:
 
 # promptfoo and inspect_ai, as their own repositories have them, and back.
 
+WRITTEN = [
+    ("promptfoo", ".yaml"),
+    ("promptfoo_tests", ".csv"),
+    ("promptfoo_tests", ".jsonl"),
+    ("promptfoo_tests", ".yaml"),
+]
 
-def _tool(name: str, format: str, suffix: str) -> tuple[Import, EvalSet]:
+
+def _tool(name: str, format: str, suffix: str, *, to: str = "") -> tuple[Import, EvalSet]:
+    """Read and written, as another format `to` if there is one, and read again."""
     done = import_evalset(SHARED / "formats" / name, "evalsets/real")
     evalset = load_evalset("evalsets/real")
     assert done.format == format
-    assert export_evalset(evalset, format, f"out{suffix}").losses == []
+    losses = [loss.what for loss in export_evalset(evalset, to or format, f"out{suffix}").losses]
+    assert losses == (
+        ["the prompts (default): there is no place for that"] if format == "promptfoo_tests" == (to or format) else []
+    )
     import_evalset(f"out{suffix}", "evalsets/again")
     again = load_evalset("evalsets/again")
     assert again.items == evalset.items
@@ -127,8 +138,9 @@ def _tool(name: str, format: str, suffix: str) -> tuple[Import, EvalSet]:
 
 
 @needs_shared
-def test_promptfoos_own_csv() -> None:
-    done, evalset = _tool("promptfoo_simple.csv", "promptfoo", ".yaml")
+@pytest.mark.parametrize(("to", "suffix"), WRITTEN)
+def test_promptfoos_own_csv(to: str, suffix: str) -> None:
+    done, evalset = _tool("promptfoo_simple.csv", "promptfoo_tests", suffix, to=to)
     assert [item.expectations for item in evalset.items] == [
         {"icontains": word} for word in ("bonjour", "faim", "Ahoy", "grub")
     ]
@@ -137,8 +149,9 @@ def test_promptfoos_own_csv() -> None:
 
 
 @needs_shared
-def test_promptfoos_own_jsonl() -> None:
-    done, evalset = _tool("promptfoo_cases.jsonl", "promptfoo", ".yaml")
+@pytest.mark.parametrize(("to", "suffix"), WRITTEN)
+def test_promptfoos_own_jsonl(to: str, suffix: str) -> None:
+    done, evalset = _tool("promptfoo_cases.jsonl", "promptfoo_tests", suffix, to=to)
     assert [item.inputs["target_language"] for item in evalset.items] == ["French", "Spanish"]
     assert evalset.items[0].expectations["equals"].startswith("Translate the following text to French")
     assert done.losses == []

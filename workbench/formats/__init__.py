@@ -38,7 +38,10 @@ __all__ = [
     "import_evalset",
 ]
 
-_OURS = ("huggingface", "inspect_ai", "lm_eval", "mlflow_records", "openai_evals", "promptfoo", "table")
+_OURS = (
+    *("huggingface", "inspect_ai", "lm_eval", "mlflow_records"),
+    *("openai_evals", "promptfoo", "promptfoo_tests", "table"),
+)
 for _module in _OURS:
     import_module(f"workbench.formats.{_module}")  # each registers itself
 

@@ -6,18 +6,16 @@ export_evalset(evalset, "table", "items.csv")        # or .tsv, .jsonl, .json, .
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError
 from workbench.files import write_atomic, write_lines
 from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Options, Sink, where
-from workbench.formats.shared.cells import cell_value
+from workbench.formats.shared.cells import cell_text, cell_value, csv_lines
 from workbench.formats.shared.export import JSON_TEXT, file_mode, item_rows, note_json_texts, write_objects
 from workbench.formats.shared.ledger import Ledger
 from workbench.formats.shared.rows import first_row, kind_of, open_rows
@@ -76,8 +74,8 @@ def _write_csv(evalset: EvalSet, target: Path, delimiter: str, ledger: Ledger) -
             if problem := _unlike_cell(value, column):
                 ledger.tally(f"{place} {column}", problem)
     names = sorted(columns, key=lambda name: next(n for n, start in enumerate(_ORDER) if name.startswith(start)))
-    rows = ([_cell(_flat(item).get(name)) for name in names] for item in item_rows(evalset))
-    write_lines(target, _lines(itertools.chain([names], rows), delimiter), file_mode(evalset))
+    rows = ([cell_text(_flat(item).get(name)) for name in names] for item in item_rows(evalset))
+    write_lines(target, csv_lines(itertools.chain([names], rows), delimiter), file_mode(evalset))
 
 
 def _flat(item: dict[str, Any]) -> dict[str, Any]:
@@ -86,12 +84,6 @@ def _flat(item: dict[str, Any]) -> dict[str, Any]:
     for group in _GROUPS:
         flat |= {f"{group}.{name}": value for name, value in item.get(group, {}).items()}
     return flat
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _unlike_cell(value: Any, column: str) -> str | None:
@@ -105,15 +97,6 @@ def _unlike_cell(value: Any, column: str) -> str | None:
     if column.startswith("expectations.") and reads_as_number(value):
         return "a text of digits may be read back as a number"
     return JSON_TEXT if value != cell_value(value) else None
-
-
-def _lines(rows: Iterable[list[str]], delimiter: str) -> Iterator[str]:
-    """Rows of cells as the lines of a CSV file, without their ends."""
-    for row in rows:
-        out = io.StringIO()
-        # With these ends a cell that holds either of them is quoted; without, it would break the row.
-        csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerow(row)
-        yield out.getvalue().removesuffix("\r\n")
 
 
 def _write_parquet(evalset: EvalSet, target: Path, ledger: Ledger) -> None:
@@ -156,7 +139,7 @@ def _as_text(rows: list[dict[str, Any]], name: str, place: str, ledger: Ledger) 
         if row.get(name) is not None and not isinstance(row[name], str):
             what = f"{name[:60]} is written as JSON text: not all in its column are of one type"
             ledger.tally(f"{place} {row['id']}", what)
-            row[name] = _cell(row[name])
+            row[name] = cell_text(row[name])
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:

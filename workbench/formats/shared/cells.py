@@ -12,7 +12,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,15 @@ def csv_rows(source: Path, header: bool = True) -> Iterator[tuple[int, dict[str,
         raise InputError(f"{where(source)}: cannot be read ({failure.strerror}).") from None
 
 
+def csv_lines(rows: Iterable[list[str]], delimiter: str = ",") -> Iterator[str]:
+    """Rows of cells as the lines of a CSV file, without their ends."""
+    for row in rows:
+        out = io.StringIO()
+        # With these ends a cell that holds either of them is quoted; without, it would break the row.
+        csv.writer(out, delimiter=delimiter, lineterminator="\r\n").writerow(row)
+        yield out.getvalue().removesuffix("\r\n")
+
+
 def unnamed(count: int) -> list[str]:
     """What columns without a header are called."""
     return [f"column_{place + 1}" for place in range(count)]
@@ -111,6 +120,13 @@ def cell_value(text: Any) -> Any:
         if isinstance(value, dict | list):
             return value
     return text
+
+
+def cell_text(value: Any) -> str:
+    """A value as a cell holds it: text by itself, nothing for null, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def written_list(text: str) -> Any:

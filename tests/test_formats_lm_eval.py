@@ -250,27 +250,39 @@ def test_exact_match_and_what_it_ignores(project: Path) -> None:
     round_trip(evalset)
 
 
-def test_patterns_to_ignore_are_taken_out_of_references_and_told(project: Path) -> None:
+def test_patterns_to_ignore_count_on_neither_side(project: Path) -> None:
     metric = {"metric": "exact_match", "regexes_to_ignore": [",", r"\$", "(?s).*#### "]}
     rows = [{"question": "Q", "answer": "so 1,000+1\n#### $1,001"}, {"question": "R", "answer": "#### 7"}]
     step = {"function": "regex", "regex_pattern": r"(-?[$0-9.,]+)", "group_select": -1}
     path = task(project, rows, metric_list=[metric], filter_list=[{"name": "get", "filter": [step]}])
     done, evalset = imported(path)
-    assert [i.expectations["answer"] for i in evalset.items] == ["1001", "7"]
-    assert score(evalset, "it is 1001") == 1 and score(evalset, "it is $1,001") == 0
-    assert "regexes_to_ignore (3): taken out of the references, but not out of answers" in lost(done)
-    _, evalset = imported(path, scorer="numeric")  # as the loss advises: it keeps what the filter extracts
+    assert [i.expectations["answer"] for i in evalset.items] == ["so 1,000+1\n#### $1,001", "#### 7"]
+    assert [score(evalset, text) for text in ("it is 1001", "it is $1,001", "1001, or 1002")] == [1, 1, 0]
+    assert done.losses == []
+    round_trip(evalset)
+    _, evalset = imported(path, scorer="numeric")  # it keeps what is left out, and what the filter extracts
     assert score(evalset, "1 and 2: it is $1,001") == 1 and score(evalset, "1002") == 0
+    done, evalset = imported(path, scorer="rouge")  # which leaves nothing out
+    assert [each.type for each in evalset.scorers] == ["rouge"]
 
 
 def test_patterns_to_ignore_that_leave_nothing(project: Path) -> None:
     rows = [{"question": "Q", "answer": "$,"}, {"question": "S", "answer": "$7"}]
-    first = {"metric": "exact_match", "regexes_to_ignore": [r"[$,]"]}
-    second = {"metric": "exact_match", "regexes_to_ignore": ["x"]}
-    done, evalset = imported(task(project, rows, metric_list=[first, second]))
-    assert evalset.items[-1].expectations["answer"] == "7"
-    assert "doc_to_target gives no text that counts" in lost(done)
-    assert "'regexes_to_ignore' of metric 'exact_match'" in lost(done)  # the second metric's are not read
+    metrics = [{"metric": "exact_match", "regexes_to_ignore": each} for each in ([r"[$,]"], "x")]
+    done, evalset = imported(task(project, rows, metric_list=metrics))
+    assert [each.expectations["answer"] for each in evalset.items] == ["$7"]
+    assert lost(done).endswith("a row is left out: doc_to_target gives no text that counts")
+    figures = total(evalset.scorers, evalset.parse("7"), evalset.items[0].expectations).metrics
+    assert sorted(figures.values()) == [0, 1]  # each metric leaves out its own
+
+
+def test_patterns_that_take_too_long_leave_nothing(project: Path) -> None:
+    metric = {"metric": "exact_match", "regexes_to_ignore": ["(a+a+)+b"]}
+    done, evalset = imported(
+        task(project, [{"question": "Q", "answer": "c"}, {"question": "R", "answer": "a" * 3000}], metric_list=[metric])
+    )
+    assert len(evalset.items) == 1 and "no text that counts" in lost(done)
+    assert score(evalset, "c") == 1 and score(evalset, "a" * 3000) == 0
 
 
 def test_filters_are_extractions_each_with_its_figure(project: Path) -> None:

@@ -113,12 +113,12 @@ def test_what_no_cell_can_say_is_told_with_its_item(project: Path) -> None:
         "t1 input 'c[]' is left out: no column can be called so (2 times)",
         "t0 assertion 'equals' is left out: no cell can say it (the space around it?)",
         "t1 metadata 's:' is left out: no column can be called so",
-        "t1 metadata 'expectations' is left out: it is no text",
     ):
         assert line in said, said
     assert rows(written)[0]["l"] == '["p", "q"]'
     done = import_evalset("out/t.csv", "evalsets/again")
     assert "a test is left out: it has no assertion that can be carried over" in lost(done) and done.items == 1
+    assert load_evalset("evalsets/again").items[0].expectations == {"equals": "b", "other": {"k": 1}}
 
 
 def test_weights_are_told_and_a_figure_without_weight_is_left_out(project: Path) -> None:

@@ -13,9 +13,7 @@ from workbench.formats import FORMATS
 FOLDER = REPOSITORY / "workbench" / "formats"
 CORE = {"__init__", "base", "folder"}
 SHARED = "workbench.formats.shared."
-# Lines. promptfoo has four notations of its own: configs, tests, assertions and prompts, each read and written.
-# lm_eval takes patterns out of references: without them the tasks for numbers, which are many, would score 0.
-LARGER = {"promptfoo.py": 559, "lm_eval.py": 436, "huggingface.py": 351}
+LARGER = {"lm_eval.py": 415, "huggingface.py": 351}  # lines
 
 
 def owner(path: Path) -> str:

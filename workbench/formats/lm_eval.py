@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from workbench.formats.shared.config import Config
 from workbench.formats.shared.export import chosen_variant, items_of, main_scorer, sample_of, target_of, write_objects
 from workbench.formats.shared.files import is_inside, top_keys
 from workbench.formats.shared.generation import read_generation
-from workbench.formats.shared.kinds import CHECKS, nearest, texts_in, unscored, usable_pattern
+from workbench.formats.shared.kinds import CHECKS, LEFT_OUT, nearest, texts_in, unscored, usable_pattern
 from workbench.formats.shared.ledger import Ledger, Unusable
 from workbench.formats.shared.metadata import OURS, item_fields, one_or_all, scalar_text
 from workbench.formats.shared.names import distinct
@@ -33,7 +33,8 @@ from workbench.formats.shared.splits import DATA, UNNAMED, by_split, named_files
 from workbench.formats.shared.structured import Function, dump_yaml, named, read_structured
 from workbench.formats.shared.templates import filled_in, is_template, over_inputs, reference
 from workbench.prompts import render
-from workbench.scorers.regexes import PATTERN_TIMEOUT_S, compiled
+from workbench.scorers import problem_of
+from workbench.scorers.base import SCORERS, as_scorer
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
@@ -47,6 +48,7 @@ _METRICS: dict[Any, dict[str, Any]] = {
 }
 _CHOOSING: dict[Any, dict[str, Any]] = {name: {"type": "label"} for name in ("acc", "exact_match")}
 _IGNORED = {"ignore_case": "case", "ignore_punctuation": "punctuation"}
+_WITHOUT = "regexes_to_ignore"  # on both sides
 _USUAL = {"aggregation": (None, "mean", "nanmean"), "higher_is_better": (None, True)}  # as scores are here
 _CASE, _NOTHING = {"ignore": ["case"]}, dict[str, Any]()
 # What filters do here; there is one answer, and space around it never counts.
@@ -95,7 +97,8 @@ class _Reader:
         self._split = str(self._task.get("test_split") or self._task.get("validation_split") or "")
         self._chooses = self._task.get("output_type") == "multiple_choice"
         _check(self._task, self._split, self._chooses)
-        self._patterns = [] if self._chooses else _ignored_patterns(self._task)
+        self._specs = _read_scorers(self._task, self._chooses)
+        self._scorers = [as_scorer(SCORERS.find(spec["type"])).model_validate(spec) for spec in self._specs]
         self._files = _data(self._task)
         self._columns = set(next(self._docs(Ledger()), ("", {}))[1])  # of the first row
         self._longest = 0  # list of choices
@@ -134,8 +137,9 @@ class _Reader:
             fields["inputs"][self._choices_input()] = choices = self._choices(doc)
             fields["expectations"]["label"] = one_or_all(self._letters(targets, choices, doc))
         else:
-            texts = texts_in(targets, "its doc_to_target")
-            fields["expectations"]["answer"] = one_or_all([_without(self._patterns, text) for text in texts])
+            fields["expectations"]["answer"] = one_or_all(texts_in(targets, "its doc_to_target"))
+        if not self._options.scorer and problem_of(self._scorers, fields["expectations"]):
+            raise Unusable("doc_to_target gives no text that counts")
         return fields
 
     def _said(self, key: str, doc: Row) -> Any:
@@ -188,7 +192,7 @@ class _Reader:
         task.lose_within("generation_kwargs", rest)
         found.spec |= {"generation": generation} if generation else {}
         found.spec["variants"] = {"default": {"messages": self._messages()}}
-        found.spec |= scored(_read_scorers(task, self._chooses), self._options, self._longest)
+        found.spec |= scored(self._specs, self._options, self._longest)
         rows = f"the items are the rows of split '{self._split[:60]}'; all columns are inputs, also the answer's"
         found.notes += [f"task {named(task.get('task'))}", rows]
         if self._chooses:
@@ -253,7 +257,7 @@ def _data(task: Config) -> dict[str, list[Path]]:
 def _read_scorers(task: Config, chooses: bool) -> list[dict[str, Any]]:
     """A scorer for each metric after each filter; the first one makes the score, the others are further figures."""
     given = [entry for _, entry in task.entries("metric_list")]
-    metrics = [spec for number, entry in enumerate(given) if (spec := _metric(task, entry, chooses, first=not number))]
+    metrics = [spec for entry in given if (spec := _metric(task, entry, chooses))]
     if chooses:  # by letters, of which there is one way to score
         return [{"type": "label"}]
     filters = [spec for _, entry in task.entries("filter_list") if (spec := _filter(task, entry))]
@@ -267,50 +271,24 @@ def _read_scorers(task: Config, chooses: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _metric(task: Config, entry: Any, chooses: bool, first: bool) -> dict[str, Any] | None:
+def _metric(task: Config, entry: Any, chooses: bool) -> dict[str, Any] | None:
     """The scorer of a metric; None where it is lost."""
     given, kinds = entry if isinstance(entry, dict) else {"metric": entry}, _CHOOSING if chooses else _METRICS
     if isinstance(name := given.get("metric"), Function) or str(name) not in kinds:
         task.lose("metric_list", f"metric {named(name)} is left out: {unscored(str(name))}")
         return None
-    exact = kinds[name]["type"] == "exact"
-    read = {"metric", "hf_evaluate", *(_IGNORED if exact else ()), *(("regexes_to_ignore",) if exact and first else ())}
+    read = {"metric", "hf_evaluate", *((*_IGNORED, _WITHOUT) if kinds[name]["type"] == "exact" else ())}
     for key, value in given.items():
         if key not in read and value not in _USUAL.get(key, ()):
             task.lose("metric_list", f"'{str(key)[:60]}' of metric '{name}'")
-    return {**kinds[name], "name": name, "ignore": [word for key, word in _IGNORED.items() if given.get(key)]}
-
-
-def _ignored_patterns(task: Config) -> list[str]:
-    """What the first metric takes out of references before it compares them."""
-    first = next((entry for _, entry in task.entries("metric_list")), None)
-    given = first.get("regexes_to_ignore") if isinstance(first, dict) else None
-    found = []
-    for pattern in given if isinstance(given, list) else [given] if given else []:
+    patterns, without = given.get(_WITHOUT) or [] if _WITHOUT in read else [], []
+    for pattern in patterns if isinstance(patterns, list) else [patterns]:
         try:
-            found.append(usable_pattern(pattern))
+            without.append(usable_pattern(pattern))
         except Unusable as why:
-            task.lose("metric_list", f"a pattern of regexes_to_ignore: {why}")
-    if found:
-        what = "taken out of the references, but not out of answers; where all are numbers, say --scorer numeric"
-        task.lose("metric_list", f"regexes_to_ignore ({len(found)}): {what}")
-    return found
-
-
-def _without(patterns: Sequence[str], text: str) -> str:
-    """A reference without what its metric ignores.
-
-    Raises:
-        Unusable: a pattern takes too long, or nothing is left.
-    """
-    try:
-        for pattern in patterns:
-            text = compiled(pattern).sub("", text, timeout=PATTERN_TIMEOUT_S)
-    except TimeoutError:
-        raise Unusable("a pattern of regexes_to_ignore takes too long on its target") from None
-    if not text.strip():
-        raise Unusable("doc_to_target gives no text that counts")
-    return text.strip() if patterns else text
+            task.lose("metric_list", f"a pattern of {_WITHOUT}: {why}")
+    ignored = [word for key, word in _IGNORED.items() if given.get(key)]
+    return {**kinds[name], "name": name, "ignore": ignored, "without": without}
 
 
 def _filter(task: Config, entry: Any) -> dict[str, Any] | None:
@@ -421,9 +399,10 @@ def _written_scorers(evalset: EvalSet, lose: Callable[[str], None]) -> dict[str,
         if kind is None or getattr(scorer, "field", None) is not None:
             lose(f"{about}: the harness compares answers by exact_match ({items})")
             continue
-        if ignored - set(_IGNORED.values()):
+        if ignored - {*_IGNORED.values(), LEFT_OUT}:
             lose(f"{about}: what it ignores ({items})")
         metric = {"metric": kind, **{key: True for key, word in _IGNORED.items() if word in ignored}}
+        metric |= {_WITHOUT: without} if (without := getattr(scorer, "without", [])) else {}
         metrics += [] if metric in metrics else [metric]
         written += 1
         name, pattern = (scorer.name or "").removesuffix(kind).removesuffix("."), getattr(scorer, "extract", None)

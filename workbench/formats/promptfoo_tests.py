@@ -6,9 +6,6 @@ export_evalset(evalset, "promptfoo_tests", "tests.csv")                # or .jso
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -116,10 +113,7 @@ def _row(test: Test, inputs: Iterable[str], lose: Callable[[str], None]) -> dict
         else:
             row |= _cell(name, f"input {named(name)}", test["vars"].get(name), lose)
     for name, value in test.get("metadata", {}).items():
-        if isinstance(value, str):
-            row |= _cell(f"__metadata:{name}", f"metadata {named(name)}", value, lose)
-        else:
-            lose(f"metadata {named(name)} is left out: it is no text")
+        row |= _cell(f"__metadata:{name}", f"metadata {named(name)}", cell_text(value), lose)
     row |= _expected(test.get("assert", []), lose)
     return row | ({"__threshold": cell_text(test["threshold"])} if "threshold" in test else {})
 
@@ -153,15 +147,15 @@ def _expected(assertions: list[dict[str, Any]], lose: Callable[[str], None]) -> 
 def _short(assertion: dict[str, Any]) -> str | None:
     """An assertion in short notation; None where that cannot say it, as space around a value."""
     value = assertion["value"]
-    if isinstance(value, list):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(value)
-        text = line.getvalue()
-    else:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    short = f"{assertion['type']}:{text}"
+    short = f"{assertion['type']}:{','.join(map(_quoted, value)) if isinstance(value, list) else cell_text(value)}"
     try:
         same = read_assertion(long_form(short, ""), {}) == read_assertion(assertion, {})
     except Unusable:
         return None
     return short if same else None
+
+
+def _quoted(text: str) -> str:
+    """A value of a list, in quotes where it would otherwise be read as several, or as another one."""
+    plain = text == text.strip() != "" and not any(mark in text for mark in ',"\n\r')
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, as_text, scorer
+from workbench.scorers.base import Score, as_text, scorer
 from workbench.scorers.exact import Ignored, normalized, nothing_left
+from workbench.scorers.texts import TextScorer
 
 
 @scorer("contains")
-class ContainsScorer(FieldScorer):
-    """Phrases in the answer. See `FieldScorer`.
+class ContainsScorer(TextScorer):
+    """Phrases in the answer. See `TextScorer`.
 
     Attributes:
         want: `all`: the share of the phrases that occur; `any`: 1 where one does; `none`: 1 where none does.
@@ -27,14 +28,14 @@ class ContainsScorer(FieldScorer):
     ignore: list[Ignored] = ["case"]
 
     def check(self, expectations: dict[str, Any]) -> str | None:
-        return super().check(expectations) or nothing_left(self.ignore, self.accepted(expectations), self.expected_key)
+        return super().check(expectations) or nothing_left(self.ignore, self.wanted(expectations), self.expected_key)
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
         if text is None:
             return Score(0.0)
         given = normalized(text, self.ignore)
-        found = [normalized(as_text(phrase), self.ignore) in given for phrase in self.accepted(expectations)]
+        found = [normalized(as_text(phrase), self.ignore) in given for phrase in self.wanted(expectations)]
         if self.want == "all":
             return Score(sum(found) / len(found))
         return Score(float(any(found) if self.want == "any" else not any(found)))

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import regex
 
 from workbench.scorers.answer import Answer, answered
-from workbench.scorers.base import FieldScorer, Score, as_text, scorer
+from workbench.scorers.base import Score, as_text, scorer
+from workbench.scorers.texts import TextScorer
 
 Ignored = Literal["case", "punctuation", "articles", "accents"]
 
@@ -74,8 +75,8 @@ def nothing_left(ignore: list[Ignored], accepted: list[Any], key: str) -> str | 
 
 
 @scorer("exact")
-class ExactScorer(FieldScorer):
-    """Equality of text, white space aside, or of what stands behind "Answer:" on its line. See `FieldScorer`.
+class ExactScorer(TextScorer):
+    """Equality of text, white space aside, or of what stands behind "Answer:" on its line. See `TextScorer`.
 
     Attributes:
         ignore: what makes no difference besides.
@@ -87,7 +88,7 @@ class ExactScorer(FieldScorer):
     match: Literal["whole", "begins", "ends"] = "whole"
 
     def check(self, expectations: dict[str, Any]) -> str | None:
-        return super().check(expectations) or nothing_left(self.ignore, self.accepted(expectations), self.expected_key)
+        return super().check(expectations) or nothing_left(self.ignore, self.wanted(expectations), self.expected_key)
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
@@ -95,7 +96,7 @@ class ExactScorer(FieldScorer):
             return Score(0.0)
         texts = {text} if self.field or self.extract else {text, _announced(text)}
         given = {normalized(each, self.ignore) for each in texts}
-        return Score(float(any(self._agrees(each, value) for each in given for value in self.accepted(expectations))))
+        return Score(float(any(self._agrees(each, value) for each in given for value in self.wanted(expectations))))
 
     def _agrees(self, given: str, expected: Any) -> bool:
         wanted = normalized(as_text(expected), self.ignore)

@@ -12,13 +12,14 @@ from pydantic import Field
 
 from workbench.scorers.amounts import figures, number
 from workbench.scorers.answer import Answer
-from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.base import Score, scorer
+from workbench.scorers.texts import TextScorer
 from workbench.scorers.values import near
 
 
 @scorer("numeric")
-class NumericScorer(FieldScorer):
-    """A number, equal within a tolerance. See `FieldScorer`; of a text answer the `take` number counts.
+class NumericScorer(TextScorer):
+    """A number, equal within a tolerance. See `TextScorer`; of a text answer the `take` number counts.
 
     Attributes:
         tolerance: how far off is still right, absolute.
@@ -31,13 +32,13 @@ class NumericScorer(FieldScorer):
 
     def check(self, expectations: dict[str, Any]) -> str | None:
         problem = super().check(expectations)
-        if not problem and any(number(value) is None for value in self.accepted(expectations)):
+        if not problem and any(number(value) is None for value in self.wanted(expectations)):
             return f"expectations.{self.expected_key} is not a number. Mend it"
         return problem
 
     def _given_number(self, answer: Answer) -> float | None:
         value = self.given(answer)
-        value = answer.said if value is None and not self.field and not self.extract else value
+        value = self.given_text(answer) if value is None or isinstance(value, str) else value
         if not isinstance(value, str):
             return number(value)
         read = (figure.value(point_groups=bool(figure.currency)) for figure in figures(value))
@@ -46,5 +47,5 @@ class NumericScorer(FieldScorer):
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self._given_number(answer)
-        expected = [number(value) for value in self.accepted(expectations)]
+        expected = [number(value) for value in self.wanted(expectations)]
         return Score(float(any(near(given, value, self.tolerance, self.relative) for value in expected)))

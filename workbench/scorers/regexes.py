@@ -2,11 +2,13 @@
 
 checked_pattern(r"\\d+")              # itself; a ValueError where it is no pattern
 extracted(r"total (\\d+)", text)      # its first group; None where it is not found, or takes too long
+taken_out([",", r"\\$"], "$1,204")     # '1204'
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import regex
@@ -65,6 +67,16 @@ def is_found(pattern: str, text: str) -> bool:
         TimeoutError: it took longer than its time-out.
     """
     return compiled(pattern).search(text, timeout=PATTERN_TIMEOUT_S) is not None
+
+
+def taken_out(patterns: Sequence[str], text: str) -> str | None:
+    """A text without what patterns find, one after another; None where one takes longer than its time-out."""
+    try:
+        for pattern in patterns:
+            text = compiled(pattern).sub("", text, timeout=PATTERN_TIMEOUT_S)
+    except TimeoutError:
+        return None
+    return text
 
 
 def extracted(pattern: str, text: str, take: str = "first") -> str | None:

@@ -6,7 +6,6 @@ read_assertion(assertion, {"text": "Miau"})                              # 'cont
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,6 +34,8 @@ _OF_MANY = {
 _BY_TYPE = {type_: kind for types in (_OF_ONE, _OF_MANY) for kind, type_ in types.items()}
 _ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
 _NOTATION = re.compile(r"((?:not-)?)([a-z-]+(?:-f1)?)(?:\((\d+(?:\.\d+)?)\))?(?::(.*))?", re.DOTALL)
+_PART = re.compile(r'"((?:\\["\\]|""|\\(?!["\\])|[^"\\])*)"\s*(?:,|\Z)|(?!")([^,]*)')
+_ESCAPED = re.compile(r'\\(["\\])|""')
 _SHORT = {"fn": "javascript", "eval": "javascript", "grade": "llm-rubric"}
 
 
@@ -97,12 +98,19 @@ def _texts(kind: str, type_: str, value: Any) -> list[str]:
 
 
 def _separated(text: str) -> list[str]:
-    """The values of a list in short notation: commas part them, quotes hold one together."""
-    try:
-        cells = next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [])
-    except csv.Error:
-        cells = text.split(",")
-    return [cell.strip() for cell in cells if cell.strip()]
+    """The values of a list in short notation: commas part them; quotes hold one together, with "" or \\" for a quote.
+
+    Raises:
+        Unusable: its quotes do not match.
+    """
+    found, rest = list[str](), text.strip(" \t\r\n,")
+    while rest:
+        part = _PART.match(rest)
+        if part is None:
+            raise Unusable("its value is a list whose quotes do not match")
+        found.append(part[2].strip() if part[1] is None else _ESCAPED.sub(lambda mark: mark[1] or '"', part[1]))
+        rest = rest[part.end() :].lstrip(" \t\r\n,")
+    return found
 
 
 def kind_of(evalset: EvalSet, scorer: Scorer, lose: Callable[[str], None]) -> str | None:

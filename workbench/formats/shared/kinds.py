@@ -30,6 +30,7 @@ CHECKS: dict[str, dict[str, Any]] = {
     "not_regex": {"type": "regex", "want": "none"},
 }
 _DECIDING = ("match", "want", "metric")  # settings that make a scorer another one
+LEFT_OUT = "patterns of 'without'"
 _NONE = "no scorer does this"
 # Known only so that "bleu: a text" in short notation is one of these, and no text that an answer must equal.
 _KNOWN = {
@@ -77,7 +78,8 @@ def usable_pattern(pattern: Any) -> str:
 
 def _meaning(scorer: Scorer) -> tuple[tuple[Any, ...], frozenset[str]]:
     deciding = tuple(getattr(scorer, name, None) for name in _DECIDING)
-    return (scorer.type, *deciding), frozenset(getattr(scorer, "ignore", ()))
+    out = [LEFT_OUT] if getattr(scorer, "without", None) else []
+    return (scorer.type, *deciding), frozenset([*getattr(scorer, "ignore", ()), *out])
 
 
 def texts_in(values: Sequence[Any], what: str) -> list[str]:

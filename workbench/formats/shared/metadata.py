@@ -16,7 +16,7 @@ from workbench.privacy import Sensitivity
 
 OURS = "workbench"  # the key of a row, or its column, with an item's metadata
 _OWN = ("id", "cluster", "sensitivity")
-_BESIDE = ("inputs", "expectations")  # objects of these names are the item's own, as exports of ours write them
+BESIDE = ("inputs", "expectations")  # objects of these names are the item's own, as exports of ours write them
 _SLICE_LENGTH = 100  # a slice is a group; a longer text is a remark
 
 
@@ -32,7 +32,7 @@ def item_fields(
     slices: dict[str, str] = {}
     for key, value in metadata.items():
         text, lost = scalar_text(value), ""
-        if key in _BESIDE and isinstance(value, dict):
+        if key in BESIDE and isinstance(value, dict):
             fields[key] = dict(value)
         elif key == "sensitivity":
             known = isinstance(value, str) and value in get_args(Sensitivity)

@@ -12,8 +12,9 @@ from typing import Any
 from workbench.evalset import EvalSet
 from workbench.formats.base import Options
 from workbench.formats.shared.choices import labels_for
+from workbench.scorers.base import SCORERS, as_scorer
 
-_KEPT = ("extract", "take", "name")  # of a scorer, whatever compares then
+_KEPT = ("extract", "take", "name", "without")  # of a scorer, whatever compares then
 
 
 def usual_bar(scorer: str) -> float:
@@ -28,7 +29,9 @@ def scored(scorers: list[dict[str, Any]], options: Options, longest: int = 0) ->
         options: of which the user's own scorer goes before the first one.
     """
     if options.scorer and options.scorer != scorers[0]["type"]:
-        scorers = [{"type": options.scorer, **{key: scorers[0][key] for key in _KEPT if key in scorers[0]}}]
+        known = as_scorer(SCORERS.find(options.scorer)).model_fields
+        kept = {key: scorers[0][key] for key in _KEPT if key in scorers[0] and key in known}
+        scorers = [{"type": options.scorer, **kept}]
     return {
         "output": {"labels": labels_for(longest)} if longest else {"text": True},
         "scorers": scorers,

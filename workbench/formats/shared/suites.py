@@ -28,8 +28,9 @@ from workbench.formats.shared.assertions import (
     read_assertion,
     schema_assertion,
 )
+from workbench.formats.shared.cells import cell_value
 from workbench.formats.shared.ledger import Ledger, Unusable
-from workbench.formats.shared.metadata import item_fields, metadata_of, one_or_all
+from workbench.formats.shared.metadata import BESIDE, item_fields, metadata_of, one_or_all
 from workbench.formats.shared.prompts import Prompt
 from workbench.formats.shared.rows import Rows
 from workbench.formats.shared.structured import named
@@ -226,7 +227,8 @@ def of_row(row: dict[str, str | None]) -> Test:
             test["assert"].append(cell)
         elif cell.strip() and column.startswith("__metadata:"):
             name = column.removeprefix("__metadata:")
-            test["metadata"][name.removesuffix("[]")] = [cell] if name.endswith("[]") else cell
+            value = cell_value(cell) if name in BESIDE else cell
+            test["metadata"][name.removesuffix("[]")] = [cell] if name.endswith("[]") else value
         elif cell.strip():
             test["threshold" if column == "__threshold" else column] = cell
     return test

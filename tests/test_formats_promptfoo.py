@@ -112,6 +112,8 @@ def test_a_row_that_ends_before_its_sensitivity_is_restricted(project: Path) -> 
         ("equals: 42", {"equals": "42"}),
         ("contains:a b", {"contains": "a b"}),
         ('contains-all:a, b,"c, d"', {"contains": ["a", "b", "c, d"]}),
+        ('contains-all:"a ""b""", "\\\\d\\"", e\\f', {"contains": ['a "b"', '\\d"', "e\\f"]}),
+        ('contains-any:" a ","b\nc",,', {"contains_any": [" a ", "b\nc"]}),
         ("icontains-all:a,b", {"icontains": ["a", "b"]}),
         ("contains-any:a,b", {"contains_any": ["a", "b"]}),
         ("icontains-any:a", {"icontains_any": "a"}),
@@ -135,6 +137,8 @@ def test_the_short_notation(project: Path, cell: str, expectations: dict[str, An
 
 
 LOST = [
+    ('contains-any: "a, b', "contains-any", "quotes do not match"),
+    ('contains-any: "a" b', "contains-any", "quotes do not match"),
     ("llm-rubric: is polite", "llm-rubric", "judge"),
     ("grade: is polite", "llm-rubric", "judge"),
     ("javascript: output.length < 3", "javascript", "program"),
@@ -156,7 +160,8 @@ LOST = [
 
 @pytest.mark.parametrize(("cell", "kind", "why"), LOST)
 def test_what_has_no_scorer_is_lost_by_name(project: Path, cell: str, kind: str, why: str) -> None:
-    done, evalset = imported(write(project, "tests.csv", f'text,__expected1,__expected2\nhi,ok,"{cell}"\n'))
+    quoted = cell.replace('"', '""')
+    done, evalset = imported(write(project, "tests.csv", f'text,__expected1,__expected2\nhi,ok,"{quoted}"\n'))
     assert evalset.items[0].expectations == {"equals": "ok"}
     assert len(done.losses) == 1
     assert done.losses[0].place == "tests.csv:2 assert 2"

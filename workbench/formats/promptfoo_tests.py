@@ -124,8 +124,6 @@ def _cell(column: str, what: str, value: Any, lose: Callable[[str], None]) -> di
         return {}
     if not isinstance(value, str):
         lose(f"{what} is no text, or not there: a cell makes it one")
-    elif value != value.strip():
-        lose(f"{what}: promptfoo leaves out the space around a cell")
     return {column: cell_text(value)}
 
 

@@ -80,19 +80,19 @@ def read_assertion(assertion: dict[str, Any], values: Mapping[str, Any]) -> tupl
         raise Unusable("its weight is no number from 0 to 1000")
     if isinstance(value, str) and value.startswith("file://"):
         raise Unusable("its value is in a file, which is neither read nor run")
+    listed = _OF_MANY.get(kind) == type_ and kind != SCHEMA
+    value = _separated(value) if listed and isinstance(value, str) else value
     try:
         value = filled_in(value, values)
     except Unusable:  # what it says may repeat what is tested
         raise Unusable("its value is a template that cannot be filled in") from None
     try:
-        return kind, [read_schema(value)] if kind == SCHEMA else _texts(kind, type_, value), float(weight)
+        return kind, [read_schema(value)] if kind == SCHEMA else _texts(kind, value, listed), float(weight)
     except ValueError as failure:
         raise Unusable(str(failure)) from None
 
 
-def _texts(kind: str, type_: str, value: Any) -> list[str]:
-    listed = _OF_MANY.get(kind) == type_
-    value = _separated(value) if listed and isinstance(value, str) else value
+def _texts(kind: str, value: Any, listed: bool) -> list[str]:
     texts = texts_in(value if isinstance(value, list) and listed else [value], "its value")
     return [usable_pattern(text) if "regex" in kind else text for text in texts]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,15 @@ from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Options, 
 from workbench.formats.shared.cells import cell_text, cell_value, csv_lines
 from workbench.formats.shared.export import JSON_TEXT, file_mode, item_rows, note_json_texts, write_objects
 from workbench.formats.shared.ledger import Ledger
-from workbench.formats.shared.rows import first_row, kind_of, open_rows
+from workbench.formats.shared.names import ANSWERS, normal
+from workbench.formats.shared.rows import Numbered, Rows, first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
 from workbench.formats.shared.values import reads_as_number
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
+_CHAT, _ANSWER = "messages", "completion"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _GROUPS = ("inputs", "expectations", "slice")
 _ORDER = ("id", "inputs.", "expectations.", "slice.", "cluster", "sensitivity", "split")
@@ -45,7 +48,7 @@ class Table(Format):
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         found = Found()
-        return read_tables([(open_rows(source, found), None)], options, sink, found)
+        return read_tables([(_answered(open_rows(source, found), found), None)], options, sink, found)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         suffix = target.suffix.lower()
@@ -60,6 +63,28 @@ class Table(Format):
 
 
 FORMATS.add("table", Table())
+
+
+def _answered(rows: Rows, found: Found) -> Rows:
+    """Rows of chats as a model is tuned on them: the assistant's last turn is the answer, in a column of its own."""
+    first = next(iter(rows), (0, {}))[1]
+    if not _ends(first.get(_CHAT)) or any(normal(name) in ANSWERS for name in first):
+        return rows
+    found.notes.append(f"the last turn of each chat in '{_CHAT}' is the expected answer, as the assistant gave it")
+
+    def each() -> Numbered:
+        for line, row in rows.each():
+            turns = cell_value(row.get(_CHAT))
+            yield line, {**row, _CHAT: turns[:-1], _ANSWER: turns[-1]["content"]} if _ends(turns) else row
+
+    return replace(rows, each=each)
+
+
+def _ends(turns: Any) -> bool:
+    """Whether a chat's last turn, but not its only one, is a text of the assistant."""
+    turns = cell_value(turns)
+    last = turns[-1] if isinstance(turns, list) and len(turns) > 1 else None
+    return isinstance(last, dict) and last.get("role") == "assistant" and isinstance(last.get("content"), str)
 
 
 def _write_csv(evalset: EvalSet, target: Path, delimiter: str, ledger: Ledger) -> None:

@@ -184,6 +184,8 @@ def _keyed(form: Form, name: str, values: Values, named: bool) -> Form:
             value = [form.convert(_flat(each)) for each in value if not is_empty(each)]
         elif not is_empty(value):
             value = form.convert(_flat(value) if isinstance(value, dict) else value)
+        if kind == "multi_label" and value in ("", []):  # an empty cell or list; what is not there says nothing
+            return {key: []}
         return None if is_empty(value) else {key: value}
 
     form.expect = expect
@@ -204,7 +206,7 @@ def _default_key(scorer: str) -> str:
 def _wanted(scorer: str, values: Values) -> Form:
     if scorer == "multi_label" and (values.joined or values.entries is not None):
         groups = grouped(values.parts if values.entries is None else values.entries.spellings)
-        return _several(groups if len(groups) <= _LABELS else {}, "as it was asked for")
+        return _several(groups if len(groups) <= _LABELS else {}, "as it was asked for", values.empty)
     form = (_labels(values, repeats=0) if scorer == "label" else None) or Form({"type": scorer}, "")
     form.why = "as it was asked for"
     if scorer not in ("label", "numeric", *_SEVERAL):
@@ -218,7 +220,8 @@ def _chosen(name: str, values: Values) -> Form:
         labels = tuple(dict.fromkeys(values.names))
         if not 2 <= len(labels) <= 1000 or _collide(labels):
             return Form({"type": "exact", "ignore": ["case"]}, "the source declares its labels")
-        return Form({"type": "label"}, f"the source declares {len(labels)} labels", _one_of(labels), labels)
+        why = f"the source declares {len(labels)} labels"
+        return Form({"type": "label"}, why, _one_of(labels), labels, convert=_as_text)
     return (
         (_joined(values, plural) if values.entries is None or plural else None)
         or _yes_no(values)
@@ -287,17 +290,19 @@ def _joined(values: Values, plural: bool) -> Form | None:
     enough = 2 <= len(groups) <= _LABELS and sum((parts or {}).values()) >= _REPEATS * len(groups)
     if not (values.joined or plural) or set(values.kinds) != {"text"} or not enough:
         return None
-    return _several(groups, f"{'lists' if plural else 'cells'} hold several of {len(groups)} labels")
+    return _several(groups, f"{'lists' if plural else 'cells'} hold several of {len(groups)} labels", values.empty)
 
 
-def _several(groups: dict[str, str], why: str) -> Form:
-    """Answers of several labels each, of which these are known."""
+def _several(groups: dict[str, str], why: str, empty: int) -> Form:
+    """Answers of several labels each, of which these are known; `empty` ones have none."""
     listed = ", ".join(sorted(groups.values(), key=plain))
     known = 0 < len(listed) <= _LISTED_LABELS
     ask = f'Answer with all {"of these " if known else "labels "}that apply, separated by ";"'
     why += '; the score is F1, and an answer separates labels by ";"'
+    why += f"; where there is no label ({empty} rows), 'none' is right" if empty else ""
     scorer = {"type": "multi_label", "separator": ";"}
-    return Form(scorer, why, f"{ask}: {listed}" if known else f"{ask}.", accept=_PARTIAL)
+    ask = f"{ask}: {listed}" if known else f"{ask}."
+    return Form(scorer, why, f'{ask}\nIf none applies, answer "none".' if empty else ask, accept=_PARTIAL)
 
 
 def _looks_joined(values: Values) -> bool:

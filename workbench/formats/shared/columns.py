@@ -27,6 +27,7 @@ from workbench.formats.shared.names import (
     identifier,
     normal,
 )
+from workbench.formats.shared.offered import choice_columns
 from workbench.formats.shared.values import Values
 from workbench.scorers.values import plain
 
@@ -254,7 +255,10 @@ class _Guess:
             texts = texts or [name for name, values in self.free.items() if not values.is_single]
             found = sorted(texts, key=lambda name: -self.free[name].characters / self.free[name].filled)[:1]
             why = "by its contents: the longest text"
-        for name in found:
+        choices = [] if self.guided else [name for name in choice_columns(self.free) if name not in found]
+        choices = choices if all(self.free[name].is_single for name in choices) else []
+        for name in (*found, *choices):
+            why = "a choice, by its name" if name in choices else why
             place, again = f"inputs.{identifier(name)}", 1
             while place in self.plan.ways:
                 again += 1

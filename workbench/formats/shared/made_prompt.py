@@ -5,14 +5,14 @@ variants, note = made_variants({"question": values}, count=9, form=form)       #
 
 from __future__ import annotations
 
-import string
+import json
 from typing import Any
 
 from workbench.formats.shared.answers import Form
+from workbench.formats.shared.offered import CHOICES
 from workbench.formats.shared.templates import literal, reference
 from workbench.formats.shared.values import Values
 
-_CHOICES = ("choices", "options", "endings")
 _LONG = 200  # characters; a name stands above such an input, not before it
 _WHOLE = ("prompt", "instruction", "messages")  # says itself how to answer
 
@@ -59,10 +59,10 @@ def _shown(name: str, values: Values, count: int, form: Form) -> str:
     """The expression that shows an input, whatever it is and whether or not an item has it."""
     place = value = reference(name)
     lists = values.lists_only and values.shapes["list"] and values.entries is not None and values.entries.texts_only
-    letters = bool(form.labels) and all(len(label) == 1 and label.isalpha() for label in form.labels)
-    if lists and name in _CHOICES and letters and values.filled == count:
-        letter = f"{{{{ '{string.ascii_uppercase}'[loop.index0] }}}}"
-        return f"{{% for choice in {place} %}}{letter}. {{{{ choice }}}}\n{{% endfor %}}"
+    called = len(form.labels) >= values.most and all(label.isdigit() or len(label) == 1 for label in form.labels)
+    if lists and name in CHOICES and form.labels and called and values.filled == count:
+        mark = f"{{{{ {json.dumps(form.labels)}[loop.index0] }}}}"
+        return f"{{% for choice in {place} %}}{mark}. {{{{ choice }}}}\n{{% endfor %}}"
     if lists:
         value = f'{place} | join("\\n")'
     elif values.shapes["list"] or values.shapes["object"]:

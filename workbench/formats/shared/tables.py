@@ -18,6 +18,7 @@ from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.made_prompt import holds_turns, made_variants
 from workbench.formats.shared.metadata import scalar_text
 from workbench.formats.shared.names import cut
+from workbench.formats.shared.offered import offered
 from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Row, Rows
 from workbench.formats.shared.splits import chosen_splits
@@ -70,11 +71,15 @@ class _Reader:
         self._plan = make_plan(columns, options)
         found.notes += self._plan.notes
         self._named = {group: self._plan.within(group) for group in ("inputs", "expectations", "slice")}
+        inputs = named_values(columns, self._plan, "inputs")
         expected = named_values(columns, self._plan, "expectations")
+        for values in expected.values():
+            if not values.names and (choices := offered(inputs, values)):
+                values.names = choices
+                found.notes.append(f"answers name one of the choices: {', '.join(choices)}")
         self._form = answer_form(expected, text_only=text_only, named=self._plan.named, scorer=options.scorer)
         self._scored = expected.keys() - set(self._form.unread)
         self._splits = self._read_splits()
-        inputs = named_values(columns, self._plan, "inputs")
         self._turns = next((name for name, values in inputs.items() if holds_turns(values)), None)
         # A column of JSON in a CSV is read as JSON if all of it is; a text that only looks like it stays text.
         whole = {name for name, each in inputs.items() if text_only and each.json_texts == each.filled}

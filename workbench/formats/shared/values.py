@@ -45,14 +45,14 @@ class Values:
         parts: the same of what stands between ";", with `joined`, how many have one.
         longest, characters, words: of the text.
         fields: by key, of the objects; `wide` where keys are left out.
-        entries: of the lists.
+        entries: of the lists, of which the longest has `most`.
         names: the labels, where the source declares them.
     """
 
     def __init__(self, depth: int = 0) -> None:
         self._depth = depth
         self.filled = self.empty = self.first = self.joined = self.marked = self.integers = self.signs = 0
-        self.longest = self.characters = self.words = 0
+        self.longest = self.characters = self.words = self.most = 0
         self.blurred = False
         self._bare: dict[str, str] = {}
         self.shapes: Counter[str] = Counter()
@@ -80,7 +80,7 @@ class Values:
         elif self._depth >= _DEPTH:
             self.wide = True
         elif isinstance(read, list):
-            self.entries = self.entries or Values(self._depth + 1)
+            self.entries, self.most = self.entries or Values(self._depth + 1), max(self.most, len(read))
             for entry in read:
                 self.entries.observe(entry, line)
                 if not is_empty(entry):

@@ -415,6 +415,22 @@ def test_of_a_large_map_the_slices_of_one_task_are_sent_at_a_time(project: Path)
         assert len(json.dumps(where.part.map)) < 60_000 and len(json.dumps(where.part.state)) < 3_000
 
 
+def test_of_a_task_with_very_many_slices_the_largest_are_sent_and_that_is_said(project: Path) -> None:
+    names = [*range(1000), *range(700, 1000)]  # the last 300 have two items each
+    slices = [json.dumps({"customer": f"c{name:04}"}) for name in names]
+    scores = {f"m{n}": planted.right(n / 20, len(names), n) for n in range(12)}
+    where = Dashboard(Shown.of(planted.outcomes(scores, slice=slices))).where
+    whole, *rows = where.part.map["rows"]
+    labels = [row["slice"] for row in rows]
+    assert not whole["slice"] and len(rows) == 500 and labels == sorted(labels)
+    assert {f"customer=c{name:04}" for name in range(700, 1000)} <= set(labels)
+    assert where.part.map["rest"] == (
+        "; of slices, the 500 with most items of the 1,000 of the task that is picked below. "
+        "Side by side has all in its filter"
+    )
+    assert len(json.dumps(where.part.map)) < 250_000
+
+
 def test_no_widget_state_holds_the_text_of_an_item(project: Path) -> None:
     own = Dashboard(shown(project, table(CANARY), reveal=True))
     told = heard(own.pager)

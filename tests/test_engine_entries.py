@@ -145,7 +145,7 @@ W8A8 = {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"num_bi
 SCHEMES: list[tuple[dict[str, Any], str, list[str], list[str]]] = [
     ({"quant_method": "awq", "bits": 4}, "AWQ", ["AWQ", "int4"], ["GPTQ", "fp8", "bf16"]),
     ({"quant_method": "gptq", "bits": 8}, "GPTQ", ["gptq", "int8", "w8a16"], ["AWQ", "int4"]),
-    ({"quant_method": "fp8"}, "FP8", ["FP8"], ["w8a8", "bf16"]),
+    ({"quant_method": "fp8"}, "FP8", ["FP8", "w8a8"], ["w8a16", "bf16"]),
     ({"quant_method": "gptq_marlin", "bits": 4}, "GPTQ", ["GPTQ", "gptq_marlin", "w4a16"], ["AWQ", "fp8"]),
     ({"quant_method": "awq", "bits": 4}, "AWQ", ["awq_marlin"], ["gptq_marlin"]),
     ({"quant_method": "auto-round", "bits": 4}, "AUTO-ROUND", ["w4a16", "int4", "AutoRound"], ["int8", "fp8"]),
@@ -206,11 +206,16 @@ FP8_GROUP = {"weights": {"num_bits": 8, "type": "float"}, "input_activations": {
         ({"quant_method": "gptq", "bits": 8}, ["GPTQ-Int8", "8bit"], ["GPTQ-Int4"]),
         ({"quant_method": "awq", "bits": 4}, ["AWQ-INT4", "awq w4a16", "4-bit"], ["GPTQ-Int4", "AWQ-INT8"]),
         ({"quant_method": "auto-round", "bits": 4}, ["int4-autoround", "int4-AutoRound"], ["int8-autoround"]),
-        ({"quant_method": "fp8"}, ["FP8-block", "fp8 w8a8", "FP8-KV", "FP8-static", "8bit"], ["int8 w8a8", "FP4"]),
+        (
+            {"quant_method": "fp8"},
+            ["FP8-block", "fp8 w8a8", "FP8-KV", "FP8-static", "8bit", "w8a8", "W8A8"],
+            ["int8 w8a8", "FP4", "w8a16", "w8a8 gptq"],
+        ),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, ["FP8", "w8a8"], ["w8a8-int8"]),
         (
             {"quant_method": "compressed-tensors", "config_groups": {"a": FP8_GROUP}},
-            ["FP8-block", "fp8 w8a8", "FP8-KV"],
-            ["int8-block", "NVFP4"],
+            ["FP8-block", "fp8 w8a8", "FP8-KV", "w8a8"],
+            ["int8-block", "NVFP4", "int8 w8a8"],
         ),
         (
             {"quant_method": "compressed-tensors", "config_groups": {"a": W8A8}},

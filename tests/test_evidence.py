@@ -38,6 +38,26 @@ def test_an_answer_that_is_missing_scores_0() -> None:
     assert (row["score"], row["errors"]) == (0.5, 2)
 
 
+def test_what_is_no_answer_breaks_no_format() -> None:
+    """Rules that abstain and requests that fail have `format_ok` false too; an answer without a verdict is one."""
+    table = planted.outcomes({"rules": [1.0] * 4, "down": [1.0] * 4, "a": [1.0] * 4})
+    table["output"], table["error_class"] = "red", None
+    table["error_class"] = table["error_class"].astype(object)
+    lost = (table["model"] == "rules") & table["item_id"].isin(["internal-0", "internal-1"]) | (
+        table["model"] == "down"
+    )
+    table.loc[lost, ["score", "accepted", "format_ok", "output"]] = [None, False, False, None]
+    table.loc[lost, "error_class"] = table["model"].map({"rules": "no_match", "down": "server"})
+    broken = (table["model"] == "a") & (table["item_id"] == "internal-3")
+    table.loc[broken, ["score", "accepted", "format_ok", "error_class"]] = [None, False, False, "judge"]
+    board = leaderboard(table).set_index("candidate")
+    assert board["format_ok"].to_dict() == pytest.approx({"rules": 1.0, "a": 0.75, "down": math.nan}, nan_ok=True)
+    assert board["errors"].to_dict() == {"rules": 2, "a": 1, "down": 4}
+    told = leaderboard(table.drop(columns="output").assign(format_ok=None)).set_index("candidate")
+    assert told["format_ok"].to_dict() == pytest.approx({"rules": 0.0, "a": 0.0, "down": math.nan}, nan_ok=True)
+    assert leaderboard(table.drop(columns="format_ok"))["format_ok"].isna().all()
+
+
 def test_comparing_with_a_candidate_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(InputError, match=r"no candidate 'c'.*a, b"):
         compare(planted.outcomes({"a": [1.0], "b": [0.0]}), "a", "c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -11,8 +12,10 @@ from conftest import REPOSITORY
 from exported import CATALOG, TWO_TASKS, chain, policy_of
 
 from workbench.cli import main
-from workbench.export import export_policy, verify_file
+from workbench.errors import RunError
+from workbench.export import export_policy, json_policy, litellm, verify_file
 from workbench.export.json_policy import SCHEMA_FILE, schema
+from workbench.export.proof import Landing, Proof, keep
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
@@ -69,3 +72,45 @@ def test_the_command_writes_verifies_and_checks_an_edited_file(
     assert main([*given, "--check"]) == 1
     assert "base_urls.0: it differs from the policy" in capsys.readouterr().out
     assert "127.0.0.9" in target.read_text()
+
+
+def test_the_table_of_an_earlier_file_does_not_stay_beside_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = export_policy(TWO_TASKS, "json", tmp_path / "policy.json", CATALOG, tasks={})
+    export.prove(TWO_TASKS)
+    table = tmp_path / "policy.routes.json"
+    assert table.exists()
+
+    def does_not_load(*_: Any) -> None:
+        raise RunError("the gateway does not load it.")
+
+    monkeypatch.setattr(json_policy, "verify", does_not_load)
+    export = export_policy(TWO_TASKS, "json", tmp_path / "policy.json", CATALOG, tasks={})
+    assert not table.exists()
+    with pytest.raises(RunError):
+        export.prove(TWO_TASKS)
+    assert not table.exists() and export.path.exists()
+
+
+def test_an_edited_file_that_is_not_loaded_is_not_called_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = export_policy(TWO_TASKS, "litellm", tmp_path / "litellm.yaml", CATALOG, tasks={})
+    table = tmp_path / "litellm.routes.json"
+    proof = Proof(by={"LiteLLM": "1"}, routes=[Landing("triage", "open", "triage-open", {}, "own", {"router": "own"})])
+    keep(proof, export.path)
+    verified = export.path.read_text()
+    assert "# Verified with LiteLLM 1" in verified
+
+    monkeypatch.setattr(litellm, "verify", lambda *_: None)  # as where the gateway is not installed
+    verify_file("litellm", export.path, TWO_TASKS, CATALOG)
+    assert table.exists() and export.path.read_text() == verified  # what was shown of this very text still holds
+    export.path.write_text(verified + "unknown_key: 1\n")
+    verify_file("litellm", export.path, TWO_TASKS, CATALOG)
+    assert not table.exists()
+    assert "# Not verified yet." in export.path.read_text() and "Verified with" not in export.path.read_text()
+    for odd in ("", "[]", "{"):
+        table.write_text(odd)
+        verify_file("litellm", export.path, TWO_TASKS, CATALOG)
+        assert not table.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from conftest import REPOSITORY, item, write_evalset, write_models
 import workbench as wb
 from workbench.errors import InputError
 from workbench.evalset import EvalSet
-from workbench.notebooks import bring_in, folder, numbers, one, to_ask
+from workbench.notebooks import bring_in, folder, numbers, one, priced, share, to_ask
 
 ASK = {"messages": [{"role": "user", "content": "Color of {{ inputs.thing }}?"}]}
 
@@ -108,20 +109,55 @@ def test_numbers_stand_with_commas_between_them() -> None:
         )
 
 
+def test_a_share_and_models_of_the_price_tables_are_checked() -> None:
+    assert share(1.0, "utilization") == 1.0
+    for value in (0.0, -0.2, 1.5, math.nan):
+        with pytest.raises(InputError, match=r"parameter 'utilization' is .*: it is a share above 0 and at most 1"):
+            share(value, "utilization")
+    assert priced("openai/gpt-4o, a/b/c,", "against") == ["openai/gpt-4o", "a/b/c"] and priced("", "against") == []
+    for text in ("gpt-4o", "/gpt-4o", "openai/"):
+        with pytest.raises(InputError) as failure:
+            priced(f"a/b,{text}", "against")
+        assert str(failure.value) == (
+            f"parameter 'against' is 'a/b,{text}': '{text}' is no PROVIDER/MODEL of the price tables. "
+            "Write it as openai/gpt-4o-mini."
+        )
+
+
+AT_HAND = {"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m", "zone": "local"}
+PAID = {**AT_HAND, "zone": "hosted", "price": {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 10.0}}
+
+
+def test_the_serving_notebook_loads_a_hosted_model_under_a_ceiling(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_models(project, paid=PAID)
+    notebook = nbformat.read(REPOSITORY / "notebooks" / "05_serving.ipynb", 4)
+    parameters, first = [cell.source for cell in notebook.cells if cell.cell_type == "code"][:2]
+    names: dict[str, Any] = {}
+    exec(parameters, names)
+    exec(first, names | {"model": "paid", "max_cost_usd": 0.5})
+    assert "and all together at most $0.5" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
         ("02_evalsets", {"name": ""}, "parameter 'name' is '': name one of colors, tickets."),
-        ("05_serving", {"model": "nosuch"}, "parameter 'model' is 'nosuch': name one of m."),
+        ("05_serving", {"model": "nosuch"}, "parameter 'model' is 'nosuch': name one of m, paid."),
         ("05_serving", {"model": "m", "levels": "a"}, "parameter 'levels' is 'a': "),
         ("05_serving", {"task": "tickets,colors"}, "parameter 'task' is 'tickets,colors': name one of "),
+        ("05_serving", {"model": "m", "utilization": 20.0}, "parameter 'utilization' is 20: it is a share above 0 "),
+        ("05_serving", {"model": "m", "against": "gpt-4o-mini"}, "parameter 'against' is 'gpt-4o-mini': "),
+        ("05_serving", {"model": "m", "max_cost_usd": -1.0}, "a spend ceiling is a number of USD from 0 on, not -1."),
+        ("05_serving", {"model": "paid"}, "paid: a load test sends many requests, at up to $"),
     ],
 )
 def test_a_mistyped_parameter_is_one_line_of_the_first_cell(
-    project: Path, sets: dict[str, EvalSet], name: str, given: dict[str, str], said: str
+    project: Path, sets: dict[str, EvalSet], name: str, given: dict[str, Any], said: str
 ) -> None:
     """The first two cells on their own: no kernel is needed to be told."""
-    write_models(project, m={"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m", "zone": "local"})
+    write_models(project, m=AT_HAND, paid=PAID)
     notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", 4)
     parameters, first = [cell.source for cell in notebook.cells if cell.cell_type == "code"][:2]
     names: dict[str, object] = {}

@@ -164,6 +164,18 @@ def catalog(project: Path, **capabilities: list[str]) -> Any:
     return load_models()
 
 
+def test_what_w8a8_alone_leaves_open_is_told_by_the_weights(project: Path) -> None:
+    stored = {"quant_method": "fp8", "activation_scheme": "dynamic"}
+    (project / "floats").mkdir()
+    (project / "floats" / "config.json").write_text(json.dumps({"quantization_config": stored}))
+    entries = {name: {"engine": "vllm", "model": f"./{name}", "quantization": "w8a8"} for name in ("floats", "gone")}
+    write_models(project, **entries)
+    report = quantization_report(table(floats=BF16, gone=BF16), "bf16", models=load_models())
+    assert row(report, "floats")["quantization"] == "w8a8, FP8"
+    assert row(report, "gone")["quantization"] == "w8a8"
+    assert "(w8a8, FP8)" in report._repr_html_()
+
+
 def test_a_candidate_that_was_held_to_another_format_gets_no_verdict(project: Path) -> None:
     models = catalog(project, bf16=["json_schema"], w8=["json_schema"], w4=[])
     report = quantization_report(table(w8=BF16, w4=flipped(BF16, 90, 0)), "bf16", models=models)

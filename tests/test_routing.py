@@ -41,13 +41,18 @@ def test_the_cheapest_of_the_equally_good_is_decided() -> None:
 def test_limits_under_a_misspelt_name_are_refused(project: Path) -> None:
     table = planted.outcomes({"a": planted.right(0.9, 50)})
     models = planted.models(a="local")
-    with pytest.raises(InputError, match=r"the outcomes have no task 'plantde'\. Without limits are: planted"):
+    said = r"no task 'plantde', and there is no such eval set\. Is 'planted' meant\? Without limits are: planted\."
+    with pytest.raises(InputError, match=said):
         route(table, models, {"plantde": LIMITS["planted"]})
     colors = load_evalset(write_evalset(project, "colors", [item("1")]))
     with pytest.raises(InputError, match="'zz' is given the eval set colors"):
         route(table, models, {"zz": colors})
     assert only(route(table, models, {**LIMITS, "of_another_run": Limits(min_score=0.9)})).status == "decided"
     assert only(route(table, models, {"of_another_part": Limits(min_score=0.9)})).margin_source == "default"
+    write_evalset(project, "planted_de", [item("1")])  # a task of its own that was not asked
+    assert only(route(table, models, {"planted_de": LIMITS["planted"]})).margin_source == "default"
+    with pytest.raises(InputError, match="Is 'planted' meant"):
+        route(table, models, {"planted_fr": LIMITS["planted"]})
     assert only(route(table, models, {"colors": colors})).margin_source == "default"  # a set that was not asked
 
 

@@ -113,6 +113,7 @@ def test_the_command_registers_and_exports_the_champion(project: Path, capsys: p
     assert main(["route", "table.csv", "--champion"]) == 0
     said = capsys.readouterr().out
     assert f"champion: version 1 of {NAME} in MLflow, http://127.0.0.1:5000/#/models/{NAME}/versions/1" in said
+    assert "\nMLflow: 'workbench ui' serves its pages, and has to run when they are opened\n" in said
     (project / "exports" / "routing.yaml").unlink()
     assert main(["export", "champion", "--to", "json"]) == 0
     assert (project / "exports" / "json.json").is_file()

@@ -23,6 +23,7 @@ from workbench.cli import main
 from workbench.runner import Run
 from workbench.tracking import champion, local_uri, pair_link, register
 from workbench.tracking import runs as runs_module
+from workbench.tracking.links import link_lines
 
 LOST_S = 60.0  # after it was lost, with what is then logged here
 QUICK_S = 20.0  # of a whole run whose server is gone; MLflow's own limits are minutes
@@ -45,6 +46,8 @@ def assert_kept_here(run: Run, project: Path, address: str) -> None:
     assert run.status == "complete" and (run.path / "outcomes.parquet").is_file()
     assert {"strong", "weak", "rules"} <= set(local_runs())
     assert run.links["pair"].startswith("http://127.0.0.1:5000/")
+    told = "MLflow: 'workbench ui --local' serves its pages, and has to run when they are opened"
+    assert link_lines(run.links)[0] == told
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from workbench.outcomes.table import HasOutcomes, table_of
 from workbench.pairs import p_values, paired_difference
 from workbench.power import Discordance, discordance_of
 from workbench.resampling import SEED, Floats
-from workbench.scores import MIN_COVERAGE, Grid, Scores, prepare
+from workbench.scores import MIN_COVERAGE, Grid, Scores, answered, prepare
 
 _UNKNOWN = math.nan
 
@@ -44,7 +44,8 @@ def leaderboard(outcomes: pd.DataFrame | HasOutcomes, by: Literal["task", "class
         hold 1, and another's do: not to be told from the best); `behind_best` (the other that may be better by most,
         minus this one) with `behind_best_hi`, under which the best of all minus this one lies, for all candidates at
         once; `detectable` (the smallest difference to that one that these items detect, at 80 % power); `accepted` with
-        `accepted_lo`, `accepted_hi` (shares), `format_ok`, `errors` (a count), `attempts` (a mean);
+        `accepted_lo`, `accepted_hi` (shares), `format_ok` (the share of the answers that were given: where the rules
+        abstain or a request fails there is none), `errors` (a count), `attempts` (a mean);
         `cost_per_accepted_usd` with `cost_lo`, `cost_hi`, `cost_method` (all attempts counted; NaN is unknown, inf
         none accepted), `cost_usd`; `latency_p50_s` and `latency_p95_s`, each with `_lo`, `_hi`; `coverage`.
         Intervals are at 95 %.
@@ -116,12 +117,12 @@ def _other_columns(grid: Grid) -> dict[str, Any]:
     accepted = grid.share("accepted")
     share = mean_intervals(accepted, grid.clusters)
     costs = costs_per_accepted(grid.total("cost_usd"), np.where(grid.asked, accepted * grid.asked, 0.0), grid.clusters)
-    listed = {name: grid.listed(name) for name in ("score", "format_ok", "attempts", "cost_usd", "latency_s")}
+    listed = {name: grid.listed(name) for name in ("score", "attempts", "cost_usd", "latency_s")}
     found: dict[str, Any] = {
         "accepted": share.value,
         "accepted_lo": share.lo,
         "accepted_hi": share.hi,
-        "format_ok": [_mean(np.nan_to_num(own) if "format_ok" in grid.rows else own) for own in listed["format_ok"]],
+        "format_ok": _format_ok(grid),
         "errors": [int(np.isnan(own).sum()) for own in listed["score"]],
         "attempts": [_mean(own[~np.isnan(own)]) for own in listed["attempts"]],
         "cost_per_accepted_usd": [cost.value for cost in costs],
@@ -136,6 +137,19 @@ def _other_columns(grid: Grid) -> dict[str, Any]:
         found |= {name: [each.value for each in told]}
         found |= {f"{name}_lo": [each.lo for each in told], f"{name}_hi": [each.hi for each in told]}
     return found
+
+
+def _format_ok(grid: Grid) -> list[float]:
+    """The share of the answers that keep the output format, by candidate; NaN where it is not told, or none was given.
+
+    What is no answer breaks no format: it counts among the errors, and scores 0.
+    """
+    rows = grid.rows
+    if "format_ok" not in rows:
+        return [_UNKNOWN] * len(grid.candidates)
+    kept = rows["format_ok"].eq(True).fillna(False).astype(float)[answered(rows)]
+    shares = kept.groupby(rows["candidate"]).mean()
+    return [float(shares.get(name, _UNKNOWN)) for name in grid.candidates]
 
 
 def _mean(values: Floats) -> float:

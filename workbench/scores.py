@@ -150,6 +150,16 @@ def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def answered(rows: pd.DataFrame) -> pd.Series[bool]:
+    """In which rows there is an answer. Where the rules abstained, or a request failed, there is none.
+
+    An answer that a judge failed on is one, though it has no score.
+    """
+    nothing = pd.Series(False, index=rows.index)
+    failed = rows["score"].isna() | (rows["error_class"].notna() if "error_class" in rows else nothing)
+    return ((rows["output"].notna() if "output" in rows else nothing) | ~failed).astype(bool)
+
+
 def _asking_the_same(table: pd.DataFrame) -> pd.Series[Any] | None:
     """For each row a cluster's name where another item without a cluster has the same prompt; None where none has.
 

@@ -147,14 +147,17 @@ def _route(arguments: argparse.Namespace) -> int:
 
 
 def _register(policy: Policy) -> None:
-    from workbench.tracking import register
+    from workbench.tracking import Store, register, store_uri
     from workbench.tracking.champion import NAME, link_to
+    from workbench.tracking.links import opening
 
     notes: list[str] = []
     version = register(policy, notes=notes)
     for note in notes:
         print(f"note: {note}")
     print(f"champion: version {version} of {NAME} in MLflow, {link_to(version)}")
+    if served_by := Store(store_uri()).served_by:
+        print(f"MLflow: {opening(served_by)}")
     print(f"'workbench export {CHAMPION} --to GATEWAY' reads it from there")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.runner import Run
 
 
-_ANSWERS = ("which_model", "scores", "pair", "pair_of")  # of a run's links
+_ANSWERS = ("served_by", "which_model", "scores", "pair", "pair_of")  # of a run's links
 _SHOWN_AT_ONCE = 200_000  # outcomes whose leaderboard a run shows; a larger table is read when it is asked for
 
 
@@ -85,7 +85,7 @@ def _report(done: Run) -> None:
 
 
 def print_links(links: dict[str, str]) -> None:
-    """Addresses in MLflow that answer with no clicking about; 'workbench ui' serves them."""
+    """Addresses in MLflow that answer with no clicking about, and what serves them."""
     from workbench.tracking.links import link_lines
 
     for line in link_lines(links):

@@ -97,7 +97,7 @@ def export_policy(
     """Write a policy as a gateway's config, whole or not at all.
 
     Beside it, with its name: `….losses.md`, what the gateway cannot express, and `….prompts/`, the prompts that the
-    application has to send.
+    application has to send. The route table of an earlier file is removed.
 
     Args:
         policy: the routes.
@@ -111,6 +111,7 @@ def export_policy(
             hosted model, a privacy rule that the gateway cannot express, a defect that it would take in silence.
     """
     from workbench.export.prompts import prompt_files
+    from workbench.export.proof import forget
 
     module = GATEWAYS.find(gateway)
     models = load_models() if models is None else models
@@ -125,6 +126,7 @@ def export_policy(
     beside = {f"{path.stem}.losses.md": _report(gateway, path, losses), **prompts}
     for name, text in beside.items():
         write_atomic(path.parent / name, text)
+    forget(path)
     write_atomic(path, rendered.text)
     written = {path.parent / name for name in beside}
     for old in (path.parent / f"{path.stem}.prompts").glob("*.json"):  # of an earlier policy: they would mislead
@@ -138,7 +140,8 @@ def verify_file(
 ) -> Proof | None:
     """Run a config, as it is on disk, in the real gateway, and compare where requests land with the policy.
 
-    The route table is written beside the file, and what verified it into its header.
+    The route table is written beside the file, and what verified it into its header. Those of an earlier text of the
+    file are removed first.
 
     Args:
         full: also what takes long, such as the LiteLLM proxy beside its Router.
@@ -150,7 +153,7 @@ def verify_file(
         InputError: no such file, or gateway; a policy that could not be exported.
         RunError: the gateway does not load the file.
     """
-    from workbench.export.proof import keep
+    from workbench.export.proof import forget_unless_of, keep
 
     module = GATEWAYS.find(gateway)
     path = project.resolve(path)
@@ -159,6 +162,7 @@ def verify_file(
     models = load_models() if models is None else models
     check_closure(policy, models)
     refuse_unusable(policy)
+    forget_unless_of(path)
     verify = getattr(module, "verify", None)
     proof: Proof | None = verify(path, policy, models, full) if verify else None
     if proof is not None and not proof.empty:

@@ -3,6 +3,7 @@
 proof = export.prove(policy)         # None where .venv-gateways is not there
 proof.failures                       # empty: every request landed where the policy says
 keep(proof, export.path)             # litellm.routes.json, and "# Verified with …" in litellm.yaml
+forget(export.path)                  # before another config is written there
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from workbench import project
+from workbench.errors import InputError
 from workbench.files import read_text, write_atomic
 from workbench.words import counted
 
@@ -112,10 +114,7 @@ def keep(proof: Proof, config: Path) -> Path:
     """
     text = read_text(config)
     said = str(proof).splitlines()[0]
-    line = f"# {said[:1].upper()}{said[1:]} ({datetime.now(UTC).date().isoformat()})."
-    stamped = _LINE.sub(lambda _: line, text, count=1)
-    if stamped != text:
-        write_atomic(config, stamped)
+    _stamp(config, text, f"{said[:1].upper()}{said[1:]} ({datetime.now(UTC).date().isoformat()}).")
     table = {
         "config": config.name,
         "config_sha256": content_digest(text),  # of the file without its comments
@@ -131,6 +130,36 @@ def keep(proof: Proof, config: Path) -> Path:
     path = routes_file(config)
     write_atomic(path, json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def forget(config: Path) -> None:
+    """Remove the route table beside a config before another is written there: nobody may take it for that one's."""
+    routes_file(config).unlink(missing_ok=True)
+
+
+def forget_unless_of(config: Path) -> None:
+    """Remove the route table beside a config, and what its header says, where they are of an earlier text of it.
+
+    So an edited file that the gateway does not even load is not called verified.
+    """
+    path = routes_file(config)
+    if not path.exists():
+        return
+    text = read_text(config)
+    try:
+        known = json.loads(read_text(path))["config_sha256"] == content_digest(text)
+    except (InputError, ValueError, TypeError, KeyError):  # whatever it is, it does not speak for this file
+        known = False
+    if not known:
+        path.unlink()
+        _stamp(config, text, NOT_VERIFIED)
+
+
+def _stamp(config: Path, text: str, said: str) -> None:
+    """Write into a config's header what verified it."""
+    stamped = _LINE.sub(lambda _: f"# {said}", text, count=1)
+    if stamped != text:
+        write_atomic(config, stamped)
 
 
 def content_digest(text: str) -> str:

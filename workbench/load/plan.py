@@ -167,7 +167,10 @@ def _check_cost(model: Model, workload: Workload, max_cost_usd: float | None) ->
         return
     if max_cost_usd is None:
         price = "at an unknown price" if math.isnan(worst) else f"at up to ${worst:.2g} each"
-        raise InputError(f"{model.id}: a load test sends many requests, {price}. Say what it may cost: --max-cost USD.")
+        raise InputError(
+            f"{model.id}: a load test sends many requests, {price}. Say what it may cost: --max-cost USD, or the "
+            "parameter max_cost_usd."
+        )
     if math.isnan(worst):
         raise InputError(f"{model.id}: its price is not known, so no spend ceiling can be kept. Add it in models.yaml.")
 

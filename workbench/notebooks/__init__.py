@@ -7,7 +7,7 @@ notebooks.check_parameters()          # in a notebook's first cell: an unknown o
 from workbench.notebooks.conclusions import by_slice, chosen, links, pair, paired, routed, to_mend
 from workbench.notebooks.execute import find_notebook, run_notebook
 from workbench.notebooks.index import load_index, run_all
-from workbench.notebooks.inputs import bring_in, numbers, one, to_ask
+from workbench.notebooks.inputs import bring_in, numbers, one, priced, share, to_ask
 from workbench.notebooks.lines import Lines
 from workbench.notebooks.parameters import check_parameters
 from workbench.notebooks.site import build_site
@@ -28,9 +28,11 @@ __all__ = [
     "one",
     "pair",
     "paired",
+    "priced",
     "routed",
     "run_all",
     "run_notebook",
+    "share",
     "to_ask",
     "to_mend",
 ]

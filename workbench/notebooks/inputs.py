@@ -79,6 +79,33 @@ def numbers(text: str, parameter: str) -> list[int] | None:
     return [int(each) for each in found] if found else None
 
 
+def share(value: float, parameter: str) -> float:
+    """A parameter that is a share, such as 0.2.
+
+    Raises:
+        InputError: it is not above 0 and at most 1.
+    """
+    if not 0 < value <= 1:
+        raise InputError(f"parameter '{parameter}' is {value:g}: it is a share above 0 and at most 1, such as 0.2.")
+    return value
+
+
+def priced(text: str, parameter: str) -> list[str]:
+    """Models of the bundled price tables, with commas between them.
+
+    Raises:
+        InputError: one of them is no provider and model.
+    """
+    found = project.listed(text) or []
+    for each in found:
+        if not all(each.partition("/")):
+            raise InputError(
+                f"parameter '{parameter}' is '{brief(text, 60)}': '{brief(each, 40)}' is no PROVIDER/MODEL of the "
+                "price tables. Write it as openai/gpt-4o-mini."
+            )
+    return found
+
+
 def to_ask(evalsets: Mapping[str, EvalSet], variants: str, usual: str) -> tuple[Mapping[str, EvalSet], str]:
     """The eval sets and variants to run with: a set that has none of the usual variants is asked with its own.
 

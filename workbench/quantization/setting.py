@@ -19,8 +19,7 @@ from workbench import project
 from workbench.catalog import Models
 from workbench.errors import InputError
 from workbench.evalset import EvalSet, Limits
-from workbench.servers import capabilities_of
-from workbench.servers.quantization import PLAIN
+from workbench.servers import capabilities_of, quantization, weights
 
 Mode = Literal["same", "another", "unknown"]
 _NO_ENGINES = {"openai": None, "rules": None}  # a server somewhere may be any engine
@@ -83,7 +82,8 @@ def candidates(rows: pd.DataFrame, reference: str, noise: str | None, named: str
 def about(rows: pd.DataFrame, model: str, models: Models | None) -> dict[str, Any]:
     """A model's engine and the name of its quantization."""
     entry = models.known.get(model) if models is not None else None
-    return {"quantization": entry.quantization if entry else None, "engine": " ".join(filter(None, _words(rows)[:2]))}
+    label = quantization.told(entry, weights.folder_of(entry)) if entry and entry.quantization else None
+    return {"quantization": label, "engine": " ".join(filter(None, _words(rows)[:2]))}
 
 
 def against(rows: pd.DataFrame, reference: str, model: str, told: Told) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def rounding_of(model: str, models: Models | None) -> str | None:
     """What a model's entry, or its name, says of a quantization of its weights; None where it says of none."""
     entry = models.known.get(model) if models is not None else None
     if entry is not None and entry.quantization:
-        return None if entry.quantization.lower() in PLAIN else entry.quantization
+        return None if entry.quantization.lower() in quantization.PLAIN else entry.quantization
     files = [] if entry is None else [entry.model] if isinstance(entry.model, str) else entry.model
     names = [model, *(file.rstrip("/").rsplit("/", 1)[-1] for file in files)]
     found = next(filter(None, map(_ROUNDED.search, names)), None)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from workbench import project
 from workbench.catalog import Models
 from workbench.economics import CostEstimate
 from workbench.errors import InputError
@@ -98,13 +99,26 @@ def route(
 
 
 def _refuse_misnamed(limits: Mapping[str, EvalSet | Limits], tasks: set[str]) -> None:
-    """Limits under a misspelt name would be gone in silence; those of tasks that were not asked do no harm."""
+    """Limits under a misspelt name would be gone in silence; those of tasks that were not asked do no harm.
+
+    A name is taken for misspelt where it is near to one without limits, and no eval set of the project has it.
+    """
     missing = sorted(tasks - set(limits))
     for name, source in limits.items():
         if isinstance(source, EvalSet) and source.name != name:
             raise InputError(f"limits: '{name}' is given the eval set {source.name}. Give it under its own name.")
-        if isinstance(source, Limits) and name not in tasks and difflib.get_close_matches(name, missing):
-            raise InputError(f"limits: the outcomes have no task '{name}'. Without limits are: {', '.join(missing)}.")
+        if not isinstance(source, Limits) or name in tasks or _is_evalset(name):
+            continue
+        if near := difflib.get_close_matches(name, missing, n=1):
+            raise InputError(
+                f"limits: the outcomes have no task '{name}', and there is no such eval set. Is '{near[0]}' meant? "
+                f"Without limits are: {', '.join(missing)}."
+            )
+
+
+def _is_evalset(name: str) -> bool:
+    """Whether the project has an eval set of a name: then it is a task of its own, however near to another's."""
+    return (project.resolve("evalsets") / name / "evalset.yaml").is_file()
 
 
 def limits_of(source: EvalSet | Limits | None) -> tuple[Limits, MarginSource]:

@@ -5,7 +5,8 @@ run.outcomes, run.problems, run.path
 """
 
 from workbench.runner.estimate import estimate
-from workbench.runner.execute import planned, run
+from workbench.runner.execute import run
+from workbench.runner.given import planned
 from workbench.runner.plan import Plan, make_plan
 from workbench.runner.result import Run
 

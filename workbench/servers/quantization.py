@@ -37,8 +37,9 @@ _EARLY = {"gptq": "quantize_config.json", "awq": "quant_config.json"}
 # What weights may be called by how they are stored, where their config does not say that plainly.
 _STORED = {"w8a8", "w4a16", "w8a16", "int8", "int4", "fp8", "fp8dynamic", "fp4", "mxfp4", "mxfp8", "nvfp4"}
 _FP8 = {"fp8", "fp8dynamic", "w8a8fp8", "8bit"}
-# What may stand beside FP8's own name: alone, w8a8 is what whole numbers are called.
-_BESIDE_FP8 = frozenset({"w8a8", "w8a16"})
+# By its bits alone: whole numbers are called so too, see `told`.
+_EIGHT_BITS = {"w8a8", "w8a16"}
+_BESIDE_FP8 = frozenset(_EIGHT_BITS)
 # `quant_method` of a config.json that says its `bits`, by the algorithm's name.
 _WHOLE_NUMBERS = {
     **dict.fromkeys(("awq", "auto_awq", "awq_marlin"), "awq"),
@@ -47,7 +48,7 @@ _WHOLE_NUMBERS = {
 }
 # ModelOpt's `quant_algo`.
 _ALGORITHMS = {
-    **{"FP8": _FP8, "NVFP4": {"nvfp4", "fp4", "4bit"}, "MXFP8": {"mxfp8", "fp8", "8bit"}},
+    **{"FP8": _FP8 | {"w8a8"}, "NVFP4": {"nvfp4", "fp4", "4bit"}, "MXFP8": {"mxfp8", "fp8", "8bit"}},
     "W4A16_AWQ": {"awq", "int4", "w4a16", "4bit"},
 }
 # `general.file_type` of a GGUF file, as llama.cpp numbers it.
@@ -131,7 +132,7 @@ def scheme(folder: Path) -> Scheme | None:
         labels = frozenset({*same, f"int{bits}", f"w{bits}a16", f"{bits}bit"})
         return Scheme(name.upper(), labels, frozenset({"autoround"}))  # which writes the forms of the others too
     if method == "fp8" or method.startswith("fbgemm_fp8"):
-        return Scheme("FP8", frozenset(_FP8), _BESIDE_FP8)
+        return Scheme("FP8", frozenset({*_FP8, "w8a8"}), _BESIDE_FP8)
     if method == "bitsandbytes":
         if found.get("load_in_8bit"):
             return Scheme("int8 (bitsandbytes)", frozenset({"int8", "8bit", "bitsandbytes", "bnb8bit"}))
@@ -173,7 +174,7 @@ def _group(group: Any) -> Scheme:
     acted = inputs.get("num_bits") if isinstance(inputs, dict) else 16
     any_name = {"compressedtensors", f"{bits}bit"}
     if kind == "float" and bits == 8:
-        return Scheme("FP8", frozenset(_FP8 | any_name), _BESIDE_FP8 | rounded)
+        return Scheme("FP8", frozenset(_FP8 | any_name | {f"w8a{acted}"}), _BESIDE_FP8 | rounded)
     if kind == "float":
         names = {f"{name}{bits}{tail}" for name in ("fp", "nvfp", "mxfp") for tail in ("", f"a{acted}")}
         return Scheme(f"FP{bits}", frozenset(names | any_name), frozenset({f"w{bits}a{acted}"}) | rounded)
@@ -214,6 +215,15 @@ def check(model: Model, folder: Path) -> str | None:
         f"{here} contradicts the checkpoint, which is not quantized by its config.json. Engine {model.engine} "
         f"quantizes while it loads to: {known}."
     )
+
+
+def told(model: Model, folder: Path) -> str | None:
+    """An entry's `quantization`; where that leaves open whether eight bits are FP8, with what the checkpoint says."""
+    label = model.quantization
+    if label is None or model.engine not in WHILE_LOADING or _plain(label) not in _EIGHT_BITS:
+        return label
+    found = scheme(folder)
+    return label if found is None or _plain(found.name) == _plain(label) else f"{label}, {found.name}"
 
 
 def _of_other_vllm(model: Model, parts: set[str], folder: Path) -> str | None:

@@ -39,13 +39,19 @@ class Pair(NamedTuple):
 
 
 def link_lines(links: Mapping[str, str]) -> list[str]:
-    """A run's links for people, a line each."""
-    lines = []
+    """A run's links for people, a line each; before those of a store that is no server, what serves them."""
+    served_by = links.get("served_by")
+    lines = [f"MLflow: {opening(served_by)}"] if served_by else []
     for name, address in links.items():
         if address.startswith("http"):
             of = f" ({links['pair_of']})" if name == "pair" and "pair_of" in links else ""
             lines.append(f"MLflow, {name.replace('_', ' ')}{of}: {address}")
     return lines
+
+
+def opening(served_by: str) -> str:
+    """How to open addresses of a store that is no server: without that command nothing listens there."""
+    return f"'{served_by}' serves its pages, and has to run when they are opened"
 
 
 def pair_link(run: Run, a: str, b: str) -> str:

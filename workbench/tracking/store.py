@@ -95,6 +95,13 @@ class Store:
         """Where its pages are: the server's own, else those that `workbench ui` serves."""
         return str(self).rstrip("/") if self.is_server else _UI
 
+    @property
+    def served_by(self) -> str:
+        """The command that serves its pages; empty where a server has them up."""
+        if self.is_server:
+            return ""
+        return "workbench ui" if self.uri == store_uri() else "workbench ui --local"
+
     def said(self, failure: BaseException) -> str:
         """What a failure said, in one line and without secrets."""
         text = str(failure)

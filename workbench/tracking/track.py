@@ -64,6 +64,8 @@ def _tried(store: Store, run: Run) -> str | None:
             with store.open() as client:
                 _track(client, store, run)
             _point(store, run)
+        if store.served_by:
+            run.links["served_by"] = store.served_by
     except Exception as failure:  # noqa: BLE001  (whatever MLflow raises, the run is on disk and is returned)
         _forget(run)
         return store.said(failure)

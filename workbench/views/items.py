@@ -9,9 +9,7 @@ All is prepared once, so that a selection of thousands of items, or another item
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -21,12 +19,12 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.evalset import Item
-from workbench.privacy import SensitivityClass, class_of, redact
-from workbench.scores import Grid
-from workbench.views.differences import Row, fields, nearest, parsed, sendable
+from workbench.privacy import SensitivityClass, class_of
+from workbench.scores import Grid, answered
+from workbench.views.answer import RIGHT, Answer, by_field, right_texts, text_of
+from workbench.views.differences import sendable
 from workbench.views.shown import Shown
 from workbench.views.where import slices
-from workbench.words import counted
 
 Show = Literal[
     "all", "a right, b wrong", "b right, a wrong", "disagreement", "format failure", "no answer", "costliest tenth"
@@ -34,9 +32,6 @@ Show = Literal[
 Sort = Literal["as in the set", "largest difference", "costliest", "slowest"]
 SHOWS: tuple[str, ...] = get_args(Show)
 SORTS: tuple[str, ...] = get_args(Sort)
-FIELD = "metric.field."  # what a scorer says of a field of a JSON answer, in columns of the outcome table
-RIGHT = 1.0  # where outcomes do not say what is accepted, only a full score is right
-_LONGEST = 20_000  # letters of a text that are shown
 
 
 class Items:
@@ -155,12 +150,12 @@ class Items:
         evalset = self.shown.tasks.get(task)
         digest, scorers = ("", ()) if evalset is None else (evalset.digest, evalset.scorers)
         answers = [
-            _Answer(name, found, hidden, "" if blind else digest, own.over_repeats(item_id, name))
+            Answer(name, found, hidden, "" if blind else digest, own.over_repeats(item_id, name))
             for name, found in named
             if len(found)
         ]
         several = {path for scorer in scorers for path in scorer.alternatives(key)} if key else set()
-        right = _texts(key, several)
+        right = right_texts(key, several)
         first = [answers[0].text] if answers and not answers[0].error else []
         told = [
             answer.told(right or (first if at else []), bool(right), blind, at) for at, answer in enumerate(answers)
@@ -172,12 +167,14 @@ class Items:
             "class": cls,
             "hidden": hidden,
             "slices": _sliced(item, hidden),
-            "inputs": [[sendable(name), _text(value, hidden)] for name, value in (item.inputs if item else {}).items()],
-            "key": "" if key is None else _text(key, hidden),
+            "inputs": [
+                [sendable(name), text_of(value, hidden)] for name, value in (item.inputs if item else {}).items()
+            ],
+            "key": "" if key is None else text_of(key, hidden),
             "prompt": answers[0].prompt if answers and not blind else "",  # it may tell whose answer this is
             "answers": told,
             "against": against if any(answer.has_words for answer in answers[0 if right else 1 :]) else "",
-            "fields": None if hidden else _fields(key, answers, several),
+            "fields": None if hidden else by_field(key, answers, several),
             "keyed": isinstance(key, dict),
         }
 
@@ -290,151 +287,13 @@ def of_repeats(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unformatted(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which answers break the output format. Where the rules abstained, or a request failed, there is no answer."""
-    nothing = pd.Series(False, index=rows.index)
-    broken = rows["format_ok"].eq(False).fillna(False) if "format_ok" in rows else nothing
-    failed = rows["score"].isna() | (rows["error_class"].notna() if "error_class" in rows else nothing)
-    answered = rows["output"].notna() if "output" in rows else nothing
-    return (broken & (answered | ~failed)).astype(bool)
-
-
-def unseen(row: pd.Series[Any]) -> str:
-    """Why an outcome has no text to show; empty where it has one."""
-    if isinstance(row.get("output"), str):
-        return ""
-    failed = row.get("error_class")
-    if isinstance(failed, str) and failed:
-        return failed
-    return "no answer" if pd.isna(row["score"]) else "what it answered is not in these outcomes"
-
-
-class _Answer:
-    """One candidate's answer to an item.
-
-    Args:
-        digest: of the eval set whose key is shown; where it is none, or the scores are of another one, they do not tell
-            what counts as right.
-        repeats: what it comes to over all repeats; empty where there is one.
-    """
-
-    def __init__(self, name: str, rows: pd.DataFrame, hidden: bool, digest: str, repeats: str) -> None:
-        self.name, self._repeats = name, repeats
-        self.row = rows.iloc[0]
-        output = self.row.get("output")
-        self.text = sendable(output) if isinstance(output, str) else ""
-        self.error = unseen(self.row)
-        self.hidden = hidden
-        scored_by = self.row.get("evalset_digest")
-        self.judged = bool(digest) and (not isinstance(scored_by, str) or scored_by == digest)
-
-    @property
-    def parsed(self) -> Any:
-        return parsed(self.text) if len(self.text) <= _LONGEST else None
-
-    @property
-    def _fields(self) -> list[str]:
-        return [name.removeprefix(FIELD) for name in map(str, self.row.index) if name.startswith(FIELD)]
-
-    def counts(self, path: str) -> bool:
-        """Whether the scorer counts the field at a path as right, however it is written."""
-        own = [name for name in self._fields if path == name or path.startswith((f"{name}.", f"{name}["))]
-        value = self.row[FIELD + max(own, key=len)] if own and self.judged else None
-        return value is not None and not pd.isna(value) and bool(value >= RIGHT)
-
-    @property
-    def has_words(self) -> bool:
-        """Whether it is compared word by word: it is there, is seen, and is no JSON."""
-        return not self.hidden and not self.error and self.parsed is None
-
-    def told(self, references: Sequence[str], by_key: bool, blind: bool, at: int) -> dict[str, Any]:
-        """What is shown, with what differs from the nearest reference; blind, a number stands for the name."""
-        text = f"({self.error})" if self.error else _text(self.text, self.hidden)
-        parts = nearest(references, text) if references and self.has_words else [(text, False)]
-        told: dict[str, Any] = {
-            "name": f"answer {at + 1}" if blind else self.name,
-            "parts": [list(part) for part in parts],
-        }
-        told |= {"json": not self.hidden and self.parsed is not None, "prompt": "" if blind else self.prompt}
-        told |= {"counts": by_key and self.judged and bool(self.row["points"] >= RIGHT)}
-        return told | (
-            {"verdict": "", "figures": ""} if blind else {"verdict": self._verdict, "figures": self._figures}
-        )
-
-    @property
-    def prompt(self) -> str:
-        """What the candidate got."""
-        prompt = self.row.get("prompt")
-        return _text(prompt, self.hidden) if isinstance(prompt, str) else ""
-
-    @property
-    def _verdict(self) -> str:
-        accepted = self.row.get("accepted")
-        said = "" if accepted is None or pd.isna(accepted) else ", accepted" if accepted else ", not accepted"
-        said += ", format broken" if self.row["unformatted"] else ""
-        return f"score {self.row['points']:.2f}{said}" + (f" ({self._repeats})" if self._repeats else "")
-
-    @property
-    def _figures(self) -> str:
-        from workbench.views.tables import seconds, usd
-
-        parts = []
-        for name, form in (("latency_s", seconds), ("cost_usd", usd)):
-            value = self.row.get(name)
-            if value is not None and not pd.isna(value):
-                parts.append(form(float(value)))
-        attempts = self.row.get("attempts")
-        if attempts is not None and not pd.isna(attempts) and attempts > 1:
-            parts.append(f"{int(attempts)} attempts")
-        tokens = self.row.get("output_tokens")
-        if tokens is not None and not pd.isna(tokens) and not math.isnan(float(tokens)):
-            parts.append(counted(int(tokens), "token"))
-        return ", ".join(parts)
-
-
-def _text(value: Any, hidden: bool) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-    if hidden:
-        return str(redact(text, "restricted"))
-    text = sendable(text)
-    return (
-        text
-        if len(text) <= _LONGEST
-        else f"{text[:_LONGEST]} … ({counted(len(text) - _LONGEST, 'more letter', spec=',')})"
-    )
-
-
-def _texts(key: Any, several: Collection[str]) -> list[str]:
-    """The texts that are right by a key of one value, such as {"label": "bug"}; none where the key is no text."""
-    if not isinstance(key, dict) or len(key) != 1:
-        return []
-    ((name, value),) = key.items()
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
-        return []
-    texts = list(map(str, values))
-    return texts if name in several else [", ".join(texts)]
-
-
-def _fields(key: Any, answers: Sequence[_Answer], several: Collection[str]) -> list[dict[str, Any]] | None:
-    """Answers by field, the key first; None where they are no JSON. Without a key, the first stands for it."""
-    found = [answer.parsed for answer in answers]
-    if all(each is None for each in found):
-        return None
-    if isinstance(key, dict):
-        return [row._asdict() | {"counts": _counted(row, answers)} for row in fields([key, *found], several)]
-    first = next(each for each in found if each is not None)
-    rows = fields([first, *found])
-    none = [False] * len(answers)  # nobody says what is right
-    return [{"path": row.path, "values": row.values[1:], "differs": row.differs[1:], "counts": none} for row in rows]
-
-
-def _counted(row: Row, answers: Sequence[_Answer]) -> list[bool]:
-    """Which values differ from the key, the first of them, and count as right all the same."""
-    counting = [answer.counts(row.path) for answer in answers]
-    return [False, *(differs and counts for differs, counts in zip(row.differs[1:], counting, strict=True))]
+    """Which answers break the output format; what is no answer breaks none."""
+    if "format_ok" not in rows:
+        return pd.Series(False, index=rows.index)
+    return (rows["format_ok"].eq(False).fillna(False) & answered(rows)).astype(bool)
 
 
 def _sliced(item: Item | None, hidden: bool) -> str:
     """The slices of an item; restricted ones are text like all that it says."""
     own = item.slice.items() if item and item.slice else ()
-    return ", ".join(f"{sendable(name)}: {_text(value, hidden)}" for name, value in own)
+    return ", ".join(f"{sendable(name)}: {text_of(value, hidden)}" for name, value in own)

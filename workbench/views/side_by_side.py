@@ -15,7 +15,8 @@ import pandas as pd
 from workbench.errors import InputError
 from workbench.privacy import redact
 from workbench.scores import prepare
-from workbench.views.items import Items, of_repeats, unseen
+from workbench.views.answer import unseen
+from workbench.views.items import Items, of_repeats
 from workbench.views.shown import Shown
 from workbench.views.tables import page
 

@@ -29,6 +29,7 @@ RANKS = (
     "Ranks are sets: those that a candidate may have at 95 % confidence, all candidates compared at once; one that may "
     "have rank 1 cannot be told from the best. Behind: the best of all is better by less than that, whichever it is."
 )
+FORMATS = "Format: the share in the right format, of the answers that were given."
 
 
 def usd(value: float) -> str:
@@ -79,7 +80,8 @@ def leaderboard_html(board: pd.DataFrame, policy: Policy | None = None, models: 
             f"{'' if models is None else '<th class=t>zone</th>'}<th>accepted</th><th>format</th>"
             f"<th>behind (detects)</th></tr>{body}</table>"
         )
-    return page("".join(tables) + f"<p>{RANKS} In brackets: the difference that so many items can detect.</p>")
+    note = f"{RANKS} In brackets: the difference that so many items can detect. {FORMATS}"
+    return page("".join(tables) + f"<p>{note}</p>")
 
 
 def size(board: pd.DataFrame, task: str) -> str:
@@ -221,7 +223,7 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"
             )
         lines.append("")
-    return "\n".join([*lines, *textwrap.wrap(RANKS, 120)])
+    return "\n".join([*lines, *textwrap.wrap(f"{RANKS} {FORMATS}", 120)])
 
 
 _ALWAYS = "To give always the commonest class would be right on at least"

@@ -14,7 +14,7 @@ import traitlets
 from workbench.outcomes import split_candidate
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.shown import Shown
-from workbench.views.tables import RANKS, asked, behind, cautions, detects, marks, ranked, seconds, size, usd
+from workbench.views.tables import FORMATS, RANKS, asked, behind, cautions, detects, marks, ranked, seconds, size, usd
 
 # name, title, what it is sorted by, whether it is text
 _COLUMNS = (
@@ -49,7 +49,8 @@ class Board(Part):
 def board(shown: Shown) -> Board:
     """The widget of a leaderboard."""
     columns = [dict(zip(("name", "title", "sort", "text"), each, strict=True)) for each in _COLUMNS]
-    return Board(rows=rows_of(shown), columns=columns, cautions=_cautions(shown.board), note=f"{_COLUMNS_SAY} {RANKS}")
+    note = f"{_COLUMNS_SAY} {FORMATS} {RANKS}"
+    return Board(rows=rows_of(shown), columns=columns, cautions=_cautions(shown.board), note=note)
 
 
 def _cautions(found: pd.DataFrame) -> list[dict[str, str]]:

@@ -16,6 +16,8 @@ from workbench.views.where import FEW
 
 _MOST = 500  # ids of a list that go to the browser, which shows fewer
 _MOST_CELLS = 2000  # of a map that is shown whole; of a larger one the slices of one task at a time
+_MOST_OF_TASK = 6000  # of those; 24,000 took the browser 2 s to draw, and one of 24 candidates came to 1.2 MB
+_LEAST_ROWS = 20  # however many candidates there are
 _DIGITS = 4
 
 
@@ -54,10 +56,21 @@ class Where:
     def _pick(self, task: str) -> None:
         self._task, self._of_task = task, self._items.candidates(task)
         self._a, self._b = self._of_task[0], self._of_task[min(1, len(self._of_task) - 1)]
-        kept = [row for row in self._rows if not row["slice"] or row["task"] == task] if self._large else self._rows
-        rest = "; of slices, those of the task that is picked below" if self._large else ""
+        kept, rest = self._part_of(task) if self._large else (self._rows, "")
         self.part.map = {"candidates": self._candidates, "rows": kept, "few": FEW, "rest": rest}
         self._draw()
+
+    def _part_of(self, task: str) -> tuple[list[dict[str, Any]], str]:
+        """The rows of a large map that are sent, and what is to be said of those that are not."""
+        own = [row for row in self._rows if row["slice"] and row["task"] == task]
+        most = max(_MOST_OF_TASK // len(self._candidates), _LEAST_ROWS)
+        # The ones with most items, as those tell most; all keep their order.
+        shown = {row["slice"] for row in sorted(own, key=_items_of, reverse=True)[:most]}
+        kept = [row for row in self._rows if not row["slice"] or (row["task"] == task and row["slice"] in shown)]
+        if len(own) <= most:
+            return kept, "; of slices, those of the task that is picked below"
+        told = f"the {most:,} with most items of the {len(own):,} of the task that is picked below"
+        return kept, f"; of slices, {told}. Side by side has all in its filter"
 
     def _draw(self) -> None:
         fixed, broke = self._items.changed(self._task, self._a, self._b)
@@ -92,3 +105,8 @@ class Where:
             if message.get("candidate") in of_task and label in ("", *self._items.slices(message["task"])):
                 best = next((name for name in of_task if name != message["candidate"]), of_task[0])
                 self._open(message["task"], message["candidate"], best, slice_=label)
+
+
+def _items_of(row: dict[str, Any]) -> int:
+    """How many items a row of the map rests on."""
+    return max((cell[-1] for cell in row["cells"] if cell), default=0)

@@ -111,7 +111,7 @@ def _row(test: Test, inputs: Iterable[str], lose: Callable[[str], None]) -> dict
         if name.startswith("__"):
             lose(f"input {named(name)} is left out: promptfoo has columns of its own with such names")
         else:
-            row |= _cell(name, f"input {named(name)}", test["vars"].get(name), lose)
+            row |= _cell(name, f"input {named(name)}", test.get("vars", {}).get(name), lose)
     for name, value in test.get("metadata", {}).items():
         row |= _cell(f"__metadata:{name}", f"metadata {named(name)}", cell_text(value), lose)
     row |= _expected(test.get("assert", []), lose)

@@ -29,7 +29,6 @@ def broken(items: Rows, train: Rows) -> None:
     train += [
         again(train[1], "t-twin"),
         again(items[8], "t-test"),
-        item("t-near", "The Golden Gate Bridge (from afar)"),
     ]
     says(items[12], "of jo@example.com")
     says(train[4], "of al@example.com")
@@ -57,14 +56,14 @@ def test_everything_that_can_be_mended_is(project: Path, capsys: pytest.CaptureF
     assert out[:4] == [
         "colors: items.jsonl: 2 items dropped: twin, bare",
         "colors: items.jsonl: 1 item marked restricted: c-012",
-        "colors: train.jsonl: 3 items dropped: t-twin, t-test, t-near",
+        "colors: train.jsonl: 2 items dropped: t-twin, t-test",
         "colors: train.jsonl: 1 item marked restricted: t-005",
     ]
     assert out[4] == "colors: clean"
     assert found(audit(load_evalset(evalset.path))) == []
 
     for name, old in before.items():
-        kept = [line for line in old if json.loads(line)["id"] not in ("twin", "bare", "t-twin", "t-test", "t-near")]
+        kept = [line for line in old if json.loads(line)["id"] not in ("twin", "bare", "t-twin", "t-test")]
         new = lines(evalset.path, name)
         changed = {json.loads(one)["id"]: other for one, other in zip(kept, new, strict=True) if one != other}
         assert list(changed) == (["c-012"] if name == "items.jsonl" else ["t-005"])
@@ -135,14 +134,17 @@ def test_a_fix_leaves_the_examples_that_prompts_show(project: Path, capsys: pyte
     [
         lambda items, train: items.append(again(items[7], "x", expectations={"label": "blue"})),
         lambda items, train: items.append(item("x", "The Golden Gate Bridge (from afar)")),
+        lambda items, train: items.append(item("x", "the golden gate BRIDGE  from afar")),
+        lambda items, train: train.append(item("x", "The Golden Gate Bridge (from afar)")),
+        lambda items, train: train.append(item("x", "the golden gate BRIDGE  from afar")),
         lambda items, train: says(items[3], "\nLabel: red"),
     ],
 )
 def test_what_takes_judgment_is_left_alone(project: Path, plant: Callable[[Rows, Rows], None]) -> None:
     evalset = colors(project, plant)
-    before = lines(evalset.path)
+    before = {name: lines(evalset.path, name) for name in ("items.jsonl", "train.jsonl")}
     assert check("colors", "--fix") == 1
-    assert lines(evalset.path) == before
+    assert {name: lines(evalset.path, name) for name in before} == before
 
 
 def test_a_fix_that_fails_in_the_middle_leaves_the_file_whole(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

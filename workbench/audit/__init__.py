@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from workbench.audit import keys, leaks, sensitive, texts
+from workbench.audit import duplicates, keys, leaks, sensitive, texts
 from workbench.audit import outcomes as told
 from workbench.audit.fixes import apply_fixes
 from workbench.audit.power import power_of
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Audit", "Finding", "Fix", "Power", "apply_fixes", "audit"]
 
 _ALWAYS: tuple[Callable[[EvalSet], Iterator[Finding]], ...] = (
-    texts.exact_duplicates,
-    texts.contamination,
+    duplicates.exact_duplicates,
+    duplicates.contamination,
+    duplicates.shown_to_all,
     keys.key_scores_itself,
     keys.balance,
     leaks.leaks,

@@ -1,9 +1,12 @@
-"""The answer key: label balance, and whether the key scores itself."""
+"""The answer key: label balance, and whether the key scores itself.
+
+label_counts(evalset)            # {"queue": {"billing": 20, "bug": 31}}
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,14 +14,18 @@ from workbench.audit.inputs import fingerprint
 from workbench.audit.report import Finding, count_of, shortened
 from workbench.evalset import EvalSet, Item
 from workbench.prompts import reference_answer
-from workbench.scorers import total
+from workbench.scorers import Answer, FieldScorer, total
 from workbench.scorers.json_fields import JsonFieldsScorer
 from workbench.scorers.label import LabelScorer
+from workbench.scorers.multi_label import MultiLabelScorer
+from workbench.scorers.values import plain
 from workbench.scorers.yes_no import YesNoScorer, yes_or_no
 
 RARE = 5  # items of a label under which its own score says next to nothing
 _MAJORITY = 0.8
+_FEW = 10  # items under which a share says little
 _LABELS_LISTED = 10
+_SINGLE = {"label", "yes_no", "exact", "numeric", "date", "money"}  # scorers of one value
 FULL = 1 - 1e-9  # a score that is the full one
 
 
@@ -48,17 +55,56 @@ def _first(item: Item, name: str) -> str | None:
 
 
 def label_counts(evalset: EvalSet) -> dict[str, dict[str, int]]:
-    """Items by label, for every label field."""
+    """Items by label, for every label field; those with several labels count for each.
+
+    Where there is no list of labels, only those are named that several items have which are not restricted: any other
+    may be a text that is.
+    """
     counted = {}
     for name, (classes, values) in label_fields(evalset).items():
         counts = Counter(value.casefold() for value in values if value is not None)
         counted[name] = {label: counts[label.casefold()] for label in classes}
+    for name, given in _open_labels(evalset):
+        counts = Counter(label for labels in given for label in labels)
+        open_to_all = Counter(
+            label
+            for item, labels in zip(evalset.items, given, strict=True)
+            if item.sensitivity != "restricted"
+            for label in labels
+        )
+        named = [label for label, count in counts.most_common() if open_to_all[label] >= RARE]
+        if named:
+            counted[name] = {label: counts[label] for label in named}
     return counted
 
 
+def _open_labels(evalset: EvalSet) -> Iterator[tuple[str, list[frozenset[str]]]]:
+    """For every field that is a label, or several, of no list: each item's."""
+    for scorer in evalset.scorers:
+        if isinstance(scorer, MultiLabelScorer):
+            yield scorer.expected_key, [_labels_of(scorer, item) for item in evalset.items]
+        elif isinstance(scorer, LabelScorer) and not scorer.labels:
+            name = scorer.name or scorer.field or "label"
+            yield name, [_plain_set(_first(item, scorer.expected_key)) for item in evalset.items]
+        elif isinstance(scorer, JsonFieldsScorer):
+            open_labels = [name for name, spec in scorer.fields.items() if spec.type == "label" and not spec.levels]
+            for name in open_labels:
+                yield name, [_plain_set(_first(item, name)) for item in evalset.items]
+
+
+def _labels_of(scorer: MultiLabelScorer, item: Item) -> frozenset[str]:
+    return frozenset(scorer.labels_of(item.expectations.get(scorer.expected_key)))
+
+
+def _plain_set(value: str | None) -> frozenset[str]:
+    return frozenset() if value is None else frozenset({plain(value)})
+
+
 def balance(evalset: EvalSet) -> Iterator[Finding]:
-    """Labels that no item has, or few; a label that nearly all have; labels missing from the training items."""
-    for name, counts in label_counts(evalset).items():
+    """Labels that no item has, or few; an answer that nearly all have; labels missing from the training items."""
+    counted = label_counts(evalset)
+    for name in label_fields(evalset):
+        counts = counted[name]
         unseen = [label for label, count in counts.items() if count == 0]
         rare = [f"{label} ({count})" for label, count in counts.items() if 0 < count < RARE]
         n = sum(counts.values())
@@ -71,10 +117,55 @@ def balance(evalset: EvalSet) -> Iterator[Finding]:
             what = f"{name}: fewer than {RARE} items have {shortened(rare, at_most=_LABELS_LISTED)}"
             yield Finding("labels", "warning", what, "Add items: how well such a label is recognized cannot be told")
         most, count = max(counts.items(), key=lambda each: each[1])
-        if n >= 10 and count > _MAJORITY * n:
+        if n >= _FEW and count > _MAJORITY * n:
             what = f"{name}: {count} of {n} items are '{most}': always answering that would be right on {count / n:.0%}"
             yield Finding("labels", "warning", what, "Add items of the other labels")
+    yield from _one_answer_for_all(evalset)
     yield from _unseen_in_train(evalset)
+
+
+def _one_answer_for_all(evalset: EvalSet) -> Iterator[Finding]:
+    """An answer that nearly all items have, where no list of labels says which there are; it is not repeated."""
+    several = {scorer.expected_key for scorer in evalset.scorers if isinstance(scorer, MultiLabelScorer)}
+    answers = [(name, values) for name, values in _open_labels(evalset) if name not in several]
+    for name, values in (*answers, *_whole_answers(evalset)):
+        known = [value for value in values if value]
+        count = max(Counter(known).values(), default=0)
+        if len(known) >= _FEW and count > _MAJORITY * len(known):
+            what = f"{name}: {count} of {len(known)} items have the same answer"
+            right = f"always giving it would be right on {count / len(known):.0%}"
+            yield Finding("labels", "warning", f"{what}: {right}", "Add items with other answers")
+    for scorer in evalset.scorers:
+        if isinstance(scorer, MultiLabelScorer) and len(evalset.items) >= _FEW:
+            score = _best_for_all(scorer, evalset.items)
+            if score > _MAJORITY:
+                what = f"{scorer.expected_key}: always giving the same labels would score {score:.2f}"
+                yield Finding("labels", "warning", what, "Add items with other labels")
+
+
+def _whole_answers(evalset: EvalSet) -> Iterator[tuple[str, list[frozenset[str]]]]:
+    """Each item's answer where it is one value, and nothing else is asked for."""
+    asked = [scorer for scorer in evalset.scorers if scorer.weight]
+    for scorer in asked:
+        whole = isinstance(scorer, FieldScorer) and scorer.type in _SINGLE - {"label", "yes_no"} and not scorer.field
+        if isinstance(scorer, FieldScorer) and whole and len(asked) == 1:
+            key = scorer.expected_key
+            yield scorer.name or key, [_plain_set(_first(item, key)) for item in evalset.items]
+
+
+def _best_for_all(scorer: MultiLabelScorer, items: Sequence[Item]) -> float:
+    """What the same labels for all items would score: the most frequent set of labels, or the most frequent label."""
+    sets = [_labels_of(scorer, item) for item in items if scorer.applies(item.expectations)]
+    labels = Counter(label for each in sets for label in each)
+    if not labels:
+        return 0.0
+    tried = {Counter(sets).most_common(1)[0][0], frozenset({labels.most_common(1)[0][0]})}
+    alone = scorer.model_copy(update={"field": None, "key": scorer.expected_key, "extract": None})
+    return max(
+        sum(alone.score(Answer("", sorted(given), True), {scorer.expected_key: sorted(each)}).value for each in sets)
+        / len(sets)
+        for given in tried
+    )
 
 
 def _are_choices(labels: list[str]) -> bool:
@@ -115,7 +206,7 @@ def key_scores_itself(evalset: EvalSet) -> Iterator[Finding]:
 
 def same_answer(evalset: EvalSet, one: Item, other: Item) -> bool:
     """Whether two items of the same inputs want the same answer: each one's gets the other's full score."""
-    if fingerprint(one.expectations) == fingerprint(other.expectations):
+    if answer_print(evalset, one) == answer_print(evalset, other):
         return True
     return all(
         _has_reference(evalset, item)
@@ -124,10 +215,20 @@ def same_answer(evalset: EvalSet, one: Item, other: Item) -> bool:
     )
 
 
+def answer_print(evalset: EvalSet, item: Item) -> str:
+    """The same for expectations that differ in case, white space and the order of labels alone."""
+    unordered = {
+        scorer.expected_key: sorted(_labels_of(scorer, item))
+        for scorer in evalset.scorers
+        if isinstance(scorer, MultiLabelScorer) and scorer.applies(item.expectations)
+    }
+    return fingerprint({**item.expectations, **unordered})
+
+
 def _has_reference(evalset: EvalSet, item: Item) -> bool:
     """Whether the expectations hold an answer in full; some hold only what it is checked for (patterns, facts)."""
     if evalset.output_schema is not None:
         required = evalset.output_schema.get("required", [])
         return all(name in item.expectations for name in required) and bool(required)
     kinds: set[Any] = {scorer.type for scorer in evalset.scorers if scorer.weight and scorer.applies(item.expectations)}
-    return kinds <= {"label", "yes_no", "exact", "numeric", "date", "money"} and len(kinds) == 1
+    return kinds <= _SINGLE and len(kinds) == 1

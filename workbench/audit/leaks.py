@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from workbench.audit.inputs import fingerprint, shown, strings_in
-from workbench.audit.keys import FULL, label_fields
+from workbench.audit.inputs import fingerprint, objects_in, shown, strings_in
+from workbench.audit.keys import label_fields
 from workbench.audit.report import Finding, Level, count_of
+from workbench.audit.telling import AROUND, FEW, GIVEN_AWAY, is_key, same, telling_inputs
 from workbench.evalset import EvalSet, Item
 from workbench.prompts import render
-from workbench.scorers import Answer, FieldScorer, total
 from workbench.scorers.answer import json_at, json_objects
-from workbench.scorers.json_fields import JsonFieldsScorer
-from workbench.scorers.yes_no import yes_or_no
 
-_GIVEN_AWAY = 0.8
-_FEW = 10  # items under which a share says little
 _VERBATIM = 40  # characters of a free-text answer from which its standing in the prompt is no chance
-_AROUND = " .,;:!?()[]\"'`*"  # of a value in a text
 _OBJECTS_LOOKED_AT = 50  # of a text
+# In English, German, French and Spanish.
+_KINDS = (
+    r"answer|label|category|class|solution|antwort|lösung|kategorie|klasse|réponse|catégorie|classe|respuesta|clase"
+)
+_RIGHT = r"correct|expected|final|gold|right|true|reference|richtige|korrekte|erwartete|wahre|bonne|vraie"
 _SURE_WORDS = (
-    r"(?:label|target|solution|ground truth"
-    r"|(?:correct|expected|final|gold|right|true|reference) (?:answer|label|category|class|solution))"
+    r"(?:label|target|solution|ground truth|(?:muster)?lösung|étiquette|etiqueta|solución"
+    rf"|(?:{_RIGHT}) (?:{_KINDS})"
+    rf"|(?:{_KINDS}|categoría|solución) (?:correcte?|attendue?|exacte?|juste|correct[ao]|esperad[ao]))"
 )
-_MAYBE_WORDS = r"(?:answer|category|class)"
-_SURE = re.compile(rf"(?:^|\n)[^\w\n]*(?:the )?{_SURE_WORDS}\W{{0,3}}(?:[:=]|\bis\b)\s*(.+)", re.I)
+_MAYBE_WORDS = r"(?:answer|category|class|antwort|kategorie|klasse|réponse|catégorie|classe|respuesta|categoría|clase)"
+_ARTICLE = r"(?:(?:the|die|la|le|el) )?"
+_IS = r"(?:[:=]|\b(?:is|ist|lautet|est|es)\b)"
+_SURE = re.compile(rf"(?:^|\n)[^\w\n]*{_ARTICLE}{_SURE_WORDS}\W{{0,3}}{_IS}\s*(.+)", re.I)
 _MAYBE = re.compile(rf"(?:^|\n)[^\w\n]*{_MAYBE_WORDS}\W{{0,3}}[:=][ \t]*(.+)", re.I)
-_BEFORE_JSON = re.compile(
-    rf"\b(?:{_SURE_WORDS}|{_MAYBE_WORDS})\W{{0,3}}(?:[:=]|\bis\b)[\s*]*(?:```\w*\s*)?(?=\{{)", re.I
-)
+# "[label=billing]", "(correct answer: billing)", "<label>billing</label>", {"id": 7, "label": "billing"}
+_BRACKETED = re.compile(rf"[\[({{<,]\s*[\"']?{_SURE_WORDS}[\"']?\s*[:=>]\s*[\"']?([^\])}}<>\n\"',;]+)", re.I)
+_YES_OR_NO = re.compile(r"\W*(?:yes|no|true|false|ja|nein|oui|non|sí|si)\b", re.I)
+_BEFORE_JSON = re.compile(rf"\b(?:{_SURE_WORDS}|{_MAYBE_WORDS})\W{{0,3}}{_IS}[\s*]*(?:```\w*\s*)?(?=\{{)", re.I)
 
 
 def leaks(evalset: EvalSet) -> Iterator[Finding]:
@@ -41,7 +46,9 @@ def leaks(evalset: EvalSet) -> Iterator[Finding]:
     yield from announced
     told = {name for finding in announced for name in finding.items}
     yield from _under_its_name(evalset, told)
-    yield from _telling_inputs(evalset)
+    telling = list(telling_inputs(evalset))
+    yield from telling
+    told |= {name for finding in telling for name in finding.items}
     yield from _verbatim(evalset, told)
     yield from _named_labels(evalset)
 
@@ -55,11 +62,9 @@ def _announced(evalset: EvalSet) -> Iterator[Finding]:
         expected += [] if evalset.output_schema is not None else _texts(item)
         asked = {render(evalset, name, item).messages[-1]["content"] for name in evalset.spec.variants}
         asked.update(strings_in(show(item)))
-        said = {
-            said: any(_same(said, answer) for answer in expected) for text in asked for said in _announcements(text)
-        }
+        said = {said: any(same(said, answer) for answer in expected) for text in asked for said in _announcements(text)}
         objects = {fingerprint(value): value for text in asked for value in _announced_objects(evalset, text)}
-        told.append(said | {text: _is_key(evalset, item, value) for text, value in objects.items()})
+        told.append(said | {text: is_key(evalset, item, value) for text, value in objects.items()})
     times = Counter(text for said in told for text in said)
     right = Counter(text for said in told for text, is_right in said.items() if is_right)
     examples = {text for text, count in times.items() if right[text] < count == len(told)}
@@ -72,10 +77,12 @@ def _announced(evalset: EvalSet) -> Iterator[Finding]:
 
 def _announcements(text: str) -> Iterator[str]:
     """What a text calls the answer; a plain "Answer: yes" only at its end, for people in it may answer too."""
+    text = unicodedata.normalize("NFC", text)
     yield from _SURE.findall(text)
+    yield from _BRACKETED.findall(text)
     lines = text.rstrip().splitlines()
     for said in _MAYBE.findall(text):
-        if yes_or_no(said.strip()) is None or said.strip() in lines[-1]:
+        if not _YES_OR_NO.match(said) or said.strip() in lines[-1]:
             yield said
 
 
@@ -89,15 +96,6 @@ def _announced_objects(evalset: EvalSet, text: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _is_key(evalset: EvalSet, item: Item, value: dict[str, Any]) -> bool:
-    """Whether a JSON object is the item's key, or an answer with the full score."""
-    if fingerprint(value) == fingerprint(item.expectations):
-        return True
-    if not value.keys() & item.expectations.keys():  # what is not there counts as null, which the key may be
-        return False
-    return total(evalset.scorers, Answer("", value, True), item.expectations).value >= FULL
-
-
 def _under_its_name(evalset: EvalSet, told: set[str]) -> Iterator[Finding]:
     """Inputs with a line such as "Queue: billing", where that is the answer and such lines are nearly always right."""
     show = shown(evalset)
@@ -106,12 +104,15 @@ def _under_its_name(evalset: EvalSet, told: set[str]) -> Iterator[Finding]:
             continue  # announced anyway
         known = {label.casefold() for label in classes}
         line = re.compile(rf"(?:^|\n)[^\w\n]*(?:the )?{_spelled(name)}\W{{0,3}}[:=][ \t]*(.+)", re.I)
+        bracketed = re.compile(rf"[\[(<]\s*{_spelled(name)}\s*[:=>]\s*([^\])<>\n,;]+)", re.I)
         found, lines = [], 0
         for item, value in zip(evalset.items, values, strict=True):
-            said = {each.strip(_AROUND).casefold() for text in strings_in(show(item)) for each in line.findall(text)}
+            texts = list(strings_in(show(item)))
+            found_there = (each for text in texts for pattern in (line, bracketed) for each in pattern.findall(text))
+            said = {each.strip(AROUND).casefold() for each in found_there}
             lines += len(said & known)
             found += [item.id] * (value is not None and value.casefold() in said)
-        nearly_always = len(found) > _GIVEN_AWAY * lines
+        nearly_always = len(found) > GIVEN_AWAY * lines
         found = [each for each in found if each not in told]
         if found and nearly_always:
             what = f"{count_of(found)} with the right {name} on a line 'Name: …' of the inputs"
@@ -125,57 +126,18 @@ def _texts(item: Item) -> list[str]:
     return [str(part).strip() for part in values if isinstance(part, str | int | float) and str(part).strip()]
 
 
-def _same(found: object, answer: object) -> bool:
-    one, other = (str(value).strip(_AROUND).casefold() for value in (found, answer))
-    return one == other
-
-
-def _telling_inputs(evalset: EvalSet) -> Iterator[Finding]:
-    """Inputs that simply are the answer."""
-    show = shown(evalset)
-    given = [show(item) for item in evalset.items]
-    n = len(given)
-    for name in _expected_names(evalset) if n >= _FEW else ():
-        accepted = [value if isinstance(value, list) else [value] for value in _expected(evalset, name)]
-        for key in given[0]:
-            equal = [
-                str(inputs[key])
-                for inputs, values in zip(given, accepted, strict=True)
-                if isinstance(inputs.get(key), str | int | float) and any(_is(inputs[key], value) for value in values)
-            ]
-            if len(equal) > _GIVEN_AWAY * n and len(set(equal)) > 1:
-                what = f"inputs.{key} is the expected {name} in {len(equal)} of {n} items"
-                yield Finding("leaks", "error", what, "Take it out of the inputs, or out of the prompts")
-
-
-def _is(given: Any, value: Any) -> bool:
-    if isinstance(given, bool) and not isinstance(value, bool):
-        return yes_or_no(given) == yes_or_no(value)
-    return value is not None and _same(given, value)
-
-
-def _expected_names(evalset: EvalSet) -> list[str]:
-    """The expectations that scorers compare single values with."""
-    names = []
-    for scorer in evalset.scorers:
-        if isinstance(scorer, JsonFieldsScorer):
-            names += list(scorer.fields)
-        elif isinstance(scorer, FieldScorer):
-            names.append(scorer.expected_key)
-    return list(dict.fromkeys(names))
-
-
-def _expected(evalset: EvalSet, name: str) -> list[Any]:
-    return [item.expectations.get(name) for item in evalset.items]
-
-
 def _verbatim(evalset: EvalSet, told: set[str]) -> Iterator[Finding]:
     """Free-text answers, and JSON answers with the full score, that stand in the inputs."""
     if not evalset.spec.output.text and evalset.output_schema is None:
         return
     show = shown(evalset)
     items = [item for item in evalset.items if item.id not in told]
-    found = [item.id for item in items if any(_holds(evalset, item, text) for text in strings_in(show(item)))]
+    found = [
+        item.id
+        for item in items
+        if any(_holds(evalset, item, text) for text in strings_in(show(item)))
+        or (evalset.output_schema is not None and any(is_key(evalset, item, each) for each in objects_in(show(item))))
+    ]
     if found:
         stands = "text stands word for word" if evalset.spec.output.text else "JSON stands"
         what = f"{count_of(found)} whose expected {stands} in the inputs"
@@ -187,7 +149,7 @@ def _verbatim(evalset: EvalSet, told: set[str]) -> Iterator[Finding]:
 def _holds(evalset: EvalSet, item: Item, text: str) -> bool:
     """Whether the expected answer stands in a text."""
     if evalset.output_schema is not None:
-        return any(_is_key(evalset, item, value) for value in islice(json_objects(text), _OBJECTS_LOOKED_AT) if value)
+        return any(is_key(evalset, item, value) for value in islice(json_objects(text), _OBJECTS_LOOKED_AT) if value)
     there = _plain(text)
     return any(len(answer) >= _VERBATIM and answer in there for answer in map(_plain, _texts(item)))
 
@@ -200,15 +162,17 @@ def _named_labels(evalset: EvalSet) -> Iterator[Finding]:
     """Inputs that name the right label, and no other, nearly always."""
     show = shown(evalset)
     for name, (classes, values) in label_fields(evalset).items():
-        if len(classes) < 3 or len(values) < 2 * _FEW:
+        # "No" and "true" stand in most texts.
+        if len(values) < 2 * FEW or (len(classes) < 3 and any(_YES_OR_NO.fullmatch(label) for label in classes)):
             continue
         patterns = {label.casefold(): re.compile(rf"(?<!\w){_spelled(label)}(?!\w)", re.I) for label in classes}
-        told = 0
+        told: Counter[str] = Counter()
         for item, value in zip(evalset.items, values, strict=True):
             text = "\n".join(strings_in(show(item)))
-            told += [label for label, pattern in patterns.items() if pattern.search(text)] == [str(value).casefold()]
-        if told > _GIVEN_AWAY * len(values):
-            what = f"{told} of {len(values)} items name their {name} in the inputs, and no other"
+            if [label for label, pattern in patterns.items() if pattern.search(text)] == [str(value).casefold()]:
+                told[str(value).casefold()] += 1
+        if told.total() > GIVEN_AWAY * len(values) and len(told) > 1:
+            what = f"{told.total()} of {len(values)} items name their {name} in the inputs, and no other"
             yield Finding("leaks", "warning", what, "Looking for the word would do: make sure that this is the task")
 
 

@@ -1,22 +1,24 @@
-"""Duplicates: the same item twice, nearly the same item, and test items that stand in the training items.
+"""Items that are nearly the same: within the test items, and between them and the training items.
 
-What no prompt shows of an item does not count. Near means the cosine of TF-IDF weighted character 5-grams; items of one
-cluster are meant to be alike and pass.
+near_groups(["Where is my card?", "Where is my card", "A parrot"])      # [0, 0, 1]
+
+What no prompt shows of an item does not count. Near means the cosine of TF-IDF weighted character 5-grams, or words
+that are one but for a slip (see `slips`); items of one cluster are meant to be alike and pass.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audit.inputs import fingerprint, shown, text_of
-from workbench.audit.keys import same_answer
-from workbench.audit.report import Finding, Fix, count_of
+from workbench.audit.keys import answer_print
+from workbench.audit.report import Finding, Level, count_of
+from workbench.audit.slips import but_for_numbers, slips, spelled_alike
 from workbench.evalset import EvalSet, Item
 
 if TYPE_CHECKING:
@@ -31,73 +33,78 @@ _CELLS = 10_000_000  # of a block of comparisons
 _AT_ONCE = 200_000  # pairs that are compared in full at once
 
 
-def exact_duplicates(evalset: EvalSet) -> Iterator[Finding]:
-    """Items with the same inputs; with different answers one of the keys is wrong."""
-    show = shown(evalset)
-    for place, items in (("items.jsonl", evalset.items), ("train.jsonl", evalset.train)):
-        groups: dict[str, list[int]] = defaultdict(list)
-        for index, item in enumerate(items):
-            groups[fingerprint(show(item))].append(index)
-        same: list[tuple[str, ...]] = []
-        conflicting: list[tuple[str, ...]] = []
-        for group in groups.values():
-            if len(group) > 1:
-                first, *others = (items[index] for index in group)
-                agree = all(same_answer(evalset, first, other) for other in others)
-                (same if agree else conflicting).append((first.id, *(other.id for other in others)))
-        if conflicting:
-            ids = _flat(conflicting)
-            what = f"{count_of(ids)} of {place} with the same inputs and different answers"
-            mend = "Decide which answer is right, and drop the others"
-            yield Finding("duplicates", "error", what, mend, ids, tuple(conflicting))
-        if same:
-            ids = _flat(same)
-            what = f"{count_of(ids)} of {place} with the same inputs and answers"
-            mend = "They count one question several times: keep one of each (--fix does)"
-            drop = tuple(name for group in same for name in group[1:])
-            yield Finding("duplicates", "warning", what, mend, ids, tuple(same), Fix(drop=drop))
-
-
-def _flat(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(name for group in groups for name in group)
-
-
-def contamination(evalset: EvalSet) -> Iterator[Finding]:
-    """Training items that are test items too: few-shot examples and tuning would give the answers away."""
-    show = shown(evalset)
-    test = {fingerprint(show(item)) for item in evalset.items} if evalset.train else set()
-    both = tuple(item.id for item in evalset.train if fingerprint(show(item)) in test)
-    if both:
-        what = f"{count_of(both)} of train.jsonl with the inputs of a test item"
-        mend = "Take them out of train.jsonl (--fix does)"
-        yield Finding("contamination", "error", what, mend, both, fix=Fix(drop=both))
-
-
 def near_duplicates(evalset: EvalSet) -> Iterator[Finding]:
     """Items that are nearly the same, within the test items and between them and the training items."""
     show = shown(evalset)
-    prints = [fingerprint(show(item)) for item in chain(evalset.items, evalset.train)]
-    # Equal ones are told apart, by the other checks.
-    test, train = _first_of_each(prints[: len(evalset.items)]), _first_of_each(prints[len(evalset.items) :])
-    known = {prints[index] for index in test}
-    train = [index for index in train if prints[len(evalset.items) + index] not in known]
-    tested, trained = [evalset.items[index] for index in test], [evalset.train[index] for index in train]
-    weighed = _weights([text_of(show(item)) for item in (*tested, *trained)])
-    if weighed is None:
-        return
-    alike = [tuple(tested[index].id for index in group) for group in _alike(weighed[: len(tested)], _clusters(tested))]
-    if alike:
-        ids = _flat(alike)
-        what = f"{count_of(ids)} of items.jsonl nearly the same as another"
-        mend = "Rewrite or drop one of each, or give them the same 'cluster', so that they count as related"
-        yield Finding("near duplicates", "warning", what, mend, ids, tuple(alike))
-    twins = _nearest_found(weighed[len(tested) :], weighed[: len(tested)])
+    tested, trained = _distinct(evalset)
+    forms = [but_for_numbers(show(item)) for item in (*tested, *trained)]
+    groups, twins = _of_one_form(forms, len(tested), _clusters(tested))
+    yield from _within(tested, groups, numbers_alone=True)
+    yield from _between(trained, tested, twins, numbers_alone=True)
+    # One of each form stands for it from here on.
+    repeated = {index for group in groups for index in group[1:]}
+    tested = [item for index, item in enumerate(tested) if index not in repeated]
+    trained = [item for index, item in enumerate(trained) if index not in twins]
+    texts = [text_of(show(item)) for item in (*tested, *trained)]
+    answers = [answer_print(evalset, item) for item in (*tested, *trained)]
+    linked = np.array([*spelled_alike(texts), *slips(texts, answers)], dtype=np.intp).reshape(-1, 2)
+    weighed, n = _weights(texts), len(tested)
+    within = linked[(linked < n).all(axis=1)]
+    yield from _within(tested, _alike(weighed, _clusters(tested), within))
+    found = {} if weighed is None else _nearest_found(weighed[n:], weighed[:n])
+    found |= {int(own) - n: int(other) for other, own in linked if other < n <= own}
+    yield from _between(trained, tested, dict(sorted(found.items())))
+
+
+def _distinct(evalset: EvalSet) -> tuple[list[Item], list[Item]]:
+    """The first of all test items, and of all training items, that are equal: equal ones are told by other checks."""
+    show = shown(evalset)
+    seen: set[str] = set()
+    parts: list[list[Item]] = []
+    for items in (evalset.items, evalset.train):
+        parts.append([])
+        for item in items:
+            found = fingerprint(show(item))
+            if found not in seen:
+                seen.add(found)
+                parts[-1].append(item)
+    return parts[0], parts[1]
+
+
+def _of_one_form(forms: Sequence[str | None], tested: int, clusters: Indices) -> tuple[list[list[int]], dict[int, int]]:
+    """Groups of test items with the same text but for numbers, and by training item the first test item that has."""
+    members: dict[str, list[int]] = defaultdict(list)
+    twins = {}
+    for index, form in enumerate(forms):
+        if form is not None and index < tested:
+            members[form].append(index)
+        elif form in members:
+            twins[index - tested] = members[form][0]
+    return [group for group in members.values() if len({*clusters[group].tolist()}) > 1], twins
+
+
+def _within(items: Sequence[Item], groups: Sequence[Sequence[int]], numbers_alone: bool = False) -> Iterator[Finding]:
+    if groups:
+        named = tuple(tuple(items[index].id for index in group) for group in groups)
+        ids = tuple(name for group in named for name in group)
+        what = "with the text of another but for numbers" if numbers_alone else "nearly the same as another"
+        other = "Add items of other kinds" if numbers_alone else "Rewrite or drop one of each"
+        mend = f"{other}, or give them the same 'cluster', so that they count as related"
+        yield Finding("near duplicates", "warning", f"{count_of(ids)} of items.jsonl {what}", mend, ids, named)
+
+
+def _between(
+    trained: Sequence[Item], tested: Sequence[Item], twins: dict[int, int], numbers_alone: bool = False
+) -> Iterator[Finding]:
+    """No fix: whether such an item is a question of its own takes judgment."""
     if twins:
-        drop = tuple(trained[own].id for own in twins)
-        what = f"{count_of(drop)} of train.jsonl nearly the same as a test item"
-        mend = "Take them out of train.jsonl: they give test answers away (--fix does)"
         pairs = tuple((trained[own].id, tested[other].id) for own, other in twins.items())
-        yield Finding("contamination", "error", what, mend, drop, pairs, Fix(drop=drop))
+        ids = tuple(own for own, _ in pairs)
+        what = "with the text of a test item but for numbers" if numbers_alone else "nearly the same as a test item"
+        gives = "show how a test item is solved" if numbers_alone else "give test answers away"
+        mend = f"Take them out of train.jsonl where they {gives}"
+        level: Level = "warning" if numbers_alone else "error"
+        yield Finding("contamination", level, f"{count_of(ids)} of train.jsonl {what}", mend, ids, pairs)
 
 
 def near_groups(texts: Sequence[str]) -> Indices:
@@ -114,10 +121,6 @@ def near_groups(texts: Sequence[str]) -> Indices:
         for members in _alike(weighed, group):
             group[members] = members[0]
     return group[number]
-
-
-def _first_of_each(prints: Sequence[str]) -> list[int]:
-    return list({value: index for index, value in reversed(list(enumerate(prints)))}.values())[::-1]
 
 
 def _clusters(items: Sequence[Item]) -> Indices:
@@ -143,21 +146,28 @@ def _weights(texts: Sequence[str]) -> csr_matrix | None:
     return weights
 
 
-def _alike(rows: csr_matrix, clusters: Indices) -> list[list[int]]:
-    """Groups of rows that are near each other, directly or by way of others."""
+def _alike(rows: csr_matrix | None, clusters: Indices, linked: Indices | None = None) -> list[list[int]]:
+    """Groups of rows that are near each other, directly or by way of others, or by pairs that are `linked`."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    group: Indices = np.arange(rows.shape[0])
+    group: Indices = np.arange(len(clusters))
+
+    def join(left: Indices, right: Indices) -> None:
+        nonlocal group
+        size = int(group.max()) + 1
+        links = coo_matrix((np.ones(len(left)), (group[left], group[right])), shape=(size, size))
+        group = connected_components(links, directed=False)[1][group].astype(np.intp)
 
     def open_question(left: Indices, right: Indices) -> NDArray[np.bool_]:
         mask: NDArray[np.bool_] = (left < right) & (clusters[left] != clusters[right]) & (group[left] != group[right])
         return mask
 
-    for left, right in _near(rows, rows, open_question):
-        size = int(group.max()) + 1
-        links = coo_matrix((np.ones(len(left)), (group[left], group[right])), shape=(size, size))
-        group = connected_components(links, directed=False)[1][group].astype(np.intp)
+    if linked is not None and len(linked):
+        apart = linked[clusters[linked[:, 0]] != clusters[linked[:, 1]]]
+        join(apart[:, 0], apart[:, 1])
+    for left, right in _near(rows[: len(clusters)], rows[: len(clusters)], open_question) if rows is not None else ():
+        join(left, right)
     members: dict[int, list[int]] = defaultdict(list)
     for index, number in enumerate(group.tolist()):
         members[number].append(index)

@@ -44,11 +44,16 @@ _EXAMPLE = re.compile(r"(?:scorers|expectations): |\s+[{\[]")
 
 def page() -> str:
     """The page: what scorers have in common, and each of them."""
-    ours = [name for name in SCORERS.names() if SCORERS.find(name).__module__.startswith("workbench.scorers.")]
     common = [
         f"## {name.capitalize()}\n\n{text}\n\n" + "\n".join(settings(cls)) for cls, (name, text) in COMMON.items()
     ]
-    return "\n\n".join([HEAD, *common, *map(part, ours)]) + "\n"
+    return "\n\n".join([HEAD, *common, *map(part, ours())]) + "\n"
+
+
+def ours() -> list[str]:
+    """The scorers that come along; one made of a function is somebody's own."""
+    modules = {name: SCORERS.find(name).__module__ for name in SCORERS.names()}
+    return [name for name, module in modules.items() if re.fullmatch(r"workbench\.scorers\.(?!base$)\w+", module)]
 
 
 def part(name: str) -> str:

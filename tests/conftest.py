@@ -14,6 +14,8 @@ import pytest
 import yaml
 from recording_server import RecordingServer
 
+from workbench.scorers.base import SCORERS
+
 REPOSITORY = Path(__file__).parent.parent
 WEIGHTS = REPOSITORY / ".weights"
 
@@ -28,6 +30,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture(autouse=True)
+def own_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(SCORERS, "_known", dict(SCORERS._known))
 
 
 @pytest.fixture

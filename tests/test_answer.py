@@ -334,6 +334,75 @@ def test_json_is_found_in_fences_and_text(text: str) -> None:
     assert (answer.value, answer.format_ok, answer.problem) == (YES, True, None)
 
 
+RECORD: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"type": ["string", "null"]}, "n": {"type": ["number", "null"]}, "l": {"type": "array"}},
+    "required": ["a"],
+}
+ONE, TWO = '{"a": "one", "n": 1}', '{"a": "two", "n": 2}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ONE}\n\nWait, the number is wrong. Corrected:\n{TWO}",
+        f"```json\n{ONE}\n```\nWait.\n\n### Final Answer\n\n```json\n{TWO}\n```",
+        f"{ONE}\nHere is the corrected version:\n\n{TWO}",
+        f"{ONE}\nI missed a line. **Updated JSON:**\n```\n{TWO}\n```\nThat is all.",
+        f"{ONE} Correction: {TWO}",
+        f"{ONE}\nFinal: {TWO}",
+        f"{ONE}\nMy final answer is:\n{TWO}",
+        f'{ONE}\nCorrected:\n{{"a": "three"}}\nCorrected again? Yes. Corrected:\n{TWO}',
+        f"{ONE}\nKorrigierte Fassung:\n{TWO}",
+        f"{ONE}\nVersion corrigée :\n{TWO}",
+        f"{ONE}\nRespuesta final:\n{TWO}",
+        # What has nothing in it is a skeleton.
+        f'{{"a": null, "n": null}}\n\nAfter reading:\n{TWO}',
+        f'{{"a": "", "n": 0}}\n{TWO}',
+        f'Schema: {{"a": "...", "n": 0, "l": []}}\n\n{TWO}',
+        f'```json\n{{"a": null}}\n```\n```json\n{TWO}\n```',
+    ],
+)
+def test_a_later_object_counts_where_it_corrects_or_fills_in(text: str) -> None:
+    answer = parse_answer(text, schema=RECORD)
+    assert (answer.value, answer.format_ok) == ({"a": "two", "n": 2}, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ONE}\n{TWO}",
+        f"{ONE}\nWait, or is it\n{TWO}",
+        f"{ONE}\nNo correction needed, unlike in this example:\n{TWO}",
+        f"{ONE}\nNot corrected:\n{TWO}",
+        f"{ONE}\nBefore the correction:\n{TWO}",
+        f"{ONE}\nThe uncorrected version:\n{TWO}",
+        f"{ONE}\nThe order was updated on 5 May, see this:\n{TWO}",
+        f"{ONE}\nIn the second letter the order was updated\n{TWO}",
+        f"{ONE}\nCorrected:\nas above\n{TWO}",
+        f'{ONE}\nCorrected:\n{{"a": 5}}',
+        f'{ONE}\nCorrected:\n{{"a": "two"',
+        f'{ONE}\n{{"a": null}}',
+        f"Corrected:\n{ONE}\nThe first was:\n{TWO}",
+        f'{{"a": 5}}\n{ONE}\n{TWO}',
+    ],
+)
+def test_else_the_first_object_counts(text: str) -> None:
+    assert parse_answer(text, schema=RECORD).value == {"a": "one", "n": 1}
+
+
+@pytest.mark.parametrize(
+    "first", [{"a": None, "n": 0}, {"a": None, "l": [False]}, {"a": "-"}, {"a": "", "n": 1}, {"a": "null"}]
+)
+def test_an_object_with_something_in_it_is_no_skeleton(first: dict[str, Any]) -> None:
+    assert parse_answer(f"{json.dumps(first)}\n{TWO}", schema=RECORD).value == first
+
+
+def test_a_skeleton_alone_is_the_answer() -> None:
+    for text in ('{"a": null}', '{"a": null}\nCorrected:\n{"a": 5}', '{"a": null} {"a": ""}'):
+        assert parse_answer(text, schema=RECORD).value == {"a": None}
+
+
 def test_nested_json_is_taken_whole() -> None:
     text = 'Well: {"answer": "no", "why": {"clause": {"n": 3}}}'
     assert parse_answer(text, schema=SCHEMA).value == {"answer": "no", "why": {"clause": {"n": 3}}}
@@ -598,6 +667,9 @@ LONG = {
     "keys": '{"' * (N // 2),
     "objects": "{}" * (N // 2),
     "fences": "```\n" * (N // 4),
+    "valid objects": '{"answer": "yes"}\n' * (N // 18),
+    "corrections": '{"answer": "yes"}\nCorrected:' + "corrected " * (N // 10) + '{"answer": "no"}',
+    "a long line": '{"answer": "yes"}' + "final answer " * (N // 13) + "{",
     "fenced objects": "```\n{}\n```\n" * (N // 11),
     "deep": DEEP,
     "deep lists": '{"a":' + "[" * N,

@@ -538,6 +538,24 @@ def test_f1_over_all_values_of_an_item(value: Json, f1: float) -> None:
     assert scored({"type": "json_fields", "fields": fields}, value, expected, schema=SCHEMA) == pytest.approx(f1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "expected", "score"),
+    [
+        ("number", "thirty (30) days", 30, 1),
+        ("number", "thirty (30) days", -30, 0),
+        ("number", "(30)", -30, 1),
+        ("number", "1/2", 1, 0),
+        ("number", "2½", 2.5, 1),
+        ("number", "2½", 2, 0),
+        ("money", "five thousand dollars ($5,000)", "5000 USD", 1),
+        ("money", "12 pounds", "12 EUR", 0),
+    ],
+)
+def test_figures_of_fields(kind: str, value: str, expected: Any, score: float) -> None:
+    spec = {"type": "json_fields", "fields": {"total": kind}}
+    assert scored(spec, {"total": value}, {"total": expected}, schema=SCHEMA) == score
+
+
 def test_a_field_may_be_right_in_several_ways_one_of_them_null() -> None:
     spec = {"type": "json_fields", "fields": {"number": "text", "due": "date"}}
     expected = {"number": ["A-1", "A1"], "due": ["2026-03-14", None]}
@@ -596,6 +614,109 @@ def test_json_fields_are_scikit_learns_f1_over_values(
     assert done.value == pytest.approx(f1_score(*binary, zero_division=1) if pairs else 1)
     for name in FIELDS:
         assert done.metrics[f"field.{name}"] == float(left.get(name) == expected[name])
+
+
+NULLS: Json = {
+    "type": "object",
+    "properties": {
+        "number": {"type": "string"},
+        "due": {"type": "string"},
+        "total": {"type": ["string", "null"]},
+        "queue": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "ref": {"$ref": "#/$defs/Text"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "$defs": {"Text": {"type": "string"}},
+}
+
+
+@pytest.mark.parametrize(
+    "refusal", ["I'm sorry, I can't help with that.", "", "<think>x", '{"number": "a"', "[1]", "null"]
+)
+@pytest.mark.parametrize(
+    ("spec", "expectations"),
+    [
+        ({"type": "json_fields", "average": "mean", "fields": {"number": "text", "due": "date"}},
+         {"number": "x", "due": None}),
+        ({"type": "json_fields", "fields": {"number": "text", "due": "date"}},
+         {"number": None, "due": [None, "1 May 2026"]}),
+        ({"type": "json_fields", "fields": {"tags": {"type": "list", "of": "text"}}}, {"tags": []}),
+        ({"type": "facts", "fields": {"tags": {}}}, {"facts": []}),
+        ({"type": "facts", "fields": {"tags": {}}, "recall": True}, {"facts": []}),
+        ({"type": "set_f1", "field": "tags"}, {"tags": []}),
+        ({"type": "multi_label", "field": "tags"}, {"tags": []}),
+        ({"type": "contains", "field": "number", "want": "none"}, {"number": "x"}),
+        ({"type": "regex", "field": "number", "want": "none", "pattern": "x"}, {}),
+    ],
+)  # fmt: skip
+def test_an_answer_without_json_is_right_about_nothing(spec: Json, expectations: Json, refusal: str) -> None:
+    scorers = built(spec, schema=NULLS)
+    assert problem_of(scorers, expectations) is None
+    done = total(scorers, parse_answer(refusal, NULLS), expectations)
+    assert done.value == 0
+    assert not any(figure for name, figure in done.metrics.items() if name.startswith(("field.", "facts.")))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expectations"),
+    [
+        ({"type": "json_fields", "fields": {"number": "text", "due": "date"}}, {"number": None, "due": None}),
+        ({"type": "json_fields", "fields": {"tags": {"type": "list", "of": "text"}}}, {"tags": []}),
+        ({"type": "facts", "fields": {"tags": {}}}, {"facts": []}),
+        ({"type": "set_f1", "field": "tags"}, {"tags": []}),
+        ({"type": "multi_label", "field": "tags"}, {"tags": []}),
+    ],
+)
+def test_json_that_says_nothing_is_right_where_there_is_nothing(spec: Json, expectations: Json) -> None:
+    assert total(built(spec, schema=NULLS), parse_answer("{}", NULLS), expectations).value == 1
+
+
+def test_no_answer_is_a_wrong_class_also_where_null_would_be_right() -> None:
+    scorer = one({"type": "json_fields", "fields": {"queue": "label"}}, schema=SCHEMA)
+    done = scorer.score(parse_answer("I refuse", SCHEMA), {"queue": ["bug", None]})
+    assert done == Score(0.0, {"field.queue": 0.0, "class.queue.expected": 1.0, "class.queue.given": -1.0})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected", "f1"),
+    [
+        ("number", "", None, 1),
+        ("total", " ", None, 1),
+        ("due", "", None, 1),
+        ("number", None, "", 1),
+        ("number", "", ["x", None], 1),
+        ("number", "", "x", 0),
+        # Where the schema takes text alone, null has to be a word.
+        ("number", "null", None, 1),
+        ("number", "None", None, 1),
+        ("due", "N/A", None, 1),
+        ("ref", "n/a", None, 1),
+        ("number", "none", ["x", None], 1),
+        ("number", "none", "none", 1),
+        ("number", "none", "x", 0),
+        ("number", "not specified", None, 0),
+        ("number", "-", None, 0),
+        ("total", "N/A", None, 0),
+        ("queue", "none", None, 0),
+        ("number", "x", None, 0),
+        ("tags", [""], [], 1),
+        ("tags", ["none"], [], 0),
+    ],
+)
+def test_ways_to_say_null(field: str, value: Any, expected: Any, f1: float) -> None:
+    kind: Any = (
+        {"type": "list", "of": "text"} if field == "tags" else {"due": "date", "queue": "label"}.get(field, "text")
+    )
+    assert (
+        scored({"type": "json_fields", "fields": {field: kind}}, {field: value}, {field: expected}, schema=NULLS) == f1
+    )
+
+
+def test_an_empty_text_counts_as_missing_and_not_as_made_up() -> None:
+    spec = {"type": "json_fields", "fields": {"number": "text", "due": "date"}}
+    expected = {"number": "x", "due": "2026-05-01"}
+    missing = [scored(spec, {"number": "x", "due": due}, expected, schema=NULLS) for due in (None, "", "1 May 2025")]
+    assert missing == [pytest.approx(2 / 3), pytest.approx(2 / 3), 0.5]
 
 
 @pytest.mark.parametrize(("text", "score"), [('{"queue": "bug"}', 1), ('{"queue": "x"}', 0), ("bug", 0), ("", 0)])
@@ -736,6 +857,21 @@ def test_a_pattern_extracts_from_a_field_too() -> None:
 )
 def test_contains(answer: str, expected: Any, settings_of: Json, score: float) -> None:
     assert scored({"type": "contains", **settings_of}, answer, {"answer": expected}) == score
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<think>x", "<think>x</think>", "<think>refund</think>"])
+def test_no_answer_keeps_nothing_out(text: str) -> None:
+    assert scored({"type": "contains", "want": "none"}, text, {"answer": "refund"}) == 0
+    assert scored({"type": "regex", "want": "none", "pattern": "refund"}, text, {}) == 0
+    assert scored({"type": "regex", "pattern": "^(?!.*refund)"}, text, {}) == 0
+    assert scored({"type": "contains", "want": "none"}, "No.", {"answer": "refund"}) == 1
+    assert scored({"type": "regex", "want": "none", "pattern": "refund"}, "No.", {}) == 1
+
+
+def test_an_empty_field_keeps_nothing_out_but_may_be_what_is_wanted() -> None:
+    assert scored({"type": "contains", "field": "a", "want": "none"}, {"a": ""}, {"a": "x"}) == 0
+    assert scored({"type": "regex", "field": "a", "want": "none", "pattern": "x"}, {"a": " "}, {}) == 0
+    assert scored({"type": "regex", "field": "a", "pattern": "^$"}, {"a": ""}, {}) == 1
 
 
 def test_a_field_that_is_not_there_contains_nothing_and_keeps_nothing_out() -> None:
@@ -894,6 +1030,23 @@ def test_yes_or_no(value: Any, expected: Any, score: float) -> None:
         ("NaN", 5, {}, 0),
         ("#### 42", 42, {"extract": r"####\s*(\S+)"}, 1),
         ("42", 42, {"extract": r"####\s*(\S+)"}, 0),
+        ("The notice period is thirty (30) days.", 30, {}, 1),
+        ("The notice period is thirty (30) days.", -30, {}, 0),
+        ("(30)", -30, {}, 1),
+        ("The answer is forty-two (42).", 42, {"take": "last"}, 1),
+        ("Step 1: 6 x 7 = 42. Answer: 42", 42, {}, 1),
+        ("Step 1: 6 x 7 = 42. Answer: 42", 6, {}, 0),
+        ("**Answer: 42**\n\nCheck: 42/7 = 6", 42, {"take": "last"}, 1),
+        ("**Answer: 42**\n\nCheck: 42/7 = 6", 6, {"take": "last"}, 0),
+        ("minus 5", -5, {}, 1),
+        ("minus 5", 5, {}, 0),
+        ("The price minus 5", -5, {}, 0),
+        ("1/2", 0.5, {}, 1),
+        ("1/2", 1, {}, 0),
+        ("10^6", 1e6, {}, 1),
+        ("10^6", 10, {}, 0),
+        ("$1.5M", 1.5e6, {}, 1),
+        ("$1.5M", 1.5, {}, 0),
     ],
 )
 def test_numeric(answer: str, expected: Any, settings_of: Json, score: float) -> None:
@@ -969,6 +1122,14 @@ def test_date(answer: Any, expected: Any, settings_of: Json, score: float) -> No
         ({"a": True}, 1, {"field": "a", "key": "answer"}, 0),
         ({"a": ["5"]}, 5, {"field": "a", "key": "answer"}, 0),
         ({}, 5, {"field": "a", "key": "answer"}, 0),
+        ("five thousand dollars ($5,000)", "5000 USD", {}, 1),
+        ("five thousand dollars ($5,000)", "-5000 USD", {}, 0),
+        ("$1.5M", "1.50 USD", {}, 0),
+        ("$1.5M", "1500000 USD", {}, 1),
+        ("2 milliards d'euros", "2000000000 EUR", {}, 1),
+        ("12 pounds", "12 GBP", {}, 1),
+        *((f"12 {name}", "12 EUR", {}, 0) for name in ("pounds", "dollars", "yen", "Swiss francs", "kr")),
+        ("99 cents", "99", {}, 0),
     ],
 )
 def test_money(answer: Any, expected: Any, settings_of: Json, score: float) -> None:

@@ -15,7 +15,8 @@ from workbench.audit.report import Finding, Level, count_of
 from workbench.audit.telling import AROUND, FEW, GIVEN_AWAY, is_key, same, telling_inputs
 from workbench.evalset import EvalSet, Item
 from workbench.prompts import render
-from workbench.scorers.answer import json_at, json_objects
+from workbench.scorers.json_text import json_at
+from workbench.scorers.objects import json_objects
 
 _VERBATIM = 40  # characters of a free-text answer from which its standing in the prompt is no chance
 _OBJECTS_LOOKED_AT = 50  # of a text

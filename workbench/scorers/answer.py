@@ -3,16 +3,14 @@
 parse_answer('```json\\n{"answer": "yes"}\\n```', schema=schema).value      # {'answer': 'yes'}
 parse_answer("<think>hm</think>Queue: billing", labels=["billing", "bug"]).value      # 'billing'
 
-What is looked at, in this order: thoughts in `<think>` are left out; then for JSON the whole text, fenced blocks, and
-objects with text around, the first that meets the schema; for a label the whole text, what stands behind "Answer:", a
-list of one, a choice such as "B) Paris", and last the only label that is mentioned, in a short text or in the first or
-last line of a long one: a page that happens to name a label has not chosen it, and neither has "not a bug".
+What is looked at, in this order: thoughts in `<think>` are left out; then for JSON see `objects`; for a label the whole
+text, what stands behind "Answer:", a list of one, a choice such as "B) Paris", and last the only label that is
+mentioned, in a short text or in the first or last line of a long one: a page that happens to name a label has not
+chosen it, and neither has "not a bug".
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,15 +22,13 @@ from typing import Any
 import regex
 
 from workbench.scorers.affirmation import YES_OR_NO, yes_or_no_said
-from workbench.scorers.validity import schema_problem
+from workbench.scorers.json_text import FENCE
+from workbench.scorers.json_text import json_at as json_at
+from workbench.scorers.objects import read_object
 
-_OBJECTS_LOOKED_AT = 50
-_OPENINGS_LOOKED_AT = 1000  # of what may be an object; each try may read to the text's end
+_ANNOUNCEMENTS_LOOKED_AT = 50
 _SHORT = 40  # words: what is longer is no answer that mentions its label, but a text that does
-_DEEPEST = 100  # of lists and objects in one another; what is done with them later recurses
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]", re.IGNORECASE)
-_FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_OPENING = re.compile(r'\{\s*["}]')
 # What announces an answer. Beside a category, a topic or tag is no label that was asked for, but a list may be of them.
 _NAMES = r"answers?|labels?|categor(?:y|ies)|class(?:es)?|choices?"
 _ANNOUNCED = re.compile(rf"\b(?:{_NAMES})\b[*_\s]*(?:(?:is|are)\b[*_\s]*)?[:=]\s*", re.IGNORECASE)
@@ -104,7 +100,7 @@ def parse_answer(
     if said is None:
         return Answer(text, None, False, "the answer ends inside its thoughts")
     if schema is not None:
-        value, problem = _read_json(said, schema)
+        value, problem = read_object(said, schema)
     elif labels is not None:
         value, problem = _read_label(said, _vocabulary(labels, aliases or {}))
     else:
@@ -127,44 +123,6 @@ def without_thoughts(text: str) -> str | None:
     return None if begins is None else "".join([*said, text[begins:]]).strip()
 
 
-def _read_json(said: str, schema: dict[str, Any]) -> tuple[Any, str | None]:
-    first: tuple[Any, str] | None = None
-    for value in islice(json_objects(said), _OBJECTS_LOOKED_AT):
-        try:
-            problem = schema_problem(value, schema)
-        except TimeoutError:
-            return value, "a pattern of the schema took too long"
-        if problem is None:
-            return value, None
-        first = first or (value, problem)
-    return first or (None, "no JSON object in the answer")
-
-
-def json_objects(said: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object that an answer may mean: the whole text, fenced blocks, objects with text around."""
-    after = 0
-    if said.startswith("{"):
-        value, end = json_at(said)
-        after = end if isinstance(value, dict) else 1
-        if isinstance(value, dict):
-            yield value
-    for block in _FENCE.finditer(said):
-        value, _ = json_at(block.group(1).strip())
-        if isinstance(value, dict):
-            yield value
-    unread = 4 * len(said) + 100_000  # characters that may still be read
-    for _ in range(_OPENINGS_LOOKED_AT):
-        opening = _OPENING.search(said, after)
-        if opening is None or unread < 0:
-            return
-        value, end = json_at(said, opening.start())
-        unread -= end - opening.start()
-        after = opening.start() + 1
-        if isinstance(value, dict):
-            after = end
-            yield value
-
-
 def listed(text: str, separator: str = "\n", known: Iterable[str] = ()) -> list[Any]:
     """The entries of a list in a text.
 
@@ -173,7 +131,7 @@ def listed(text: str, separator: str = "\n", known: Iterable[str] = ()) -> list[
     of it: the lines, without bullets, and their parts.
     """
     said = _announced_list(text)
-    for candidate in (text, said, *(block.group(1) for block in islice(_FENCE.finditer(text), 1))):
+    for candidate in (text, said, *(block.group(1) for block in islice(FENCE.finditer(text), 1))):
         value, _ = json_at(candidate.strip())
         if isinstance(value, dict) and len(value) == 1:
             value = next(iter(value.values()))
@@ -206,42 +164,6 @@ def answered(text: str) -> str:
         return text
     behind = text[announced.end() :].strip()
     return behind.replace("**", "", 1) if behind.count("**") % 2 else behind  # of "**Answer: Paris**"
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if math.isinf(value):
-        raise ValueError("a number beyond all that is computed with")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-
-
-def json_at(text: str, start: int = 0) -> tuple[Any, int]:
-    """The JSON value at a place of a text and where it ends; None and how far it was read where there is none."""
-    try:
-        value, end = _DECODER.raw_decode(text, start)
-    except json.JSONDecodeError as failure:
-        return None, max(failure.pos, start)
-    except (ValueError, RecursionError):
-        return None, min(start + 20_000, len(text))
-    if text.count("{", start, end) + text.count("[", start, end) > _DEEPEST and _depth(value) > _DEEPEST:
-        return None, end
-    return value, end
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and objects are in one another, without recursion."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, dict | list)]:
-        depth += 1
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-    return depth
 
 
 @dataclass(frozen=True)
@@ -391,7 +313,7 @@ def _plain(text: str) -> str:
 
 def _announced(said: str) -> Iterator[str]:
     """What stands behind "Answer:" and the like to the end of its line, the last first."""
-    for announcement in reversed(list(_ANNOUNCED.finditer(said))[-_OBJECTS_LOOKED_AT:]):
+    for announcement in reversed(list(_ANNOUNCED.finditer(said))[-_ANNOUNCEMENTS_LOOKED_AT:]):
         behind = said[announcement.end() : announcement.end() + 1000].strip().splitlines()
         if behind:
             yield behind[0]

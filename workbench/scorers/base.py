@@ -129,11 +129,15 @@ class FieldScorer(Scorer):
         return extracted(self.extract, text, self.take) if isinstance(text, str) else None
 
     def given_text(self, answer: Answer) -> str | None:
-        """The value as text: what the model said where there is no value, and none is looked for."""
+        """The value as text: what the model said where there is no value, and none is looked for; None if nothing."""
         value = self.given(answer)
         if value is None:
-            return None if self.field or self.extract else answer.said
+            return None if self.field or self.extract else answer.said or None
         return as_text(value)
+
+    def unread(self, answer: Answer) -> bool:
+        """Whether there is no JSON that its field could be in: then nothing is right, not even that there is none."""
+        return self.field is not None and answer.value is None
 
     def check(self, expectations: dict[str, Any]) -> str | None:
         if self.expected_key not in expectations:
@@ -245,6 +249,8 @@ def total(
         if not each.applies(expectations):
             continue
         score = each.score(answer, expectations)
+        if isinstance(each, FieldScorer) and each.unread(answer):
+            score = Score(0.0, score.metrics)
         if not 0 <= score.value <= 1:
             raise InputError(f"scorer '{each.type}' gave {score.value}: scores are from 0 to 1.")
         weighted.append((each.weight, score.value))

@@ -19,7 +19,8 @@ class ContainsScorer(TextScorer):
     """Phrases in the answer. See `TextScorer`.
 
     Attributes:
-        want: `all`: the share of the phrases that occur; `any`: 1 where one does; `none`: 1 where none does.
+        want: `all`: the share of the phrases that occur; `any`: 1 where one does; `none`: 1 where none does. Where
+            there is no answer, or an empty one, nothing is right.
         ignore: what makes no difference.
     """
 
@@ -32,7 +33,7 @@ class ContainsScorer(TextScorer):
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
-        if text is None:
+        if text is None or not text.strip():
             return Score(0.0)
         given = normalized(text, self.ignore)
         found = [normalized(as_text(phrase), self.ignore) in given for phrase in self.wanted(expectations)]

@@ -92,8 +92,11 @@ class FactsScorer(Scorer):
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         if not self.fields:
-            return self._recall_of_text(answer.said, expectations[self.key])
-        value = answer.value if isinstance(answer.value, dict) else {}
+            return self._recall_of_text(answer.said, expectations[self.key]) if answer.said else Score(0.0)
+        if not isinstance(answer.value, dict):  # right about nothing, not even that there are no facts
+            figures = [*(f"facts.{name}" for name in self.fields), "facts.precision", "facts.recall"]
+            return Score(0.0, dict.fromkeys(figures, 0.0))
+        value = answer.value
         right = given = expected = 0.0
         metrics = {}
         for name, spec in self.fields.items():

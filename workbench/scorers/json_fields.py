@@ -16,16 +16,20 @@ from pydantic import Field
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, Scorer, class_figures, scorer
 from workbench.scorers.schemas import resolved
-from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, similarity, unaliased
+from workbench.scorers.values import NOTHING, Counts, FieldSpec, compared, is_blank, similarity, unaliased
 
 _LABELS_OF_A_FIELD = 100
 
 
 @scorer("json_fields")
 class JsonFieldsScorer(Scorer):
-    """F1 over the values of the named fields, each compared as its type; null and absent are the same.
+    """F1 over the values of the named fields, each compared as its type; null, empty text and absent are the same.
 
     A list of expected values stands for a field that is right in several ways (for a `list` field it is the list).
+    An answer without a JSON object is right about nothing, not even about what is null.
+
+    "null", "None" and "n/a" are made up where null is expected, unless the JSON schema takes text alone there, so that
+    nothing else could be said. Other ways to say it ("not specified") always are: tell models how to.
 
     Attributes:
         fields: the fields to compare and their types; see `values.FieldSpec`.
@@ -74,14 +78,17 @@ class JsonFieldsScorer(Scorer):
         return None
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        given = answer.value if isinstance(answer.value, dict) else {}
+        read = isinstance(answer.value, dict)
+        given = answer.value if read else {}
         counts = {name: compared(spec, given.get(name), expectations[name]) for name, spec in self.fields.items()}
-        metrics = {f"field.{name}": each.f1 for name, each in counts.items()}
+        metrics = {f"field.{name}": each.f1 if read else 0.0 for name, each in counts.items()}
         for name, spec in self.fields.items():
             classes = [False, True] if spec.type == "boolean" else spec.levels or []
             if 2 <= len(classes) <= _LABELS_OF_A_FIELD:
-                value = _class_of(spec, given.get(name))
+                value = _class_of(spec, given.get(name)) if read else ""
                 metrics.update(class_figures(name, classes, value, _alternatives(expectations[name])))
+        if not read:
+            return Score(0.0, metrics)
         if self.average == "mean":
             return Score(math.fsum(each.f1 for each in counts.values()) / len(counts), metrics)
         total: Counts = sum(counts.values(), start=NOTHING)
@@ -90,8 +97,10 @@ class JsonFieldsScorer(Scorer):
 
 def _class_of(spec: FieldSpec, value: Any) -> Any:
     """A value as the class that it is compared as."""
+    if is_blank(value):
+        return None
     if spec.type == "boolean":
-        return value if value is None or isinstance(value, bool) else ""
+        return value if isinstance(value, bool) else ""
     return unaliased(value, spec.aliases) if spec.type == "label" else value
 
 

@@ -6,20 +6,84 @@ scorers: [{type: numeric, relative: 0.05, take: last}]    # the last number of a
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any, Literal
 
+import regex
 from pydantic import Field
 
-from workbench.scorers.amounts import figures, number
+from workbench.scorers.amounts import number
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, scorer
+from workbench.scorers.figures import Figure, plain_figures
+from workbench.scorers.latex import without_latex
 from workbench.scorers.texts import TextScorer
 from workbench.scorers.values import near
+
+_ANNOUNCEMENTS_LOOKED_AT = 50
+_ANNOUNCED_WITHIN = 1000  # characters
+# What announces the number that is meant, wherever it stands; "if the answer is 5" and "the answer is not 5" do not.
+_ANNOUNCED = regex.compile(
+    r"""
+    (?<!\b(?:if|whether|suppose|wrong|incorrect|wenn|falls|ob|si)\s(?:the\s|an?\s|die\s|la\s)?)(?<!\p{L})
+    (?:answer|antwort|réponse|respuesta)[*_\s]*+
+    (?:(?:is|was|would\sbe|must\sbe|ist|lautet|est|es)\b[*_\s]*+[:=]?|[:=])
+    [*_\s]*+(?!(?:not|nicht|pas|no)\b)
+    |\\boxed\s?\{
+    |^[ \t]*+\#{4}\s?(?=[^\s\p{L}\d]*+\d)(?!\d+[.)]\s)
+    """,
+    regex.VERBOSE | regex.IGNORECASE | regex.MULTILINE,
+)
+_SENTENCE_ENDS = regex.compile(r"[.!?][*_]*(?=\s+\p{Lu}|\s*\Z)|\n")
+_BRACE_ENDS = regex.compile(r"\}")
+_MARKER = regex.compile(r"^[ \t]*(\d{1,3})[.)][ \t]+(?=\S)", regex.MULTILINE)
+
+
+def meant(text: str, take: Literal["first", "last"] = "first") -> Figure | None:
+    """The figure that a text means, its numbered lists aside: the first or the last that can be read.
+
+    Where the text announces its answer ("Answer: 42", "the answer is 42", `\\boxed{42}`, "#### 42"), it is looked for
+    in what is announced last, to the end of its sentence, then in what follows, and then in all of the text.
+    """
+    text = without_latex(text)
+    markers = set(_markers(text))
+    found = [each for each in plain_figures(text) if each.value() is not None and each.begins not in markers]
+    begins = [each.begins for each in found]
+    first, last = 0, len(found)
+    for announced in reversed(list(_ANNOUNCED.finditer(text))[-_ANNOUNCEMENTS_LOOKED_AT:]):
+        index = bisect_left(begins, announced.end())
+        if index < bisect_left(begins, _end_of_announced(text, announced)):
+            first, last = index, bisect_left(begins, _end_of_announced(text, announced, found[index].ends))
+            break
+        if not first and index < last:
+            first = index
+    return None if not found else found[first if take == "first" else last - 1]
+
+
+def _end_of_announced(text: str, announced: regex.Match[str], after: int | None = None) -> int:
+    """Where an announced answer ends: with its braces or its sentence, and before brackets behind its first figure."""
+    begins, until = announced.end(), announced.end() + _ANNOUNCED_WITHIN
+    ends = _BRACE_ENDS.search(text, begins, until) if announced.group().endswith("{") else None
+    ends = ends or _SENTENCE_ENDS.search(text, begins, until)
+    place = ends.start() if ends else min(until, len(text))
+    aside = -1 if after is None else text.find(" (", after, place)
+    return place if aside < 0 else aside
+
+
+def _markers(text: str) -> Iterator[int]:
+    """Where the numbers of a numbered list stand: 1, 2, … before its lines, or the only one before a lone number."""
+    lines = list(_MARKER.finditer(text))
+    counted = len(lines) > 1 and [int(line.group(1)) for line in lines] == list(range(1, len(lines) + 1))
+    for line in lines:
+        rest = text[line.end() : line.end() + 100].partition("\n")[0]
+        if counted or (not rest[0].isalpha() and number(rest) is not None):
+            yield line.start(1)
 
 
 @scorer("numeric")
 class NumericScorer(TextScorer):
-    """A number, equal within a tolerance. See `TextScorer`; of a text answer the `take` number counts.
+    """A number, equal within a tolerance. See `TextScorer`; of a text the `take` number counts, as `meant` finds it.
 
     Attributes:
         tolerance: how far off is still right, absolute.
@@ -41,9 +105,9 @@ class NumericScorer(TextScorer):
         value = self.given_text(answer) if value is None or isinstance(value, str) else value
         if not isinstance(value, str):
             return number(value)
-        read = (figure.value(point_groups=bool(figure.currency)) for figure in figures(value))
-        found = [each for each in read if each is not None]
-        return number(float(found[0 if self.take == "first" else -1])) if found else None
+        found = meant(value, self.take)
+        read = None if found is None else found.value()
+        return None if read is None else number(float(read))
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self._given_number(answer)

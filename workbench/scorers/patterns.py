@@ -21,7 +21,8 @@ class RegexScorer(FieldScorer):
 
     Attributes:
         pattern: for all items; left out, each item's expectation holds its own.
-        want: `none` turns it round: 1 where no pattern is found. A pattern that takes too long scores 0 either way.
+        want: `none` turns it round: 1 where no pattern is found. A pattern that takes too long scores 0 either way, and
+            so does an answer that is empty, or was cut off in its thoughts.
     """
 
     type: Literal["regex"]
@@ -58,7 +59,7 @@ class RegexScorer(FieldScorer):
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         text = self.given_text(answer)
-        if text is None:
+        if text is None or (self.want == "none" and not text.strip()):
             return Score(0.0)
         try:
             found = any(is_found(pattern, text) for pattern in self._patterns(expectations))

@@ -17,17 +17,29 @@ def resolved(part: Any, root: Any) -> dict[str, Any]:
 
     These two are how pydantic writes an enum, a model, and a field that may be null. Keywords beside them stay.
     """
+    return _resolved(part, root)[0]
+
+
+def wants_text(part: Any, root: Any) -> bool:
+    """Whether a part of a schema takes text and nothing else: who has to say that there is none cannot say null."""
+    itself, may_be_null = _resolved(part, root)
+    return itself.get("type") == "string" and not may_be_null
+
+
+def _resolved(part: Any, root: Any) -> tuple[dict[str, Any], bool]:
+    may_be_null = False
     for _ in range(_STEPS):
         if not isinstance(part, dict):
-            return {}
+            return {}, may_be_null
         key = next((key for key in ("$ref", "anyOf", "oneOf", "allOf") if key in part), None)
         if key is None:
-            return part
+            return part, may_be_null
         inner = _pointed(part[key], root) if key == "$ref" else _only(part[key])
         if not isinstance(inner, dict):
-            return part
+            return part, may_be_null
+        may_be_null = may_be_null or (key in ("anyOf", "oneOf") and len(part[key]) > 1)
         part = {**inner, **{name: value for name, value in part.items() if name != key}}
-    return {}
+    return {}, may_be_null
 
 
 def field_schema(root: Any, path: str) -> dict[str, Any]:

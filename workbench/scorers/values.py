@@ -18,13 +18,13 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from workbench.files import StrictModel
 from workbench.scorers.amounts import amount as amount
 from workbench.scorers.amounts import number as number
-from workbench.scorers.amounts import same_currency
-from workbench.scorers.schemas import resolved
+from workbench.scorers.currencies import same_currency
+from workbench.scorers.schemas import resolved, wants_text
 
 Kind = Literal["label", "text", "number", "date", "money", "boolean", "ordinal", "list", "object"]
 LANGUAGES = ("en", "de", "fr", "es")
@@ -32,6 +32,7 @@ _CENT = Decimal("0.005")
 _SHORT = 200  # characters of a text whose plain form is kept
 _PAIRS_LOOKED_AT = 1_000_000  # of entries of two lists; what is given beyond them counts as given in vain
 _A_LITTLE = 1e-6
+_NULL_WORDS = frozenset({"null", "none", "n/a"})
 _DATE_LENGTH = 60
 _PIVOT = {False: 2000, True: 1900}  # of a year of two digits from 69 on, as in POSIX
 _ISO = re.compile(r"(?<!\w)(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:?\d\d[\d:.,+-]*)?(?![\d-])")
@@ -48,7 +49,7 @@ class FieldSpec(StrictModel):
     """How a value is compared; in evalset.yaml its type alone, or an object.
 
     Attributes:
-        type: what the value is.
+        type: what the value is: label, text, number, date, money, boolean, ordinal, list or object.
         tolerance: number and money: how far off is still right, absolute (half a cent for money where left out).
         relative: number: how far off is still right, as a share of the expected value.
         levels: ordinal: the levels in their order; out of the answer's JSON schema where left out.
@@ -68,6 +69,7 @@ class FieldSpec(StrictModel):
     aliases: dict[str, list[str]] = {}
     of: FieldSpec | None = None
     fields: dict[str, FieldSpec] = {}
+    _null_in_words: bool = PrivateAttr(default=False)  # the answer's JSON schema takes text, and no null
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +99,7 @@ class FieldSpec(StrictModel):
         Raises:
             ValueError: an ordinal has no levels.
         """
+        null_in_words = wants_text(schema, root)
         schema = resolved(schema, root)
         update: dict[str, Any] = {}
         if self.type in ("ordinal", "label") and self.levels is None:
@@ -115,7 +118,15 @@ class FieldSpec(StrictModel):
             update["fields"] = {
                 name: spec.with_schema(properties.get(name), root) for name, spec in self.fields.items()
             }
-        return self.model_copy(update=update)
+        told = self.model_copy(update=update)
+        told._null_in_words = null_in_words
+        return told
+
+    def is_null(self, value: Any) -> bool:
+        """Whether a given value says that there is none: null, empty text; a word where null is not allowed."""
+        if not isinstance(value, str):
+            return value is None
+        return is_blank(value) or (self._null_in_words and plain(value) in _NULL_WORDS)
 
 
 @dataclass(frozen=True)
@@ -140,9 +151,10 @@ NOTHING = Counts(0.0, 0, 0)
 
 
 def compared(spec: FieldSpec, given: Any, expected: Any) -> Counts:
-    """Counts over a value's leaves; null and absent are the same, a list's order does not matter.
+    """Counts over a value's leaves; null, empty text and absent are the same, a list's order does not matter.
 
-    A list of alternatives stands for a single value that is right in several ways.
+    A list of alternatives stands for a single value that is right in several ways. Where null is right, a word for it
+    is too if the JSON schema of answers takes text alone; see `FieldSpec.is_null`.
     """
     if spec.type == "list":
         return _lists(spec.of or spec, _entries(given), _entries(expected))
@@ -152,9 +164,10 @@ def compared(spec: FieldSpec, given: Any, expected: Any) -> Counts:
             (compared(inner, left.get(name), right.get(name)) for name, inner in spec.fields.items()), start=NOTHING
         )
     accepted = expected if isinstance(expected, list) else [expected]
-    if given is None:
-        return NOTHING if None in accepted else Counts(0.0, 0, 1)
-    return Counts(_right(spec, given, expected), 1, int(any(value is not None for value in accepted)))
+    may_be_null = any(map(is_blank, accepted))
+    if is_blank(given) or (may_be_null and spec.is_null(given)):
+        return NOTHING if may_be_null else Counts(0.0, 0, 1)
+    return Counts(_right(spec, given, expected), 1, int(not all(map(is_blank, accepted))))
 
 
 def _right(spec: FieldSpec, given: Any, expected: Any) -> float:
@@ -164,10 +177,10 @@ def _right(spec: FieldSpec, given: Any, expected: Any) -> float:
     if spec.type == "object":
         left, right = _object(given), _object(expected)
         return math.fsum([_right(inner, left.get(name), right.get(name)) for name, inner in spec.fields.items()])
-    if given is None or expected is None:
+    if is_blank(given) or is_blank(expected):
         return 0.0
     if isinstance(expected, list):
-        return max((similarity(spec, given, value) for value in expected if value is not None), default=0.0)
+        return max((similarity(spec, given, value) for value in expected if not is_blank(value)), default=0.0)
     if type(given) is type(expected) is str and given == expected:
         return 1.0  # most are
     return similarity(spec, given, expected)
@@ -175,7 +188,12 @@ def _right(spec: FieldSpec, given: Any, expected: Any) -> float:
 
 def _entries(value: Any) -> list[Any]:
     entries = value if isinstance(value, list) else [] if value is None else [value]
-    return [entry for entry in entries if entry is not None]
+    return [entry for entry in entries if not is_blank(entry)]
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a value is null, or text with nothing in it."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -216,7 +234,7 @@ def _may_be_null(spec: FieldSpec, expected: Any) -> bool:
         return any(_may_be_null(inner, _object(expected).get(name)) for name, inner in spec.fields.items())
     if spec.type == "list":
         return any(_may_be_null(spec.of or spec, entry) for entry in _entries(expected))
-    return isinstance(expected, list) and None in expected
+    return isinstance(expected, list) and any(map(is_blank, expected))
 
 
 def matched(similarities: Sequence[Sequence[float]]) -> list[tuple[int, int]]:

@@ -98,6 +98,40 @@ def test_what_is_merely_alike_is_no_duplicate(project: Path, plant: Plant) -> No
     assert found(audit(colors(project, plant))) == []
 
 
+@pytest.mark.parametrize("thing", ["", " \n\t", None, [], [""], {"a": "", "b": [None]}])
+def test_items_that_ask_nothing_are_empty_and_no_duplicates(project: Path, thing: Any) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for number, color in enumerate(("red", "green", "blue")):
+            items.append(item(f"x{number}", "", color, inputs={"thing": thing}))
+
+    (finding,) = audit(colors(project, plant)).findings
+    assert (finding.check, finding.level, finding.items) == ("inputs", "error", ("x0", "x1", "x2"))
+    assert str(finding).startswith("error [inputs] 3 items with empty inputs: the prompt asks nothing: x0, x1, x2.")
+
+
+@pytest.mark.parametrize("thing", [0, False, "?", [0], {"a": "", "b": "x"}])
+def test_an_input_that_says_little_is_not_empty(project: Path, thing: Any) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        items.append(item("x", "", "red", inputs={"thing": thing}))
+
+    assert found(audit(colors(project, plant))) == []
+
+
+def test_prompts_that_read_no_input_are_no_empty_ones(project: Path) -> None:
+    """They say the same of every item, and that is what is found."""
+    said = {"default": {"messages": [{"role": "user", "content": "Say red."}]}}
+    assert "inputs" not in {finding.check for finding in audit(colors(project, variants=said)).findings}
+
+
+def test_a_set_of_empty_items_alone_is_told_so(project: Path) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for row in items + train:
+            row["inputs"]["thing"] = ""
+
+    checks = {finding.check for finding in audit(colors(project, plant)).findings}
+    assert "inputs" in checks and "duplicates" not in checks
+
+
 def test_groups_say_which_items_belong_together(project: Path) -> None:
     def plant(items: Rows, train: Rows) -> None:
         items.extend([again(items, 7, "x"), again(items, 8, "y"), again(items, 8, "z")])

@@ -107,6 +107,34 @@ def test_lines_keep_their_spelling_and_the_file_its_mode(project: Path) -> None:
     assert path.read_bytes().endswith(b"}\n")
 
 
+ODD = (
+    '{ "id":"odd",  "inputs":{"thing":"caf\\u00e9 \\ud83d\\ude00 of jo@example.com","n":1.10,"e":1E5,'
+    '"big":12345678901234567890123,"note":"a { } , \\" : \u2028 b"}, "expectations":{"label":"red"}%s }'
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("stated", [None, ' , "sensitivity" :\t"public"', ', "sensitivity": null'])
+def test_what_is_not_mended_stays_byte_by_byte(
+    project: Path, end: str, last: bool, mark: str, stated: str | None
+) -> None:
+    """Ends of lines, a byte order mark, blank lines; in the line that is marked, numbers, escapes and spaces."""
+    folder = colors(project).path
+    odd = ODD % (stated or "")
+    own = [*lines(folder)[:5], "", odd, *lines(folder)[5:], lines(folder)[5].replace("c-006", "twin"), "  ", "{}"]
+    own[-1] = lines(folder)[6].replace("c-007", "c-999").replace('"thing": "', '"thing": "unlike ')
+    written = mark + end.join(own) + (end if last else "")
+    (folder / "items.jsonl").write_bytes(written.encode())
+    done = apply_fixes(load_evalset(folder), audit(load_evalset(folder)))
+    assert done == ["items.jsonl: 1 item dropped: twin", "items.jsonl: 1 item marked restricted: odd"]
+    restricted = stated.replace('"public"', "null").replace("null", '"restricted"') if stated else None
+    expected = written.replace(odd, ODD % (restricted or ', "sensitivity": "restricted"')).replace(own[-3] + end, "")
+    assert (folder / "items.jsonl").read_bytes() == expected.encode()
+    assert "odd" not in str(audit(load_evalset(folder)))
+
+
 def test_a_fix_of_a_samples_audit_keeps_the_other_items(project: Path) -> None:
     evalset = colors(project, broken)
     apply_fixes(evalset.sample(20), audit(evalset.sample(20)))
@@ -202,6 +230,18 @@ def test_a_file_or_model_that_is_not_there_is_told_before_anything_is_mended(
     assert check("colors", "--fix", *option, *models) == 2
     assert lines(evalset.path) == before
     assert capsys.readouterr().err.startswith("workbench: ")
+
+
+def test_all_ids_are_named_where_that_is_asked_for(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for row in items[:12]:
+            says(row, f"of {row['id']}@example.com")
+
+    colors(project, plant)
+    assert check("colors") == 1
+    assert "c-006, c-007, c-008, c-009 and 3 more. Set" in capsys.readouterr().out
+    assert check("colors", "--ids") == 1
+    assert "c-009, c-010, c-011, c-012." in capsys.readouterr().out
 
 
 def test_notes_do_not_fail_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from audited import colors
+from audited import Rows, colors
 from planted import outcomes
 
-from workbench.audit import audit
-from workbench.audit.power import power_of
-from workbench.pairs import paired_difference
+from workbench.audit import Audit, audit
+from workbench.audit.power import far_too_few, power_of
+from workbench.pairs import paired_difference, paired_differences
 from workbench.power import detectable_difference, effective_items, items_needed, within_cluster_correlation
 from workbench.scores import prepare, scores_of
 
@@ -55,12 +56,45 @@ def test_the_figures_of_thumb_hold(difference: float, about: int) -> None:
 
 @pytest.mark.parametrize("discordance", [0.01, 0.05, 0.2, 0.6, 1.0])
 @pytest.mark.parametrize("step", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("n", [3, 10, 40, 160, 1000, 20_000])
+@pytest.mark.parametrize("n", [10, 40, 160, 1000, 20_000])
 def test_needed_and_detectable_are_each_others_inverse(n: int, step: float, discordance: float) -> None:
     difference = detectable_difference(n, discordance, step=step)
     assert 0 < difference <= 1
     assert abs(items_needed(difference, discordance, step=step) - n) <= 1
     assert detectable_difference(2 * n, discordance, step=step) < difference
+
+
+@pytest.mark.parametrize("discordance", [0.01, 0.2, 1.0])
+@pytest.mark.parametrize("step", [0.1, 1.0])
+def test_fewer_than_five_items_detect_nothing(step: float, discordance: float) -> None:
+    """All of four better has a chance of 1 in 16 where there is no difference."""
+    assert all(detectable_difference(n, discordance, step=step) == 1 for n in (0, 1, 4, 4.9))
+    assert items_needed(1.0, discordance, step=step) >= 5
+    assert detectable_difference(12, discordance, step=step) < 1
+
+
+GRADED = [  # standard deviations of differences that are normal, and differences to detect
+    *((0.05, 0.05), (0.05, 0.02), (0.1, 0.1), (0.1, 0.05), (0.1, 0.02), (0.2, 0.1), (0.2, 0.05), (0.3, 0.3)),
+]
+
+
+@pytest.mark.parametrize(("deviation", "difference"), GRADED)
+def test_the_items_that_partial_scores_need_are_what_it_takes(deviation: float, difference: float) -> None:
+    step = deviation * math.sqrt(math.pi / 2)  # the mean square over the mean size
+    n = items_needed(difference, deviation**2, step=step)
+    drawn = RNG(4).normal(difference, deviation, (n, SETS)).clip(-1, 1)
+    assert 0.76 < (paired_differences(drawn, confidence=0.9).lo > 0).mean() < 0.88
+    assert (paired_differences(drawn[: n // 3], confidence=0.9).lo > 0).mean() < 0.5
+
+
+@pytest.mark.parametrize(("deviation", "n"), [(0.03, 100), (0.05, 300), (0.1, 300), (0.2, 60)])
+def test_the_difference_that_partial_scores_detect_is_detected_four_times_in_five(deviation: float, n: int) -> None:
+    """Measured on one set, simulated on others."""
+    half = RNG(5).normal(0, deviation / 2, n)
+    power = power_of(ids(n), scored({"a": list(0.5 + half), "b": list(0.5 - half)}))
+    assert power.discordance == pytest.approx(deviation**2, rel=0.25)
+    drawn = RNG(6).normal(power.detectable, deviation, (n, SETS))
+    assert (paired_differences(drawn, confidence=0.9).lo > 0).mean() == pytest.approx(0.8, abs=0.09)
 
 
 def test_a_difference_takes_at_least_its_own_discordance() -> None:
@@ -192,6 +226,39 @@ def test_equal_candidates_do_not_make_a_set_all_powerful() -> None:
     power = power_of(ids(50), scored({"a": [1.0] * 50, "b": [1.0] * 50}))
     assert power.measured and power.discordance == 1 / 50
     assert power.detectable > 1 / 50
+
+
+def test_a_small_discordance_is_written_in_full() -> None:
+    half = RNG(7).normal(0, 0.015, 100)
+    power = power_of(ids(100), scored({"a": list(0.5 + half), "b": list(0.5 - half)}))
+    assert re.search(r"discordance 0\.000\d+ measured", "\n".join(Audit("made", [], power).facts()))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "what"),
+    [
+        ([1], "1 item: far too few to tell candidates apart"),
+        ([1] * 9, "9 items: far too few to tell candidates apart"),
+        ([5, 4], "9 items: far too few to tell candidates apart"),
+        ([1] * 10, None),
+        ([6, 6], None),  # that clusters stand and fall together is assumed
+    ],
+)
+def test_a_tiny_set_is_told_what_it_lacks(sizes: list[int], what: str | None) -> None:
+    power = power_of({f"{cluster}-{n}": str(cluster) for cluster, size in enumerate(sizes) for n in range(size)})
+    found = list(far_too_few(power))
+    assert [(each.level, each.what) for each in found] == ([("warning", what)] if what else [])
+    if found:
+        assert found[0].mend.startswith("Add items: a difference of 0.1 takes ")
+    no_difference = "detects no difference: at the one-sided 5 % level that takes 5 independent items"
+    assert (no_difference in Audit("made", [], power).facts()) == (power.effective_n < 5)
+
+
+def test_a_set_of_one_item_is_not_clean(project: Any) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        del items[1:]
+
+    assert "power" in {finding.check for finding in audit(colors(project, plant)).faults}
 
 
 def test_the_report_says_all_of_it(project: Any) -> None:

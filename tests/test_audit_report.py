@@ -17,6 +17,7 @@ from conftest import item, write_evalset
 
 from workbench.audit import Audit, Finding, Fix, audit
 from workbench.audit.power import power_of
+from workbench.audit.report import in_notebook
 from workbench.evalset import load_evalset
 from workbench.views.audit import audit_figure, audit_html
 from workbench.views.figures import png
@@ -63,9 +64,38 @@ def test_text_and_page_say_the_same(project: Path) -> None:
     made = audit(colors(project, plant))
     page = html.unescape(re.sub("<[^>]*>", "\n", made._repr_html_()))
     for line in [*made.facts(), *(each.what for each in made.findings), *(each.mend for each in made.findings)]:
-        assert line in str(made) and line in page
+        assert line in str(made) and in_notebook(line) in page
     assert "c-004 ~ x" in page
-    assert all(f"not checked: {line}" in page for line in made.not_checked)
+    assert all(f"not checked: {in_notebook(line)}" in page for line in made.not_checked)
+
+
+def test_a_notebook_is_told_calls_and_not_options(project: Path) -> None:
+    import workbench as wb
+
+    evalset = colors(project, lambda items, train: items.append({**items[3], "id": "x"}))
+    made = wb.audit(evalset)
+    page = html.unescape(made._repr_html_())
+    assert "--" not in re.sub("<style.*?</style>|style='[^']*'", "", page)
+    assert "keep one of each (wb.audit.apply_fixes(evalset, report) does)" in page
+    assert "name an outcome table (wb.audit(evalset, outcomes))" in page
+    assert wb.audit.apply_fixes(evalset, made) == ["items.jsonl: 1 item dropped: x"]  # type: ignore[attr-defined]
+
+
+def test_errors_stand_before_warnings_and_notes() -> None:
+    made = report(findings=[finding(level=level, what=f"a {level}") for level in ("note", "warning", "error")])
+    in_page = re.findall("a (?:note|warning|error)", audit_html(made))
+    in_text = re.findall("a (?:note|warning|error)", str(made))
+    assert in_page == in_text == ["a error", "a warning", "a note"]
+    assert [each.level for each in made.findings] == ["note", "warning", "error"]
+
+
+def test_a_finding_of_several_kinds_names_items_of_each() -> None:
+    ids = tuple(f"i{number}" for number in range(12))
+    several = finding(12, kinds=(("password", ("i3",)), ("phone number", ids)))
+    assert several.ids == "password: i3; phone number: i0, i1, i2, i3, i4, i5, i6, i7 and 4 more"
+    made = report(findings=[several])
+    assert several.ids in str(made) and several.ids in audit_html(made)
+    assert "phone number: i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11. Mend it" in made.text(all_ids=True)
 
 
 def test_everything_is_escaped(project: Path) -> None:

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from audited import Rows, colors, found, says, tickets
+from audited import Rows, colors, found, questions, says, tickets
 
 from workbench.audit import audit, presidio
 from workbench.audit.sensitive import kinds_in
@@ -44,8 +44,28 @@ FOUND = {
         "07700 900 123",
         "0171 1234567",
         "le 06 12 34 56 78",
+        "+33 6 12 34 56 78",
+        "+1 (212) 555-0142",
+        "0049 151 23456789",
+        "Telefonnummer: 030 1234567",
+        "Telefonnummer lautet 0301234567",
+        "Tel.-Nr. 030 1234567",
+        "Mobilnummer 0151 2345678",
+        "(030) 123 456 78",
+        "0176 1234 5678",
+        "01761234567",
+        "07911123456",
+        "020 7946 0958",
+        "contact number 9876543210",
+        "cell phone: 415 555 2671",
+        '{"phone": "4155552671"}',
+        'phone="4155552671"',
+        "| phone | 4155552671 |",
+        "**Phone:** 4155552671",
+        "Phone:\n4155552671",
+        "Customer: 212-555-0142",
     ],
-    "social security number": ["SSN 219-09-9999", "his is 219-09-9999."],
+    "social security number": ["SSN 219-09-9999", "his is 219-09-9999.", "SSN 219 09 9999", '"ssn": "219099999"'],
     "date of birth": [
         "date of birth: 12 March 1985",
         "DOB 03/12/1985",
@@ -55,14 +75,30 @@ FOUND = {
         "born on May 4, 1980",
         "born 4th of May 1980",
         "geboren am 4. Mai 1980",
+        "geb. am 12.03.1985",
+        "geb. 12.03.1985",
+        "birth date: 1985-03-12",
+        "birthday: 12/03/1985",
+        "born 1985-03-12",
     ],
-    "card number's last digits": ["my card ending in 4471", "Visa ending 4471", "the debit card that ends in 4471"],
+    "card number's last digits": [
+        "my card ending in 4471",
+        "Visa ending 4471",
+        "the debit card that ends in 4471",
+        "card ****4471",
+        "card **** **** **** 4471",
+        "card xxxx-4471",
+        "VISA *4471",
+        "Karte endet auf 4471",
+    ],
     "card number": ["4111 1111 1111 1111", "card:5500-0000-0000-0004", "378282246310005", "3782 822463 10005"],
     "bank account (IBAN)": [
         "GB82 WEST 1234 5698 7654 32",
         "DE89370400440532013000",
         "pay to BE68 5390 0754 7034 NOW PLEASE",
         "NO9386011117947",
+        "de89370400440532013000",
+        "IBAN DE89-3704-0044-0532-0130-00.",
     ],
     "private key": [
         "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
@@ -72,6 +108,13 @@ FOUND = {
     "access key": [
         AWS,
         "sk-proj-" + "a1B2" * 8,
+        "sk-" + "abcdEFGH" * 6,
+        "xai-" + "a1B2" * 10,
+        "pplx-" + "a1B2" * 10,
+        "ntn_" + "a1B2" * 10,
+        "r8_" + "a1B2" * 9,
+        "sntrys_" + "eyJp" * 12,
+        "SK" + HEX,
         "ghp_" + "a1B2" * 9,
         "hf_" + "aB3d" * 8,
         "xoxb-" + "12345-abcde-67890-fghij",
@@ -102,6 +145,10 @@ FOUND = {
         "DB_PASSWORD=correcthorse",
         '{"password": "correcthorse"}',
         "postgres://admin:s3cret@db.example",
+        "Kennwort: Sommer2026!",
+        "Mein Passwort lautet Sommer2026!",
+        "my password is correcthorse",
+        "My password is correcthorse, and it fails",
     ],
 }
 ALIKE = [
@@ -161,6 +208,28 @@ ALIKE = [
     "opened on May 4, 1980",
     "order 0770 090012, ref 07700-90012",
     "01 02 03 04 05 06 are the numbers of the draw",
+    "+12500 EUR year on year, balance: +250.00 EUR, +2500.00 EUR",
+    "+3.14159, +12.500 EUR, +1234.56, +1.204.000, +12.500.000.000 EUR",
+    "users grew by +1234567, by +1000000000 in all",
+    "+10000 points, +100000 XP, +15 200, +49 170 items, a rise of +1 000 000",
+    "GPS +48.1372, +11.5755, exactly +48.13721234 and +11.57551234",
+    "+2026-11-12 10:00:00, 0020-01-01 00:00:00",
+    "account 0045-2218-7, 1010 007 0070265",
+    "+100 200 300 400, score +12 +15 20 3000, +1 2026 10 12 1400",
+    "clone git@github.com:acme/app.git or git@gitlab.example.com:team/x.git",
+    "postgresql://user:${DB_PASSWORD}@db:5432/app, mysql://root:<password>@localhost, https://user:****@host/x",
+    "https://user:pass@localhost, amqp://me:{{ secret }}@localhost, ftp://me:%PASS%@localhost",
+    "Bestellnummer 0170 1234567, Artikel-Nr. 0152-3345678, Kundennummer: 0151 23456789",
+    "SKU 800-234-5678, model 650.555.1234, RMA 312-445-6789, order 555-0199, product code 415-555-2671",
+    "Excel cell 1048576, cell 12 345 678, cell: 100 200 300",
+    "Handy 1299 900 EUR, mobile 2024 1500 EUR, phone 1000 2000 3000, tel 2500000, Telephone 1234567 units",
+    "pwd: /usr/local/lib64, pwd=/home/user1/projects, password: ~/keys/key1.pem",
+    "claim number 219-09-9999, case no. 219-09-9999, Fall 123-45-6789, serial 123-45-6789",
+    "The Visa fee, ending with 1500; visa application ending in 1234",
+    "my gift card * 2026",
+    "my password is incorrect. Our password is unchanged, her password is temporary",
+    "de89370400440532013000aa, 9fde89370400440532013000",
+    "a birthday: 12 March 1985 was a Tuesday",
 ]
 
 
@@ -181,6 +250,10 @@ LARGE += [f"token={LETTERS}", f"password: {LETTERS}", f"authorization: basic {LE
 LARGE += [
     name * 30_000
     for name in ("token=", "secret: a", "password:a", "password:", "sk-", "authorization: basic ", "born on ", "07700 ")
+]
+LARGE += [
+    name * 30_000
+    for name in ("(030) ", "+44 ", "card *", "visa ", "phone: ", "phone 1", "de89 ", "my password is ", "order ")
 ]
 
 
@@ -203,6 +276,7 @@ def test_an_item_that_is_not_restricted_is_named_with_what_it_holds(project: Pat
         "2 items not marked restricted that may hold personal data or secrets (e-mail address (2), phone number (1))"
     )
     assert "example.com" not in str(finding) and "0142" not in str(finding)
+    assert finding.ids == "phone number: c-008; e-mail address: c-008, c-010"
 
 
 def test_a_restricted_item_may_hold_anything(project: Path) -> None:
@@ -223,6 +297,13 @@ def test_an_unlabeled_item_of_a_restricted_set_is_restricted(project: Path) -> N
     [
         lambda row: row["inputs"].update(seen_at=4111111111111111),
         lambda row: row["inputs"].update(contact={"people": [{"phone": 2125550142}]}),
+        lambda row: row["inputs"].update(customerPhone="4155552671"),
+        lambda row: row["inputs"].update(phones=["4155552671"]),
+        lambda row: row["inputs"].update(Mobilnummer="01512345678"),
+        lambda row: row["inputs"].update(dateOfBirth="1985-03-12"),
+        lambda row: row["inputs"].update(birth_date="1985-03-12"),
+        lambda row: row["inputs"].update(ssn=219099999),
+        lambda row: row["inputs"].update(contact_number="9876543210"),
         lambda row: row["inputs"].update(turns=["none", "jo@example.com"]),
         lambda row: row["expectations"].update(note="jo@example.com"),
         lambda row: row.update(slice={"author": "jo@example.com"}),
@@ -230,6 +311,68 @@ def test_an_unlabeled_item_of_a_restricted_set_is_restricted(project: Path) -> N
 )
 def test_every_part_of_an_item_is_searched(project: Path, put: Any) -> None:
     assert found(audit(tickets(project, lambda items, train: put(items[5])))) == [("personal data", "error", ("k-06",))]
+
+
+@pytest.mark.parametrize(
+    ("changed", "places"),
+    [
+        ({"id": "jo@example.com"}, "1 item of items.jsonl whose id or cluster"),
+        ({"cluster": "from jo@example.com"}, "1 item of items.jsonl whose id or cluster"),
+        ({"id": "key " + AWS, "sensitivity": "restricted"}, "1 item of items.jsonl whose id or cluster"),
+        ({"id": "212-555-0142", "cluster": "219-09-9999"}, None),  # digits of an id say nothing
+    ],
+)
+def test_an_id_that_says_who_it_was_is_found_and_not_repeated(
+    project: Path, changed: dict[str, str], places: str | None
+) -> None:
+    report = audit(colors(project, lambda items, train: items[6].update(changed)))
+    assert [(finding.check, finding.level, finding.items) for finding in report.findings] == (
+        [("personal data", "error", ())] if places else []
+    )
+    if places:
+        assert f"{places} may hold personal data or secrets (" in str(report) and "): item 7 of the file" in str(report)
+        assert all(value not in str(report) for name, value in changed.items() if name != "sensitivity")
+
+
+@pytest.mark.parametrize(
+    ("says", "level"),
+    [
+        ("Write to jane.roe@acme.example for help.", "warning"),
+        (f"Use api_key={HEX}.", "error"),
+        (f"You are {AWS}, jane.roe@acme.example", "error"),
+        ("Tell them to write to support@acme.example or to call 0800 555 0142.", None),
+        ("Dates as 12.03.2026, phone numbers as +49 30 1234567.", None),
+    ],
+)
+def test_a_prompt_is_searched_for_it_goes_to_every_model(project: Path, says: str, level: str | None) -> None:
+    variants = {
+        "default": {"messages": [{"role": "user", "content": "{{ inputs.thing }}"}]},
+        "long": {"messages": [{"role": "system", "content": says}, {"role": "user", "content": "{{ inputs.thing }}"}]},
+    }
+    report = audit(colors(project, variants=variants))
+    assert found(report) == ([("personal data", level, ())] if level else [])
+    if level:
+        assert "1 variant whose prompt may hold personal data or secrets (" in str(report) and "): long." in str(report)
+        assert "acme" not in str(report) and HEX not in str(report) and AWS not in str(report)
+
+
+def test_the_kinds_in_restricted_items_are_told_as_a_fact(project: Path) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        says(items[7], "of jo@example.com", sensitivity="restricted")
+
+    report = audit(colors(project, plant))
+    assert found(report) == []
+    assert (
+        report.restricted_kinds is not None and report.restricted_kinds["e-mail address"] == 2
+    )  # one was there before
+    assert "restricted items seem to hold: e-mail address (2), phone number (1)" in report.facts()
+    assert "jo@" not in str(report)
+
+
+def test_restricted_items_that_hold_nothing_are_told_so(project: Path) -> None:
+    report = audit(questions(project, sensitivity="restricted"))
+    assert report.facts()[-1] == "restricted items: no personal data or secrets were found in them"
+    assert not any("restricted items" in line for line in audit(tickets(project)).facts())
 
 
 def test_training_items_are_searched(project: Path) -> None:

@@ -312,6 +312,11 @@ def write_lines(path: Path, lines: Iterable[str], mode: int = 0o644) -> None:
     _replace(path, (f"{line}\n".encode() for line in lines), mode)
 
 
+def write_pieces(path: Path, pieces: Iterable[bytes], mode: int = 0o644) -> None:
+    """Write pieces as they come, whole or not at all."""
+    _replace(path, pieces, mode)
+
+
 def _replace(path: Path, pieces: Iterable[bytes], mode: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-from workbench.intervals import Codes
+from workbench.intervals import Codes, t_of, z_of
 from workbench.resampling import Floats
 
 ALPHA = 0.05  # one-sided: a route asks whether a candidate is worse by more than a margin
 POWER = 0.8
 ASSUMED_DISCORDANCE = 0.2
+FEWEST = 5  # items: of four, all better has a chance of 1 in 16 without any difference, and no test at 5 % finds it
+_HALVINGS = 40
 _CLUSTERS = 10  # of two items or more, under which their correlation cannot be told
 
 
 def _z(alpha: float, power: float) -> float:
-    return NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)
+    return z_of(1 - alpha) + z_of(power)
 
 
 def items_needed(
@@ -43,10 +44,37 @@ def items_needed(
             the wanted one takes more, that is what is reckoned with.
         alpha: of the one-sided test.
         power: the chance to detect it.
-        step: how far the scores of an item are apart where they differ: 1 for right and wrong.
+        step: how far the scores of an item are apart where they differ: 1 for right and wrong. Where it is less, scores
+            lie between, and what is reckoned with is the interval that `pairs` takes for such.
     """
-    spread = max(discordance, max(step, difference) * difference) - difference**2
-    return max(2, math.ceil(_z(alpha, power) ** 2 * spread / difference**2))
+    if step < 1:
+        return _graded_items(difference, discordance, alpha, power, step)
+    spread = max(discordance, difference) - difference**2
+    return max(FEWEST, math.ceil(_z(alpha, power) ** 2 * spread / difference**2))
+
+
+def _graded_items(difference: float, discordance: float, alpha: float, power: float, step: float) -> int:
+    """`items_needed` for scores between right and wrong: the first number that suffices."""
+    low, high = FEWEST - 1, FEWEST
+    while _short_of(difference, high, discordance, alpha, power, step) > 0:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (
+            (middle, high) if _short_of(difference, middle, discordance, alpha, power, step) > 0 else (low, middle)
+        )
+    return high
+
+
+def _short_of(difference: float, n: float, discordance: float, alpha: float, power: float, step: float) -> float:
+    """By how much n items miss a sum of differences that is detected; 0 or less where they do.
+
+    The bound is that of the adjusted Wald interval in `pairs`, which adds an item that differs by 1, with Student's t.
+    The differences vary by the discordance at least: unlike right and wrong, they may all move by the same.
+    """
+    squares = n * max(discordance, max(step, difference) * difference)
+    error = float(t_of(np.array([n - 1.0]), 1 - alpha)[0]) * math.sqrt(squares + 1)
+    return error + z_of(power) * math.sqrt(squares) - n * difference
 
 
 def items_to_decide(
@@ -70,13 +98,26 @@ def detectable_difference(
     power: float = POWER,
     step: float = 1.0,
 ) -> float:
-    """The smallest difference in mean score that n independent items detect; see `items_needed`.
+    """The smallest difference in mean score that n independent items detect, 1 where none is; see `items_needed`.
 
-    Solves d = z √((discordance − d²) / n) for d, where the discordance is at least the step times d.
+    For scores of 0 and 1 it solves d = z √((discordance − d²) / n) for d, where the discordance is at least d.
     """
-    share = _z(alpha, power) ** 2 / (max(n, 0.0) + _z(alpha, power) ** 2)
+    if n < FEWEST:
+        return 1.0
+    if step < 1:
+        return _graded_difference(n, discordance, alpha, power, step)
+    share = _z(alpha, power) ** 2 / (n + _z(alpha, power) ** 2)
     found = math.sqrt(discordance * share)
-    return min(1.0, found if step * found <= discordance else step * share)
+    return min(1.0, found if found <= discordance else share)
+
+
+def _graded_difference(n: float, discordance: float, alpha: float, power: float, step: float) -> float:
+    """`detectable_difference` for scores between right and wrong, by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _short_of(middle, n, discordance, alpha, power, step) > 0 else (low, middle)
+    return high
 
 
 @dataclass(frozen=True)
@@ -98,7 +139,11 @@ class Discordance:
 
     def detectable(self, alpha: float = ALPHA) -> float:
         """The smallest difference that these items detect; NaN where there are none."""
-        return detectable_difference(self.effective_n, self.squared, alpha, step=self.step) if self.n else math.nan
+        if not self.n:
+            return math.nan
+        # For scores between right and wrong the formula itself adds an item, to as many items as it is asked about.
+        seen = self.squared if self.step == 1 else (self.squared * (self.n + 2) - 1) / self.n
+        return detectable_difference(self.effective_n, seen, alpha, step=self.step)
 
     def to_decide(self, margin: float, alpha: float = ALPHA) -> float:
         """About how many items such as these decide at a margin; inf where nothing is known."""

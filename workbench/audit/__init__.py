@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from workbench.audit import duplicates, keys, leaks, sensitive, texts
-from workbench.audit import outcomes as told
+from workbench.audit.blank import blank_items, empty_inputs, filled
 from workbench.audit.fixes import apply_fixes
-from workbench.audit.power import power_of
+from workbench.audit.outcomes import hardness, likely_label_errors, not_told, told_of
+from workbench.audit.power import far_too_few, power_of
 from workbench.audit.report import Audit, Finding, Fix, Power
 from workbench.audit.sensitive import Detector
 from workbench.errors import InputError
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Audit", "Finding", "Fix", "Power", "apply_fixes", "audit"]
 
-_ALWAYS: tuple[Callable[[EvalSet], Iterator[Finding]], ...] = (
-    duplicates.exact_duplicates,
-    duplicates.contamination,
-    duplicates.shown_to_all,
+_Check = Callable[[EvalSet], Iterator[Finding]]
+_OF_ALIKE: tuple[_Check, ...] = (duplicates.exact_duplicates, duplicates.contamination, duplicates.shown_to_all)
+_ALWAYS: tuple[_Check, ...] = (
     keys.key_scores_itself,
     keys.balance,
     leaks.leaks,
@@ -65,37 +65,44 @@ def audit(
         from workbench.outcomes.table import table_of
 
         outcomes = table_of(outcomes)
-    findings = [finding for check in _ALWAYS for finding in check(evalset)]
+    blank = blank_items(evalset)
+    asking = filled(evalset, blank)  # items that ask nothing are no duplicates
+    findings = [*empty_inputs(blank), *(finding for check in _OF_ALIKE for finding in check(asking))]
+    findings += [finding for check in _ALWAYS for finding in check(evalset)]
     not_checked = []
     if len(evalset.items) + len(evalset.train) <= texts.COMPARED_AT_MOST:
-        findings += texts.near_duplicates(evalset)
+        findings += texts.near_duplicates(asking)
     else:
         not_checked.append(f"near duplicates: for {texts.COMPARED_AT_MOST:,} items at most")
-    findings += sensitive.unmarked(evalset, detector)
+    found, restricted_kinds = sensitive.searched(evalset, detector)
+    findings += found
     tokens: dict[str, list[int]] = {}
     if models is None:
         not_checked.append("prompts against a model's context length: name models (--models)")
     else:
         from workbench.audit.lengths import too_long
 
-        found, tokens, missing = too_long(evalset, models)
-        findings += found
+        long, tokens, missing = too_long(evalset, models)
+        findings += long
         not_checked += missing
-    known = told.scores_for(evalset, outcomes)
-    if known is None:
+    told = told_of(evalset, outcomes)
+    if told is None:
         why = "name an outcome table" if outcomes is None else "the outcome table has none of this task"
         not_checked.append(f"hardness of items, likely label errors: {why} (--outcomes)")
     else:
-        findings += [*told.hardness(known[1]), *told.likely_label_errors(*known)]
-        not_checked += told.too_few(*known)
+        findings += [*hardness(told), *likely_label_errors(evalset, told)]
+        not_checked += not_told(evalset, told)
+    power = power_of({item.id: item.cluster for item in evalset.items}, told.scores if told else None)
+    findings += far_too_few(power)
     return Audit(
         name=evalset.name,
         findings=findings,
-        power=power_of({item.id: item.cluster for item in evalset.items}, known[1] if known else None),
+        power=power,
         labels=keys.label_counts(evalset),
         lengths=_lengths(evalset),
         tokens=tokens,
         not_checked=not_checked,
+        restricted_kinds=restricted_kinds,
         sensitivities=dict(sorted(Counter(str(item.sensitivity) for item in evalset.items).items())),
     )
 

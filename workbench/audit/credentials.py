@@ -22,6 +22,16 @@ _NO_PASSWORD = (  # words that stand behind "Password:" and are none
     r"|[a-z_]+\.[a-z_.]+\b)"  # settings.password
 )
 
+_PASSWORD = r"(?:password|passwd|pwd|passwort|kennwort)"
+_PATH = r"[\"'`]?(?:~?/|\./|[A-Za-z]:\\)"
+# What stands for a value in documentation: "${DB_PASSWORD}", "<password>", "****", "%s", "password".
+_PLACEHOLDER = r"[\"'`]?(?:\$\w|[$%]?[{(\[<]|%\w|[*•.x]{3}|(?:your[_-]?|my[_-]?)?(?:password|passwd|pass|pwd)\b)"
+# "My password is incorrect": what its ending says to be an adjective, or a participle, is none.
+_NO_ADJECTIVE = (
+    r"(?!\w{0,58}(?:ed|en|ly|ing|[ai]ble|ive|ary|ent|ant|ect|ure|ous|ful|less|al|id|weak|wrong|unknown|falsch|richtig"
+    r"|t|bar|los|lich|ig|isch)\b)"
+)
+
 SECRETS = {
     "private key": re.compile(
         r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
@@ -29,7 +39,9 @@ SECRETS = {
     ),
     "access key": re.compile(
         r"\b(?:"
-        r"sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}|A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
+        r"sk-(?=[A-Za-z_-]{0,80}\d)[A-Za-z0-9_-]{20,}|sk-(?=[a-z]{0,60}[A-Z])(?=[A-Z]{0,60}[a-z])[A-Za-z0-9]{32,}"
+        r"|(?:xai|pplx)-[A-Za-z0-9]{32,}|ntn_[A-Za-z0-9]{24,}|r8_[A-Za-z0-9]{32,}|sntrys_[\w+/=-]{32,}|SK[0-9a-f]{32}"
+        r"|A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,}"
         r"|xox[abeoprs]-[A-Za-z0-9-]{20,}|xapp-[A-Za-z0-9-]{20,}|AIza[0-9A-Za-z_-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
         r"|hf_[A-Za-z0-9]{30,}|gl(?:pat|dt|rt)-[\w-]{20,}|(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}"
         r"|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{40,}|dckr_pat_[\w-]{20,}|do[opr]_v1_[a-f0-9]{64}"
@@ -48,10 +60,13 @@ SECRETS = {
     ),
     "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     "password": re.compile(
-        r"\b(?:password|passwd|pwd|passwort)\s*(?:is|[:=])\s*(?=\S{0,60}\d)(?!\d+[- ]?(?:char|digit|letter))\S{6,}"
-        rf"|(?:password|passwd|pwd|passwort)[\"'`]?[ \t]{{0,3}}[:=][ \t]{{0,3}}[\"'`]?{_NO_PASSWORD}"
+        rf"\b{_PASSWORD}\s*(?:is|ist|lautet|[:=])\s*(?=\S{{0,60}}\d)(?!\d+[- ]?(?:char|digit|letter))"
+        rf"(?!{_PATH}|{_PLACEHOLDER})\S{{6,}}"
+        rf"|{_PASSWORD}[\"'`]?[ \t]{{0,3}}[:=][ \t]{{0,3}}[\"'`]?{_NO_PASSWORD}(?!{_PATH})"
         r"\w[^\s\"'`,;)]{7,60}(?=[\"'`,;)]|[ \t]*$)"
-        r"|://[^\s/:@]+:[^\s/@]{3,}@",
+        rf"|\b(?:my|our|his|her|mein|unser|sein|ihr) {_PASSWORD} (?:is|ist|lautet):? {_NO_PASSWORD}{_NO_ADJECTIVE}"
+        r"[^\W\d_]{8,60}(?=[\"'`,;.)!]|[ \t]*$)"
+        rf"|://[^\s/:@]+:(?!{_PLACEHOLDER})[^\s/@]{{3,}}@",
         re.I | re.M,
     ),
 }

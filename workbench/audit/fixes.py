@@ -1,4 +1,6 @@
-"""What `--fix` does: drops repeated items, marks others as restricted. All other lines stay as they are, byte by byte.
+"""What `--fix` does: drops repeated items, marks others as restricted.
+
+All else stays as it is, byte by byte: other lines, and in a line that is marked what somebody wrote there.
 
 for line in apply_fixes(evalset, audit(evalset)): print(line)
 """
@@ -7,16 +9,19 @@ from __future__ import annotations
 
 import json
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from workbench.audit.report import Audit, count_of, shortened
 from workbench.evalset import EvalSet
 from workbench.evalset.corrections import FILE as CORRECTIONS
 from workbench.evalset.corrections import read_corrections
-from workbench.files import json_line, text_lines, write_lines
+from workbench.files import json_line, opened, write_pieces
 
 _IDS_SHOWN = 20
+_DECODER = json.JSONDecoder()
 
 
 def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
@@ -41,28 +46,66 @@ def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
         if not dropped and not marked:
             continue
         path = (evalset.path / name).resolve()
-        write_lines(path, _mended(path, set(dropped), set(marked)), mode=stat.S_IMODE(path.stat().st_mode))
+        write_pieces(path, _mended(path, set(dropped), set(marked)), mode=stat.S_IMODE(path.stat().st_mode))
         for what, ids in (("dropped", dropped), ("marked restricted", marked)):
             if ids:
                 done.append(f"{name}: {count_of(ids)} {what}: {shortened(ids, at_most=_IDS_SHOWN)}")
     corrections = evalset.path / CORRECTIONS
     gone = {item.id for item in evalset.items if item.id in drop}
     if corrections.exists() and any(each.item in gone for _, each in read_corrections(corrections)):
-        write_lines(corrections, _without(corrections, gone), mode=stat.S_IMODE(corrections.stat().st_mode))
+        write_pieces(corrections, _without(corrections, gone), mode=stat.S_IMODE(corrections.stat().st_mode))
         done.append(f"{CORRECTIONS}: those of dropped items removed")
     return done
 
 
-def _without(path: Path, gone: set[str]) -> Iterator[str]:
-    for number, _, line in text_lines(path):
-        if json_line(path, number, line).get("item") not in gone:
-            yield line.removesuffix("\n")
+def _without(path: Path, gone: set[str]) -> Iterator[bytes]:
+    for raw, entry in _lines(path):
+        if entry.get("item") not in gone:
+            yield raw
 
 
-def _mended(path: Path, dropped: set[str], marked: set[str]) -> Iterator[str]:
-    for number, _, line in text_lines(path):
-        item = json_line(path, number, line)
+def _mended(path: Path, dropped: set[str], marked: set[str]) -> Iterator[bytes]:
+    for raw, item in _lines(path):
         if item.get("id") in marked:
-            yield json.dumps({**item, "sensitivity": "restricted"}, ensure_ascii=False)
+            yield _restricted(raw.decode()).encode()
         elif item.get("id") not in dropped:
-            yield line.removesuffix("\n")
+            yield raw
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """A file's lines as they stand, with what each holds: nothing in a blank line, or a byte order mark."""
+    with opened(path) as file:
+        for number, written in enumerate(file, 1):
+            raw = written
+            if number == 1 and written.startswith(BOM_UTF8):
+                yield BOM_UTF8, {}
+                raw = written.removeprefix(BOM_UTF8)
+            line = raw.decode()
+            yield raw, json_line(path, number, line) if line.strip() else {}
+
+
+def _restricted(line: str) -> str:
+    """An item's line with its sensitivity set; every other character stays as somebody wrote it."""
+    at = line.index("{") + 1
+    while True:
+        name, at = _value(line, at)
+        start = _behind_space(line, line.index(":", at) + 1)
+        _, at = _value(line, start)
+        if name == "sensitivity":
+            return f'{line[:start]}"restricted"{line[at:]}'
+        more = _behind_space(line, at)
+        if line[more] != ",":
+            return f'{line[:at]}, "sensitivity": "restricted"{line[at:]}'
+        at = more + 1
+
+
+def _value(line: str, at: int) -> tuple[Any, int]:
+    """The JSON value at a place, behind white space, and where it ends."""
+    found: tuple[Any, int] = _DECODER.raw_decode(line, _behind_space(line, at))
+    return found
+
+
+def _behind_space(line: str, at: int) -> int:
+    while line[at] in " \t\r\n":
+        at += 1
+    return at

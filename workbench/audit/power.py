@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from workbench.audit.report import Power
+from workbench.audit.report import Finding, Power, count_of
 from workbench.power import (
     ASSUMED_DISCORDANCE,
     detectable_difference,
@@ -23,6 +23,7 @@ from workbench.scores import MIN_COVERAGE, Scores
 
 _WANTED = (0.1, 0.05, 0.02)
 _MEASURED_FROM = 20  # items that both candidates were asked
+_FEW = 10  # items under which hardly any difference is seen
 
 
 def power_of(clusters: Mapping[str, str | None], scores: Scores | None = None) -> Power:
@@ -41,7 +42,9 @@ def power_of(clusters: Mapping[str, str | None], scores: Scores | None = None) -
         shared = ~np.isnan(difference)
         values = difference[shared]
         squared, apart = float((values**2).mean()), float(np.abs(values).mean())
-        discordance, step = max(squared, 1 / len(values)), squared / apart if apart else 1.0
+        # Scores of 0 and 1 that never differ may do so on the next item; for others `detectable_difference` adds one.
+        step = squared / apart if apart else 1.0
+        discordance = max(squared, 1 / len(values)) if step == 1 else squared
         asked = [item for item, both in zip(scores.items, shared, strict=True) if both]
         # An item without a cluster is one of its own.
         correlation = within_cluster_correlation(
@@ -59,6 +62,17 @@ def power_of(clusters: Mapping[str, str | None], scores: Scores | None = None) -
         detectable=detectable_difference(effective, discordance, step=step),
         needed={wanted: math.ceil(items_needed(wanted, discordance, step=step) * n / effective) for wanted in _WANTED},
     )
+
+
+def far_too_few(power: Power) -> Iterator[Finding]:
+    """Sets that tell a good candidate from a bad one by chance only.
+
+    Clusters that are worth few items are told among the facts: how much they are worth is assumed, not measured.
+    """
+    if 0 < power.n < _FEW:
+        takes = [f"a difference of {wanted:g} takes {count:,}" for wanted, count in power.needed.items()]
+        what = f"{count_of(range(power.n))}: far too few to tell candidates apart"
+        yield Finding("power", "warning", what, f"Add items: {', '.join(takes[:2])}")
 
 
 def _of_the_two_best(scores: Scores) -> np.ndarray | None:

@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
     check.add_argument("--outcomes", metavar="FILE", help="an outcome table: which items tell, and likely label errors")
     check.add_argument("--models", metavar="A,B", help="hold prompts against these models' context lengths")
     check.add_argument("--detector", choices=["auto", "patterns", "presidio"], default="auto", help="of personal data")
+    check.add_argument("--ids", action="store_true", help="name all items of each finding, not only the first few")
     check.add_argument("--evalsets", default="evalsets", metavar="DIR")
     check.add_argument("--models-file", default="models.yaml", metavar="FILE")
 
@@ -70,7 +71,7 @@ def _check(arguments: argparse.Namespace) -> int:
             print(f"{evalset.name}: {line}")
         if done:
             report = audit(load_evalset(evalset.path), outcomes, models, detector=arguments.detector)
-        print(report)
+        print(report.text(all_ids=arguments.ids))
         clean = clean and report.clean
     return 0 if clean else 1
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from workbench.routing.policy import Route
     from workbench.runner import Run
 
-_LEVELS = ("error", "warning", "note")
-
 
 def chosen(policy: Policy) -> list[str]:
     """What was chosen for each task, how sure that is, and what would make it surer."""
@@ -121,10 +119,12 @@ def routed(policy: Policy) -> list[str]:
 
 def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
     """What to mend first in an eval set, and what difference it can show as it is."""
-    faults = sorted(report.faults, key=lambda finding: _LEVELS.index(finding.level))
+    from workbench.audit.report import in_notebook
+
+    faults = [finding for finding in report.by_weight if finding.level != "note"]
     lines = [
         f"{report.name}, {'mend first' if place == 0 else 'then'}: {fault.what}"
-        f"{f': {fault.ids}' if fault.items else ''}. {fault.mend}."
+        f"{f': {fault.ids}' if fault.items else ''}. {in_notebook(fault.mend)}."
         for place, fault in enumerate(faults)
     ]
     if not faults:

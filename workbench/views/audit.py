@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.audit.report import in_notebook
 from workbench.views.figures import png
 from workbench.views.tables import page
 
@@ -35,12 +36,13 @@ def audit_html(report: Audit) -> str:
     """An audit as HTML."""
     rows = "".join(
         f"<tr><td class=t>{_LEVELS[finding.level]}</td><td class=t>{escape(finding.check)}</td>"
-        f"<td class=w>{escape(finding.what)}{_ids(finding)}</td><td class=w>{escape(finding.mend)}</td></tr>"
-        for finding in report.findings
+        f"<td class=w>{escape(finding.what)}{_ids(finding)}</td>"
+        f"<td class=w>{escape(in_notebook(finding.mend))}</td></tr>"
+        for finding in report.by_weight
     )
     head = "<tr><th class=t></th><th class=t>check</th><th class=t>what</th><th class=t>mend</th></tr>"
     facts = "".join(f"<tr><td class=w>{escape(line)}</td></tr>" for line in report.facts())
-    rest = "".join(f"<tr><td class=w>not checked: {escape(line)}</td></tr>" for line in report.not_checked)
+    rest = "".join(f"<tr><td class=w>not checked: {escape(in_notebook(line))}</td></tr>" for line in report.not_checked)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in a script that the font does not have
         picture = base64.b64encode(png(audit_figure(report))).decode()

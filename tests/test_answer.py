@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.scorers import Answer, parse_answer
-from workbench.scorers.answer import listed, without_thoughts
+from workbench.scorers.answer import without_thoughts
+from workbench.scorers.lists import listed
 from workbench.scorers.validity import schema_problem, unusable
 
 QUEUES = ["billing", "bug", "access", "feature_request"]

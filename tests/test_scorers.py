@@ -354,10 +354,22 @@ def test_an_entry_point_that_cannot_be_loaded_is_one_clear_error_and_leaves_the_
         ),
         ({"type": "citation"}, {"citation": ""}, "expectations.citation is empty"),
         ("rouge", {}, "scorer rouge needs expectations.answer. Add it"),
+        (
+            "rouge",
+            {"answer": "CANARY 3 " + "\u0436" * 9},
+            "expectations.answer is written in other letters than a to z",
+        ),
+        (
+            "rouge",
+            {"answer": ["fine", "\u4f1a\u8b70\u306f\u5ef6\u671f\u3055\u308c\u305f"]},
+            "is written in other letters than a to z, which are all that rougeL",
+        ),
+        ("rouge", {"answer": "..."}, "expectations.answer has 0 words, and rougeL needs 1. Change it, or the scorer"),
+        ({"type": "rouge", "metric": "rouge2"}, {"answer": "CANARY"}, "has 1 words, and rouge2 needs 2"),
     ],
 )
 def test_an_expectation_that_no_answer_could_meet_is_refused(spec: Any, expectations: Json, problem: str) -> None:
-    scorer = one(spec, labels=QUEUES)
+    scorer = one(spec, labels=None if spec == "multi_label" else QUEUES)
     found = scorer.check(expectations)
     assert found is not None and problem in found and "CANARY" not in found
     assert problem_of([scorer], expectations) == found
@@ -1536,6 +1548,7 @@ EVERY: list[tuple[Json, Json]] = [
     ({"type": "money", "field": "a", "key": "t"}, {"t": ["1 €", "x 1"]}),
     ({"type": "multi_label", "key": "t"}, {"t": ["x", "1"]}),
     ({"type": "multi_label", "match": "jaccard", "field": "a", "key": "t"}, {"t": "x, y"}),
+    ({"type": "multi_label", "key": "t", "labels": ["x", "1", "y and z", "none"]}, {"t": ["x", "1"]}),
     ({"type": "numeric", "key": "t"}, {"t": [1, "2,5"]}),
     ({"type": "numeric", "field": "a", "take": "last", "relative": 0.5, "key": "t"}, {"t": 1}),
     ({"type": "regex", "pattern": "x|1"}, {}),
@@ -1607,7 +1620,8 @@ def test_a_long_answer_takes_no_time_by_the_square(index: int) -> None:
     _ANY, st.sampled_from(["exact", "label", "numeric", "date", "money", "multi_label", "set_f1", "facts", "yes_no"])
 )
 def test_any_expectation_is_refused_or_scored(value: Any, name: str) -> None:
-    scorer = one({"type": name, "recall": True} if name == "facts" else {"type": name, "key": "t"}, labels=QUEUES)
+    spec = {"type": name, "recall": True} if name == "facts" else {"type": name, "key": "t"}
+    scorer = one(spec, labels=None if name == "multi_label" else QUEUES)
     expectations = {"facts" if name == "facts" else "t": value}
     if scorer.check(expectations) is None:
         assert 0 <= scorer.score(said("x 1"), expectations).value <= 1

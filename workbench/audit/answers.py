@@ -14,10 +14,12 @@ from workbench.audit.keys import FULL
 from workbench.evalset import EvalSet, Item
 from workbench.scorers import Answer, FieldScorer, Score, total
 from workbench.scorers.amounts import figures
-from workbench.scorers.answer import answered, listed
+from workbench.scorers.announced import answered
 from workbench.scorers.base import dig
 from workbench.scorers.dates import DateScorer, only_days
 from workbench.scorers.json_fields import JsonFieldsScorer
+from workbench.scorers.lists import listed, spelled
+from workbench.scorers.multi_label import MultiLabelScorer
 from workbench.scorers.values import days
 
 # Scorers for which what an answer says can stand as the key of another one.
@@ -98,8 +100,13 @@ def _readings(scorer: FieldScorer, answer: Answer) -> Iterator[Any]:
     """What an answer may say: its value, what it announces, and the numbers or the date in it."""
     value = dig(answer.value, scorer.field) if scorer.field and not scorer.extract else scorer.given(answer)
     text = scorer.given_text(answer)
-    if scorer.type in ("multi_label", "set_f1"):
-        yield value if isinstance(value, list) else listed(text or "", getattr(scorer, "separator", "\n"))
+    if isinstance(scorer, MultiLabelScorer):
+        yield sorted(
+            scorer.labels_of(value if isinstance(value, list) else text or "", set(map(spelled, scorer.labels or ())))
+        )
+        return
+    if scorer.type == "set_f1":
+        yield value if isinstance(value, list) else listed(text or "")
         return
     if isinstance(value, bool | int | float):
         yield value

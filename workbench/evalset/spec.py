@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from workbench.files import StrictModel, plain_data
 from workbench.privacy import Sensitivity
-from workbench.scorers.answer import composed
+from workbench.scorers.spelling import composed
 from workbench.scorers.values import plain
 from workbench.strict import brief
 

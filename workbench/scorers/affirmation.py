@@ -12,20 +12,40 @@ YES_OR_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _WORD = r"\b(?:yes|no|true|false)\b"
 _NOT_BOTH = rf"\b(?!(?:\W*(?:or|and)\W*|\s*/\s*){_WORD})"
 _YES_OR_NO = rf"(?P<word>{_WORD}){_NOT_BOTH}"
+_CLEARLY = r"(?=[*_\"'`”’)\]}$]*(?:[.,;:!—–]|\s+-|[ \t]*(?:\n|\Z)))"
+_ASIDE = r"(?:\s*\([^()\n]{0,20}\))?"  # "Answer (yes/no): yes"
 _ANSWER_LINE = re.compile(
-    r"^[ \t*_#>]*(?:(?:the|my) )?(?:final answer\b(?:[*_\s]*is\b)?|answer\b(?:[*_\s]*is\b)?[*_\s]*[:=])[\W_]*"
+    rf"^[ \t*_#>]*(?:(?:the|my) )?(?:final answer\b(?:[*_\s]*is\b)?|answer\b{_ASIDE}(?:[*_\s]*is\b)?[*_\s]*[:=])[\W_]*"
     + _YES_OR_NO,
     re.IGNORECASE | re.MULTILINE,
 )
+_IS = r"(?:is|would be|should be|must be|will be)\b"
+_ONLY_IF = r"(?!\s+(?:only|if|where|when|unless|provided)\b)"
 _ANSWER_IS = re.compile(
-    r"(?P<supposed>\b(?:if|whether|when|where|unless|suppose|assuming|provided)\s(?:that\s)?(?:(?:the|my|your|an)\s)?)?"
-    rf"\banswer(?:[*_\s]*is\b|[*_\s]*[:=])[\W_]*{_YES_OR_NO}",
+    r"(?P<supposed>\b(?:if|whether|when|where|unless|suppose|assuming|provided"
+    r"|(?:not|cannot|\w{2,7}n['’]t)\s(?:think|believe|say|know|agree))\s(?:that\s)?(?:(?:the|my|your|an)\s)?)?"
+    rf"\banswer(?:\s(?:to|for)\s[^\n.:;!?,]{{1,60}}?)?(?:[*_\s]*{_IS}|[*_\s]*[:=])[\W_]*{_YES_OR_NO}{_ONLY_IF}",
+    re.IGNORECASE,
+)
+# "Verdict: yes", "Yes/No: yes", "A: yes"; "Result: no change" says neither.
+_HEAD = r"(?:(?:final|short)\s)?(?:response|output|conclusion|verdict|result|decision|yes(?:/|\sor\s)no|a(?=\s*:))"
+_HEAD_LINE = re.compile(
+    rf"^[ \t*_#>]*(?:(?:the|my)\s)?{_HEAD}\b{_ASIDE}(?:[*_\s]*is\b)?[*_\s]*[:=][\W_]*{_YES_OR_NO}{_CLEARLY}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_THEREFORE = re.compile(
+    r"(?:\A|[.!?\n])[ \t*_\"'(]*+(?:therefore|thus|hence|consequently|so|overall|in (?:conclusion|summary|short)),?\s"
+    rf"[\W_]*{_YES_OR_NO}{_CLEARLY}",
     re.IGNORECASE,
 )
 _FIRST = r"\W*(?:(?:final\s+)?answer\W+(?:is\W+)?)?"
-_BEGINS_CLEARLY = re.compile(
-    rf"{_FIRST}{_YES_OR_NO}(?=[*_\"'`”’)\]]*(?:[.,;:!—–]|\s+-|[ \t]*(?:\n|\Z)))", re.IGNORECASE
-)
+_YOU_ARE_WELCOME = r"\W*+(?:(?:certainly|sure|of course|okay|ok|absolutely|definitely|indeed|correct|right)[,.!]+\s)?"
+_BEGINS_CLEARLY = re.compile(rf"{_YOU_ARE_WELCOME}{_FIRST}{_YES_OR_NO}{_CLEARLY}", re.IGNORECASE)
+_BOXED = re.compile(rf"\\boxed\{{(?:\\text\w*\{{)?\W*{_YES_OR_NO}\W*\}}", re.IGNORECASE)
+_ONE_LINE = re.compile(r"\A\s*\d{1,2}[.)]\s++(?=.*\Z)")  # "1. Yes", alone
+_QUESTION = re.compile(r"\A[^\n]{1,2000}\?[*_\"')]*[ \t]*\n+(?=[^\n]*\S)")  # and the answer below it
+_SIGNS = r"(?:[^\w\n]|_)*+"
+_ALONE = re.compile(rf"^{_SIGNS}{_YES_OR_NO}{_SIGNS}$", re.IGNORECASE | re.MULTILINE)
 # What begins "No consent was given" and "No one said yes", but not "No clause is there, so yes" or "No doubt: yes".
 _TURN = r"(?:[,:–—]|\s-\s|\b(?:and|but|so|hence|thus|therefore|doubt|question|wonder|problem)\b)"
 _BEGINS = re.compile(
@@ -38,26 +58,45 @@ _BEGINS = re.compile(
 def yes_or_no_said(text: str) -> str | None:
     """The yes, no, true or false that a text answers with, whatever reason it gives; None where there is none, or both.
 
-    It is the last that stands behind an "Answer:" that begins a line; else the text's first word, if a sign or the
-    line's end follows it; else what stands behind "answer is", where all of these agree; else the first word.
+    It is the last that is boxed, or stands behind an "Answer:" that begins a line; else the text's first word, or the
+    first below a question, if a sign or the line's end follows it; else what stands behind "answer is", "Verdict:" or
+    "Therefore,", or on lines of its own, where all of these agree; else the first word.
     """
-    announces = "answer" in text.casefold()  # what follows takes long where it is not
-    found = (
-        (_answer_line(text) if announces else None)
-        or _BEGINS_CLEARLY.match(text)
-        or (_answer_is(text) if announces else None)
-        or _BEGINS.match(text)
-    )
+    text = _ONE_LINE.sub("", text)
+    found = _announced(text) or _BEGINS_CLEARLY.match(text) or _below_a_question(text) or _concluded(text)
+    found = found or _BEGINS.match(text)
     return None if found is None or _both(text[found.start("word") :]) else found["word"].casefold()
 
 
-def _answer_line(text: str) -> re.Match[str] | None:
-    return next(reversed(list(_ANSWER_LINE.finditer(text))), None)
+def _announced(text: str) -> re.Match[str] | None:
+    """The last that is boxed, or behind the last "Answer:" that begins a line."""
+    boxed = list(_BOXED.finditer(text)) if "\\boxed" in text else []
+    # What follows takes long where it is not.
+    lines = _ANSWER_LINE.finditer(text) if "answer" in text.casefold() else iter(())
+    return next(reversed(boxed or list(lines)), None)
 
 
-def _answer_is(text: str) -> re.Match[str] | None:
-    """The last "answer is" of those that are not only supposed; None where they do not agree."""
-    found = [each for each in _ANSWER_IS.finditer(text) if not each["supposed"]]
+def _below_a_question(text: str) -> re.Match[str] | None:
+    question = _QUESTION.match(text)
+    return None if question is None else _BEGINS_CLEARLY.match(text, question.end())
+
+
+def _concluded(text: str) -> re.Match[str] | None:
+    """The last conclusion of those of its kind that are not only supposed; None where they do not agree."""
+    folded = text.casefold()
+    if "answer" in folded:
+        found = [each for each in _ANSWER_IS.finditer(text) if not each["supposed"]]
+        if found:
+            return _agreed(found)
+    for kind in (_HEAD_LINE, _THEREFORE):
+        found = list(kind.finditer(text))
+        if found:
+            return _agreed(found)
+    alone = list(_ALONE.finditer(text))
+    return _agreed(alone) if alone and not text[alone[-1].end() :].strip() else None
+
+
+def _agreed(found: list[re.Match[str]]) -> re.Match[str] | None:
     return found[-1] if len({YES_OR_NO[each["word"].casefold()] for each in found}) == 1 else None
 
 

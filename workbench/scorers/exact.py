@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import regex
 
-from workbench.scorers.answer import Answer, answered
+from workbench.scorers.announced import answered
+from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, as_text, scorer
+from workbench.scorers.spelling import composed
 from workbench.scorers.texts import TextScorer
 
 Ignored = Literal["case", "punctuation", "articles", "accents"]
 
-_MINUS = regex.compile("[−‐‑–﹣－]")  # not "—", which is before no number
 # "$5$" is mathematics and no amount; "=> Paris", "> Paris" and "<Paris>" compare nothing, but "> 5" does.
 _MATH = regex.compile(r"(?<![\w$])(\$\$?)(?=[^\s$])([^$]*)(?<=\S)\1(?![\w$])")
 _ARROW = regex.compile(r"^[ \t]*(?:[=-]+>|[→⇒]|>+(?![>=]|[ \t]*[-.\p{Sc}]*\d))", regex.MULTILINE)
@@ -35,13 +36,14 @@ _SIGN = regex.compile(
 
 
 def normalized(text: str, ignore: list[Ignored]) -> str:
-    """Text without what is ignored; runs of white space are always one space.
+    """Text without what is ignored; runs of white space are always one space, hyphens and quotes are plain ones.
 
     Punctuation is what Unicode calls so: quotes, brackets, dashes, full stops, commas; beside words also emoji, "|",
     "~" and backslashes, an arrow or ">" that begins a line, "<" and ">" around words, "$" around mathematics.
     Signs that carry meaning are none: other symbols (+ < = $ €), # % & @ and slashes, a minus or a point before a
     number, a point within one, and a comma before three digits.
     """
+    text = composed(text)
     if "accents" in ignore:
         text = "".join(part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part))
     if "case" in ignore:
@@ -54,8 +56,7 @@ def normalized(text: str, ignore: list[Ignored]) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    text = _ARROW.sub(" ", _MINUS.sub("-", text))
-    text = _TAG.sub(r" \1 ", _MATH.sub(r" \2 ", text))
+    text = _TAG.sub(r" \1 ", _MATH.sub(r" \2 ", _ARROW.sub(" ", text)))
     if _WORD.search(text):
         text = _MARK.sub(" ", text)
     return _SIGN.sub(lambda sign: sign["kept"] or f" {sign['apart'] or ''} ", text)

@@ -21,6 +21,7 @@ from pydantic import Field
 from workbench.files import StrictModel
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import Score, Scorer, scorer
+from workbench.scorers.spelling import composed
 from workbench.scorers.values import days, plain
 
 _ENTRIES_LOOKED_AT = 100  # what stands behind them counts as made up
@@ -181,11 +182,11 @@ def _same_name(given: str, expected: str) -> bool:
 
 def states(text: str, terms: list[list[str]]) -> bool:
     """Whether a text has, of every group, at least one alternative at the beginning of a word."""
-    plain_text = " ".join(text.casefold().split())
+    plain_text = " ".join(composed(text).casefold().split())
     return all(any(_at_word(str(term)).search(plain_text) for term in group) for group in terms)
 
 
 @lru_cache(maxsize=16384)
 def _at_word(term: str) -> re.Pattern[str]:
-    words = " ".join(term.casefold().split())
+    words = " ".join(composed(term).casefold().split())
     return re.compile((r"\b" if re.match(r"\w", words) else "") + re.escape(words))

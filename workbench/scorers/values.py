@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from workbench.scorers.amounts import amount as amount
 from workbench.scorers.amounts import number as number
 from workbench.scorers.currencies import same_currency
 from workbench.scorers.schemas import resolved, wants_text
+from workbench.scorers.spelling import composed
 
 Kind = Literal["label", "text", "number", "date", "money", "boolean", "ordinal", "list", "object"]
 LANGUAGES = ("en", "de", "fr", "es")
@@ -295,14 +295,14 @@ def _ordinal(levels: Sequence[str | int], given: Any, expected: Any) -> float:
 
 
 def plain(value: Any) -> str:
-    """Text without regard to case, spaces and a full stop at the end."""
+    """Text without regard to case, spaces, how hyphens and quotes are set, and a full stop at the end."""
     text = value if isinstance(value, str) else str(value)
     return _folded(text) if len(text) <= _SHORT else _folded.__wrapped__(text)
 
 
 @lru_cache(maxsize=16384)
 def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).rstrip(". ")
+    return " ".join(composed(text).casefold().split()).rstrip(". ")
 
 
 def _same_money(given: Any, expected: Any, tolerance: Decimal) -> bool:

@@ -5,10 +5,11 @@ scorers: [{type: rouge, field: summary, metric: rougeL, weight: 0}]
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
+
+import regex
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, scorer
@@ -17,23 +18,39 @@ if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer as _Rouge
 
 _WORDS = 1000  # that are looked at: the longest common subsequence takes time by the square
-_WORD = re.compile(r"\S+")
-_COUNTED = re.compile(r"[a-z0-9]+")
+_STEMMED = 3  # letters up to which a word stays as it is, as in the original
+# Where a script puts no spaces between words, each of its letters stands for one.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_WORD = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|(?:(?![{_UNSPACED}])[\p{{L}}\p{{M}}\p{{Nd}}])+")
+
+
+class _Words:
+    """The words of a text for rouge-score, of any language; those of English as the package has them, stemmed."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stemmer = PorterStemmer()
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words, in lower case."""
+        words = _WORD.findall(text.lower())
+        return [self._stemmer.stem(word) if len(word) > _STEMMED and word.isascii() else word for word in words]
 
 
 @lru_cache(maxsize=8)
 def _rouge(metric: str) -> _Rouge:
     from rouge_score import rouge_scorer  # 3 s: it brings nltk
 
-    return rouge_scorer.RougeScorer([metric], use_stemmer=True)
+    return rouge_scorer.RougeScorer([metric], tokenizer=_Words())
 
 
 @scorer("rouge")
 class RougeScorer(FieldScorer):
     """The F-measure of a ROUGE variant over the first 1,000 words; the best over several references. See `FieldScorer`.
 
-    It is made for English: words are stemmed, and letters other than a to z part them. A reference that is mostly
-    of others, or has no word (rouge2: not two), is refused: not even the same text would score.
+    Words of the letters a to z are stemmed as English ones. Letters of any other script are words too; in Chinese,
+    Japanese, Thai and their like each by itself.
 
     Attributes:
         metric: which variant; rougeLsum looks at lines apart.
@@ -44,22 +61,12 @@ class RougeScorer(FieldScorer):
 
     def check(self, expectations: dict[str, Any]) -> str | None:
         problem = super().check(expectations)
-        unseen = None if problem else next(filter(None, map(self._unseen, self.accepted(expectations))), None)
-        return problem or (unseen and f"expectations.{self.expected_key} {unseen}")
-
-    def _unseen(self, reference: Any) -> str | None:
-        """Why not even the same text would score; None where it would."""
-        text = _beginning(str(reference)).lower()
-        letters = sum(map(str.isalpha, text))
-        if 2 * sum("a" <= letter <= "z" for letter in text) < letters:
-            return (
-                f"is written in other letters than a to z, which are all that {self.metric} looks at. "
-                "Take another scorer, such as contains or a judge"
-            )
-        words, fewest = len(_COUNTED.findall(text)), 2 if self.metric == "rouge2" else 1
-        return (
-            f"has {words} words, and {self.metric} needs {fewest}. Change it, or the scorer" if words < fewest else None
-        )
+        fewest = 2 if self.metric == "rouge2" else 1
+        counts = () if problem else (len(_WORD.findall(str(value))) for value in self.accepted(expectations))
+        for count in (each for each in counts if each < fewest):  # not even the same text would score
+            need = f"has {count} words, and {self.metric} needs {fewest}"
+            return f"expectations.{self.expected_key} {need}. Change it, or the scorer"
+        return problem
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self.given_text(answer)

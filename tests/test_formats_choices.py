@@ -115,6 +115,23 @@ def test_an_empty_cell_is_no_label_and_a_missing_one_is_no_answer(project: Path)
     assert "t.csv:7: no expected answer; the item is left out" in lost(done)
 
 
+def test_labels_that_read_otherwise_are_no_vocabulary(project: Path) -> None:
+    cells = ["1) a;2) b", "1) a", "2) b", "1) a;2) b"]
+    rows = [{"text": f"t{n}", "labels": each} for n, each in enumerate(cells)]
+    _, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert evalset.spec.scorers == [{"type": "multi_label", "separator": ";"}]
+
+
+def test_a_label_that_is_known_parts_an_answer(project: Path) -> None:
+    rows = [
+        {"text": f"t{n}", "labels": each}
+        for n, each in enumerate([["a", "b"], ["c"], ["a"], ["b"], ["c"], ["c"], ["a"]])
+    ]
+    _, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert evalset.spec.scorers[0]["labels"] == ["a", "b", "c"]
+    assert score(evalset, "b and a") == 1 and score(evalset, "b and c", 2) == 0
+
+
 # Chats as models are tuned on them
 
 

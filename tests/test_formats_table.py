@@ -397,7 +397,10 @@ def test_labels_joined_by_semicolons_are_several_labels(project: Path) -> None:
         table(project / "t.csv", [["text", "colors"], *([f"thing {n}", a] for n, a in enumerate(answers))]),
         {"inputs.text": "text", "expectations.labels": "colors"},
     )
-    assert scored(evalset) == {"type": "multi_label", "separator": ";"} and evalset.spec.output.text
+    assert (
+        scored(evalset) == {"type": "multi_label", "separator": ";", "labels": ["blue", "green", "red"]}
+        and evalset.spec.output.text
+    )
     assert evalset.items[0].expectations == {"labels": "red;blue"}
     scorer, item = evalset.scorers[0], evalset.items[2]
     assert scorer.score(evalset.parse("green; blue"), item.expectations).value == 1
@@ -409,7 +412,7 @@ def test_labels_joined_by_semicolons_are_several_labels(project: Path) -> None:
 def test_several_labels_that_were_asked_for_are_parted_as_they_are_joined(project: Path, answers: list[Any]) -> None:
     done, evalset = bring(jsonl(project / "t.jsonl", asked(answers)), scorer="multi_label")
     scorer, prompt = evalset.scorers[0], render(evalset, "default", evalset.items[0]).messages[0]["content"]
-    assert scored(evalset) == {"type": "multi_label", "separator": ";"}
+    assert scored(evalset) == {"type": "multi_label", "separator": ";", "labels": ["anger", "fear", "joy"]}
     assert scorer.score(evalset.parse("fear; joy"), evalset.items[0].expectations).value == 1
     assert scorer.score(evalset.parse("joy"), evalset.items[0].expectations).value < 1
     assert 'Answer with all of these that apply, separated by ";": anger, fear, joy' in prompt
@@ -479,7 +482,7 @@ def test_semicolons_in_sentences_join_no_labels(project: Path) -> None:
 def test_lists_in_a_column_called_by_a_plural_are_several_labels_too(project: Path) -> None:
     rows = asked([["red", "blue"], ["red"], ["blue", "green"], ["green"], ["red", "green"], ["blue"]], "labels")
     _, evalset = bring(jsonl(project / "t.jsonl", rows))
-    assert scored(evalset) == {"type": "multi_label", "separator": ";"}
+    assert scored(evalset) == {"type": "multi_label", "separator": ";", "labels": ["blue", "green", "red"]}
     assert evalset.items[0].expectations == {"labels": ["red", "blue"]}
 
 

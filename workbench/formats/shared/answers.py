@@ -20,6 +20,8 @@ from workbench.formats.shared.scored import usual_bar
 from workbench.formats.shared.values import Values, grouped
 from workbench.scorers.answer import AROUND, composed
 from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
+from workbench.scorers.lists import spelled
+from workbench.scorers.multi_label import MultiLabelScorer
 from workbench.scorers.values import number, plain
 
 _LABELS = 100  # at most; more of them are no classes
@@ -295,12 +297,15 @@ def _joined(values: Values, plural: bool) -> Form | None:
 
 def _several(groups: dict[str, str], why: str, empty: int) -> Form:
     """Answers of several labels each, of which these are known; `empty` ones have none."""
-    listed = ", ".join(sorted(groups.values(), key=plain))
+    labels = sorted(groups.values(), key=plain)
+    listed = ", ".join(labels)
     known = 0 < len(listed) <= _LISTED_LABELS
     ask = f'Answer with all {"of these " if known else "labels "}that apply, separated by ";"'
     why += '; the score is F1, and an answer separates labels by ";"'
     why += f"; where there is no label ({empty} rows), 'none' is right" if empty else ""
-    scorer = {"type": "multi_label", "separator": ";"}
+    scorer: dict[str, Any] = {"type": "multi_label", "separator": ";"}
+    if known and all(MultiLabelScorer.model_validate(scorer).labels_of(label) == {spelled(label)} for label in labels):
+        scorer["labels"] = labels  # each reads as itself
     ask = f"{ask}: {listed}" if known else f"{ask}."
     return Form(scorer, why, f'{ask}\nIf none applies, answer "none".' if empty else ask, accept=_PARTIAL)
 

@@ -125,7 +125,7 @@ def test_labels_that_read_otherwise_are_no_vocabulary(project: Path) -> None:
 def test_a_label_that_is_known_parts_an_answer(project: Path) -> None:
     rows = [
         {"text": f"t{n}", "labels": each}
-        for n, each in enumerate([["a", "b"], ["c"], ["a"], ["b"], ["c"], ["c"], ["a"]])
+        for n, each in enumerate([["a", "b"], ["c"], ["a"], ["b"], ["c"], ["c"], ["a"], ["b"]])
     ]
     _, evalset = bring(jsonl(project / "t.jsonl", rows))
     assert evalset.spec.scorers[0]["labels"] == ["a", "b", "c"]

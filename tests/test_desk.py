@@ -21,6 +21,8 @@ import workbench as wb
 from workbench.journal import Journal
 from workbench.rules import Rules
 from workbench.runner import Run
+from workbench.runner.outcome import outcome
+from workbench.runner.question import Question
 from workbench.servers.serving import serving_all
 
 RULES = {"rules": [{"pattern": "thing", "answer": "red"}]}
@@ -126,15 +128,16 @@ def test_a_word_for_a_key_is_a_word_in_an_answer(
     assert go().outcomes["score"].tolist() == [1.0]
 
 
-def test_a_failing_scorer_says_how_many_have_no_outcome(project: Path, server: RecordingServer) -> None:
-    @wb.scorer("fails_at_five_for_desk")
-    def fails(answer: object, expectations: dict[str, str]) -> float:
-        if expectations["label"] == "blue":
+def test_a_failure_in_mid_run_says_how_many_have_no_outcome(
+    project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(question: Question, *args: Any) -> dict[str, Any]:
+        if question.item.id == "i014":
             raise RuntimeError("no")
-        return 1.0
+        return outcome(question, *args)
 
-    items = [item(f"i{n:03}", label="blue" if n == 14 else "red") for n in range(100)]
-    write_evalset(project, "colors", items, scorers=[{"type": "fails_at_five_for_desk"}])
+    monkeypatch.setattr("workbench.runner.execute.outcome", fails)
+    write_evalset(project, "colors", [item(f"i{n:03}") for n in range(100)])
     write_models(project, m=entry(server, concurrency=1, max_concurrency=1))
     run = go()
     assert run.status == "failed" and run.rows < 100

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
+import recording_server
 from conftest import item, write_evalset, write_models
 from recording_server import INPUT_TOKENS, OUTPUT_TOKENS, RecordingServer
 from sklearn.metrics import cohen_kappa_score
@@ -22,7 +23,7 @@ from sklearn.metrics import cohen_kappa_score
 from workbench.catalog import Machine, Model
 from workbench.cli import main
 from workbench.errors import InputError, Withheld
-from workbench.evalset import load_evalset
+from workbench.evalset import EvalSet, load_evalset
 from workbench.judge import calibrate, corrected_rate, corrected_rates, judge_outputs, judge_pairs, load_calibration
 from workbench.judge.calibration import FEWEST, Calibration, gate_problem
 from workbench.judge.request import Shown, judge_digest, judge_question
@@ -471,6 +472,41 @@ def test_a_calibration_holds_for_the_rubric_and_the_model_as_they_were(server: R
     assert len({same, *others}) == 4
 
 
+def test_the_tokens_of_a_judges_answer_are_a_setting(server: RecordingServer) -> None:
+    usual, thinks = question_of(server), question_of(server, max_tokens=4000)
+    assert usual.body["max_tokens"] == usual.worst_tokens[1] == 512
+    assert thinks.body["max_tokens"] == thinks.worst_tokens[1] == 4000 and thinks.key != usual.key
+    assert judge_digest(scorer(max_tokens=4000), model(server)) == judge_digest(scorer(), model(server))
+    with pytest.raises(ValueError, match="max_tokens"):
+        scorer(max_tokens=0)
+
+
+@pytest.mark.parametrize("text", ["<think>long and longer", '{"reason": "cut'])
+def test_a_judge_that_runs_out_of_tokens_says_so(
+    project: Path, server: RecordingServer, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    finish = recording_server._Handler.finish
+    monkeypatch.setattr(recording_server._Handler, "finish", lambda self, model: finish(self, model, "length"))
+    server.answer = lambda body: text
+    (verdict,) = judge_outputs(model(server), scorer(max_tokens=300), [SHOWN], Machine())
+    assert (verdict.choice, verdict.error_class) == (None, "format")
+    assert verdict.error == "the judge ran out of tokens before its verdict (max_tokens: 300). Give it more"
+
+
+def test_a_judge_is_asked_again_in_other_words(project: Path, server: RecordingServer) -> None:
+    def answers(body: dict[str, Any]) -> str:
+        return '{"verdict": "fail"}' if "Write the JSON object alone" in body["messages"][0]["content"] else "well…"
+
+    server.answer = answers
+    (verdict,) = judge_outputs(model(server), scorer(), [SHOWN], Machine())
+    assert (verdict.choice, len(server.requests)) == ("fail", 2)
+    first, second = (request.body for request in server.requests)
+    assert second["messages"][0]["content"].startswith(first["messages"][0]["content"])
+    assert first["messages"][1:] == second["messages"][1:]
+    assert judge_outputs(model(server), scorer(), [SHOWN], Machine())[0].choice == "fail"
+    assert len(server.requests) == 2  # out of the journal
+
+
 def test_a_long_list_is_told_of_every_verdict_once(project: Path, server: RecordingServer) -> None:
     server.answer = Planted(1, 1)
     shown = [Shown(f"p{n % 6}", {}, ("red",), ("internal",)) for n in range(12)]
@@ -582,6 +618,68 @@ def test_restricted_pairs_do_not_reach_a_hosted_judge(project: Path, server: Rec
     assert len(judge_pairs(table, "a", "b", model(server), scorer()).table) == 6
 
 
+def references(label: str = "red", **changes: Any) -> dict[str, EvalSet]:
+    """The eval set that the pairs are of."""
+    folder = write_evalset(Path(), "planted", [item(f"internal-{n}", label=label) for n in range(6)], **changes)
+    return {"planted": load_evalset(folder)}
+
+
+def test_a_judge_of_pairs_sees_the_reference_or_says_that_it_does_not(project: Path, server: RecordingServer) -> None:
+    server.answer = says(likes_red)
+    found = judge_pairs(pair_table(6), "a", "b", model(server), scorer(), tasks=references())
+    assert found.notes == () and all('Reference:\n{"label": "red"}' in user_turn(r.body) for r in server.requests)
+    server.requests.clear()
+    without = judge_pairs(pair_table(6), "a", "b", model(server), scorer())
+    assert without.notes == (
+        "the judge saw no reference: an outcome table has none. Name the eval sets by tasks",
+    ) and not any("Reference:" in user_turn(r.body) for r in server.requests)
+    for tasks in (None, references()):
+        silent = judge_pairs(pair_table(6), "a", "b", model(server), scorer(shows=["prompt"]), tasks=tasks)
+        assert silent.notes == ()
+    bare = judge_pairs(pair_table(6).drop(columns="prompt"), "a", "b", model(server), scorer(), tasks=references())
+    assert bare.notes == ("the judge did not see every task: the outcome table does not have all prompts",)
+
+
+@pytest.mark.parametrize("tasks", [{}, "shorter"])
+def test_pairs_whose_item_is_not_in_the_eval_set_are_refused(
+    project: Path, server: RecordingServer, tasks: Any
+) -> None:
+    known = references() if tasks == "shorter" else tasks
+    with pytest.raises(InputError, match="eval set 'planted' has no item 'internal-"):
+        judge_pairs(pair_table(7), "a", "b", model(server), scorer(), tasks=known)
+    assert server.requests == []
+
+
+def test_a_restricted_reference_does_not_reach_a_hosted_judge(project: Path, server: RecordingServer) -> None:
+    table, tasks = pair_table(6, sensitivity=["internal"] * 6), references(sensitivity="restricted")
+    with pytest.raises(Withheld):
+        judge_pairs(table, "a", "b", model(server, zone="hosted"), scorer(), tasks=tasks)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("both_orders", [False, True])
+def test_answers_that_say_the_same_are_a_tie_and_cost_nothing(
+    project: Path, server: RecordingServer, both_orders: bool
+) -> None:
+    server.answer = says(lambda shown: "first")
+    table = pair_table(6)
+    same = table["item_id"].isin(["internal-1", "internal-4"])
+    table.loc[same & (table["model"] == "b"), "output"] = "<think>blue? no</think> red\n"
+    found = judge_pairs(table, "a", "b", model(server), scorer(), both_orders=both_orders)
+    choices = found.table.set_index("item_id")["choice"]
+    assert (choices[["internal-1", "internal-4"]] == "tie").all() and len(found.table) == found.preference.n == 6
+    assert len(server.requests) == (8 if both_orders else 4)
+    assert found.cost_usd == pytest.approx(len(server.requests) * ATTEMPT_USD)
+    assert found.notes[0] == "2 pairs of the same answer: a tie, and not asked about"
+    assert found.first_chosen.value == 1  # of those that were asked
+
+
+def test_pairs_that_all_say_the_same_ask_nobody(project: Path, server: RecordingServer) -> None:
+    table = pair_table(4).assign(output="red")
+    found = judge_pairs(table, "a", "b", model(server), scorer())
+    assert (found.preference.value, found.cost_usd, server.requests) == (0.5, 0, [])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -684,6 +782,9 @@ def test_a_coin_is_calibrated_and_refused(
         ("l.csv", "item_id,output,label\ni0,,pass\n", "l.csv:2: column 'output' is missing or empty"),
         ("l.csv", "item_id,output\ni0,CANARY\n", "l.csv:2: column 'label' is missing or empty"),
         ("l.csv", 'item_id,output,label\ni0,"two\nlines",fail\nCANARY,red,pass\n', "l.csv:4: column 'item_id': colors"),
+        ("l.csv", "item_id,label\ni0,fail\n", "l.csv:2: column 'output' is missing or empty"),
+        ("l.jsonl", '{"item_id": "i0", "output": null, "label": "fail"}', "l.jsonl:1: column 'output' is missing"),
+        ("l.csv", "item_id,output,label,candidate\ni0,CANARY,pass,m#nope\n", "no such variant. It has: default"),
         ("l.csv", "item_id,output,label\n", "l.csv: has no labels"),
         ("l.csv", "item_id,output,label\ni0,red,pass\ni0,red,fail\n", "l.csv:3: the same answer is labeled at line 2"),
         ("l.csv", "item_id,output,label\ni0,red,pass\n", "labels of both kinds"),
@@ -718,6 +819,38 @@ def test_labels_in_jsonl_may_hold_json_and_booleans(project: Path, server: Recor
         "m#default",
     }
     assert any('<answer>\n{"color": "red"}\n</answer>' in user_turn(request.body) for request in server.requests)
+
+
+def test_an_empty_answer_may_be_labeled_a_failure(project: Path, server: RecordingServer) -> None:
+    write_judged(project, server, n=2)
+    server.answer = Planted(1, 1)
+    (project / "l.csv").write_text("item_id,output,label\ni0,,fail\ni1,red,pass\n")
+    main(["judge", "calibrate", "colors", "--labels", "l.csv", "--to", "c.json"])
+    found = load_calibration("c.json")
+    assert (found.n, found.agreement.value) == (2, 1.0)
+
+
+def test_labels_of_one_item_or_cluster_are_counted_together(project: Path, server: RecordingServer) -> None:
+    folder = write_judged(project, server, n=40)
+    server.answer = Planted(0.9, 0.9)
+    labels = write_labels(project / "l.csv", labeled(40, candidates=4))
+    main(["judge", "calibrate", "colors", "--labels", str(labels), "--to", "items.json"])
+    items = [{**each, "cluster": f"c{n // 4}"} for n, each in enumerate(item(f"i{k}") for k in range(40))]
+    (folder / "items.jsonl").write_text("".join(json.dumps(each) + "\n" for each in items))
+    main(["judge", "calibrate", "colors", "--labels", str(labels), "--to", "clusters.json"])
+    by_item, by_cluster = load_calibration("items.json"), load_calibration("clusters.json")
+    assert (by_item.n, by_item.clusters, by_cluster.clusters) == (160, 40, 10)
+    assert "160 labels in 40 clusters" in str(by_item)
+
+
+def test_a_thought_is_no_part_of_a_labeled_answer(project: Path, server: RecordingServer) -> None:
+    write_judged(project, server, n=2)
+    server.answer = Planted(1, 1)
+    rows = [{"item_id": "i0", "output": "<think>red?</think>blue", "label": "fail"}]
+    write_labels(project / "l.jsonl", [*rows, {"item_id": "i1", "output": "red", "label": "pass"}])
+    main(["judge", "calibrate", "colors", "--labels", "l.jsonl", "--to", "c.json"])
+    assert load_calibration("c.json").agreement.value == 1
+    assert any("<answer>\nblue\n</answer>" in user_turn(request.body) for request in server.requests)
 
 
 def test_a_label_is_judged_with_the_prompt_of_its_candidates_variant(project: Path, server: RecordingServer) -> None:

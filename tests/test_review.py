@@ -70,7 +70,9 @@ def test_a_broken_scorer_costs_its_task_and_shows_no_text(project: Path, server:
     write_models(project, far=hosted(server))
     done = run()
     assert done.status == "failed"
-    assert done.outcomes["task"].tolist() == ["colors"]
+    scored = done.outcomes["score"].notna()
+    assert done.outcomes.loc[scored, "task"].tolist() == ["colors"]
+    assert done.outcomes.loc[~scored, "error_class"].tolist() == ["scorer"]
     assert "CANARY" not in " ".join(done.problems)
     assert (done.path / "outcomes.parquet").exists()
 

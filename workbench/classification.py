@@ -91,10 +91,10 @@ def _with_key(group: pd.DataFrame, field: str) -> pd.DataFrame:
     """A task's outcomes of the items whose class is known.
 
     An outcome without an answer tells no class: its item's is that of another outcome, of any candidate. One that has
-    a score and tells none is left out: another tool made it.
+    a score and tells none is left out: another tool made it; so is one that a scorer failed on.
     """
     name = f"{_CLASS}{field}{_EXPECTED}"
-    lost = group[name].isna() & group["score"].isna()
+    lost = group[name].isna() & group["score"].isna() & group["points"].notna()
     key = group[name].mask(lost, group.groupby("item_id")[name].transform("max"))
     return group.assign(**{name: key})[key.notna()]
 

@@ -3,8 +3,9 @@
     leaderboard(outcomes)                                    # a row a task × candidate
     compare(outcomes, "gemma3-q4#few_shot", "rules")         # paired, a row a task
 
-Everything here works from an outcome table alone. Errors and refusals score 0. Each figure carries its method, what it
-rests on (items, clusters, repeats) and, where it was resampled, the seed.
+Everything here works from an outcome table alone. Errors and refusals score 0; what a judge or a scorer failed on is
+missing. Each figure carries its method, what it rests on (items, clusters, repeats) and, where it was resampled, the
+seed.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _other_columns(grid: Grid) -> dict[str, Any]:
     """Acceptance, cost and latency of the candidates."""
     accepted = grid.share("accepted")
     share = mean_intervals(accepted, grid.clusters)
-    costs = costs_per_accepted(grid.total("cost_usd"), np.where(grid.asked, accepted * grid.asked, 0.0), grid.clusters)
+    costs = costs_per_accepted(grid.total("cost_usd"), grid.count("accepted"), grid.clusters)
     listed = {name: grid.listed(name) for name in ("score", "attempts", "cost_usd", "latency_s")}
     found: dict[str, Any] = {
         "accepted": share.value,
@@ -184,10 +185,12 @@ def by_slice(outcomes: pd.DataFrame, name: str) -> pd.DataFrame:
         scores = Grid(group).scores
         found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
         for index, candidate in enumerate(scores.candidates):
+            if not found.n[index]:  # none of its answers there has a score
+                continue
             row = {"task": task, "slice": value, "candidate": candidate}
             rows.append(row | _told(found[index]) | {"exploratory": True})
-    found_rows = pd.DataFrame(rows).rename(columns={"value": "score"})
-    return found_rows[[*_SLICE_COLUMNS]]
+    columns = ["value" if name == "score" else name for name in _SLICE_COLUMNS]
+    return pd.DataFrame(rows, columns=columns).rename(columns={"value": "score"})
 
 
 _SLICE_COLUMNS = (

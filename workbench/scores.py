@@ -4,7 +4,8 @@
     grid = Grid(table[table["task"] == "triage"])
     grid.mean("points"), grid.total("cost_usd")      # shape (items, candidates); repeats put together first
 
-Errors and refusals score 0. Repeats are no further items, and items that ask the very same are one cluster.
+Errors and refusals score 0. An answer that a judge or a scorer failed on has no score and counts as missing. Repeats
+are no further items, and items that ask the very same are one cluster.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.intervals import Codes
-from workbench.outcomes import candidate_id
+from workbench.outcomes import UNSCORED, candidate_id
 from workbench.outcomes.table import normalize
 from workbench.privacy import REDACTED, class_of
 from workbench.resampling import Floats
@@ -29,7 +30,9 @@ MIN_COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class Scores:
-    """One task's item scores, items × candidates; NaN where an item was not asked. Repeats are averaged.
+    """One task's item scores, items × candidates; NaN where an item was not asked, or has no score.
+
+    Repeats are averaged.
 
     Attributes:
         candidates: ids, the columns of `score`.
@@ -46,7 +49,7 @@ class Scores:
 
     @property
     def coverage(self) -> Floats:
-        """The share of all items that each candidate was asked."""
+        """The share of all items that each candidate was asked, and has a score on."""
         share: Floats = (~np.isnan(self.score)).mean(axis=0)
         return share
 
@@ -58,18 +61,26 @@ class Scores:
 class Grid:
     """Prepared rows of one task, laid out as items × candidates.
 
+    Rows without a score count as missing in all figures, and their items and candidates are there all the same.
+
     Attributes:
+        rows: those with a score.
         items: ids, sorted.
         candidates: ids, sorted.
-        asked: how many rows each item × candidate has.
+        asked: how many rows with a score each item × candidate has.
+        unscored: how many rows without one, of each candidate.
     """
 
     def __init__(self, rows: pd.DataFrame) -> None:
-        self.rows = rows
         item, items = pd.factorize(rows["item_id"], sort=True)
         candidate, candidates = pd.factorize(rows["candidate"], sort=True)
         self.items: list[str] = list(items)
         self.candidates: list[str] = list(candidates)
+        known = rows["points"].notna().to_numpy()
+        self.unscored = np.bincount(candidate[~known], minlength=len(candidates))
+        if not known.all():
+            rows, item, candidate = rows[known], item[known], candidate[known]
+        self.rows = rows
         self._item, self._candidate = item, candidate
         self._cell = item * len(candidates) + candidate
         self.asked = self._summed(np.ones(len(rows))).astype(np.int64)
@@ -105,6 +116,15 @@ class Grid:
             found: Floats = self._summed(np.nan_to_num(self._column(name))) / self.asked
         return found
 
+    def count(self, name: str) -> Floats:
+        """How many answers have a boolean column true, by item and candidate; 0 where nothing was asked.
+
+        NaN where the column is not there, and all over for a candidate that has no answer with a score.
+        """
+        found: Floats = np.where(self.asked, self.share(name) * self.asked, 0.0)
+        found[:, ~self.asked.any(axis=0)] = math.nan
+        return found
+
     def listed(self, name: str) -> list[Floats]:
         """A column's numbers by candidate, a row each."""
         order = np.argsort(self._candidate, kind="stable")
@@ -131,7 +151,10 @@ class Grid:
 
 
 def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The test rows of an outcome table with `candidate`, `class` and `points` (the score; 0 where no answer)."""
+    """The test rows of an outcome table with `candidate`, `class` and `points`.
+
+    Points are the score, 0 where there is no answer, and NaN where the failure is a judge's or a scorer's.
+    """
     table = normalize(outcomes)
     table = table[table["split"] == "test"].copy()
     table["candidate"] = _candidates(table)
@@ -143,7 +166,7 @@ def prepare(outcomes: pd.DataFrame) -> pd.DataFrame:
         # An item is as sensitive as any of its rows says: tables of two tools may label it differently.
         restricted = restricted.groupby([table["task"], table["item_id"]]).transform("any")
     table["class"] = np.where(restricted, "restricted", "open").astype(object)
-    table["points"] = table["score"].fillna(0.0)
+    table["points"] = table["score"].fillna(0.0).mask(unscored(table))
     same = _asking_the_same(table)
     if same is not None:
         table["cluster"] = table["cluster"].where(table["cluster"].notna(), same) if "cluster" in table else same
@@ -158,6 +181,19 @@ def answered(rows: pd.DataFrame) -> pd.Series[bool]:
     nothing = pd.Series(False, index=rows.index)
     failed = rows["score"].isna() | (rows["error_class"].notna() if "error_class" in rows else nothing)
     return ((rows["output"].notna() if "output" in rows else nothing) | ~failed).astype(bool)
+
+
+def unscored(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows have no score though nothing is wrong with the candidate."""
+    if "error_class" not in table:
+        return np.zeros(len(table), dtype=bool)
+    return np.asarray(table["score"].isna() & table["error_class"].isin(UNSCORED), dtype=bool)
+
+
+def with_score(rows: pd.DataFrame) -> pd.DataFrame:
+    """The prepared rows that count, right or wrong."""
+    known = rows["points"].notna()
+    return rows if known.all() else rows[known]
 
 
 def _asking_the_same(table: pd.DataFrame) -> pd.Series[Any] | None:
@@ -205,5 +241,5 @@ def per_item_mean(rows: pd.DataFrame, column: str) -> tuple[Floats, Codes | None
 
     What is not known is left out of an item's mean.
     """
-    grid = Grid(rows.assign(candidate="")[rows[column].notna()])
+    grid = Grid(rows.assign(candidate="", points=rows[column])[rows[column].notna()])
     return grid.mean(column)[:, 0], grid.clusters

@@ -22,7 +22,7 @@ from workbench.audit.report import Finding
 from workbench.evalset import EvalSet, Item
 from workbench.outcomes import split_candidate
 from workbench.privacy import REDACTED
-from workbench.scores import Scores, prepare, scores_of
+from workbench.scores import Scores, prepare, scores_of, with_score
 
 STRONG = 0.6  # a candidate whose mean score is below says little about the key
 _AGREE = 2  # different models
@@ -50,7 +50,8 @@ class Told:
     @property
     def strong(self) -> list[str]:
         """The candidates that know the task."""
-        means = np.nanmean(self.scores.score, axis=0)
+        known = ~np.isnan(self.scores.score)
+        means = np.nansum(self.scores.score, axis=0) / np.maximum(known.sum(axis=0), 1)
         return [name for name, mean in zip(self.scores.candidates, means, strict=True) if mean >= STRONG]
 
 
@@ -123,8 +124,10 @@ def hardness(told: Told) -> Iterator[Finding]:
     scores = told.scores
     if len(scores.candidates) < _CANDIDATES:
         return
-    highest, lowest = np.nanmax(scores.score, axis=1), np.nanmin(scores.score, axis=1)
-    everyone = (~np.isnan(scores.score)).sum(axis=1) >= _CANDIDATES
+    unknown = np.isnan(scores.score)
+    highest = np.where(unknown, -np.inf, scores.score).max(axis=1)
+    lowest = np.where(unknown, np.inf, scores.score).min(axis=1)
+    everyone = (~unknown).sum(axis=1) >= _CANDIDATES
     nobody = tuple(
         item for item, top, asked in zip(scores.items, highest, everyone, strict=True) if asked and top < _WRONG
     )
@@ -186,7 +189,7 @@ def likely_label_errors(evalset: EvalSet, told: Told) -> Iterator[Finding]:
 
 def _given_by_item(told: Told) -> dict[str, list[_Given]]:
     """The outcomes of strong models, by item."""
-    rows = told.rows[told.rows["candidate"].isin(told.strong)]
+    rows = with_score(told.rows[told.rows["candidate"].isin(told.strong)])
     columns = {name: rows[name].tolist() for name in ("item_id", "candidate", "points")}
     outputs = rows["output"].tolist() if "output" in rows else [None] * len(rows)
     fields = {

@@ -7,41 +7,27 @@ calibration.save("evalsets/mine/judge_polite.json")
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
-from scipy import stats
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from workbench import project
 from workbench.errors import InputError
 from workbench.files import Document, StrictModel, read_json, write_atomic
-from workbench.intervals import CONFIDENCE, Estimate, mean_interval
+from workbench.judge.agreement import Alike, Rate, codes_of, errs_alike, kappa, of_part, rate, rates_by_candidate
+from workbench.scores import MIN_COVERAGE
 from workbench.words import counted
 
+__all__ = ["FEWEST", "Calibration", "Rate", "calibrate", "gate_problem", "load_calibration"]
+
 FEWEST = 20  # labels of each kind under which nothing is claimed
-_DIFFER = 0.10  # level at which error rates count as different between candidates: on the careful side
-_TOLERATED = 0.20  # a difference of error rates that the labels must rule out before they count as alike
-
-
-class Rate(StrictModel):
-    """A figure with its 95 % interval, and the labels that it rests on."""
-
-    value: float = Field(ge=-1, le=1)
-    lo: float = Field(ge=-1, le=1)
-    hi: float = Field(ge=-1, le=1)
-    n: int = Field(ge=0)
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.lo:.2f} to {self.hi:.2f}, n = {self.n})"
 
 
 class Calibration(StrictModel):
@@ -50,6 +36,8 @@ class Calibration(StrictModel):
     Attributes:
         judge: the model.
         rubric_sha256: `judge_digest`: of judge, rubric and what it is shown; a changed one needs a new calibration.
+        n: labels with a verdict.
+        clusters: clusters that they come in, which widen every interval; None where each stands alone.
         kappa: Cohen's (1960); its interval by the large-sample variance of Fleiss, Cohen and Everitt (1969).
         sensitivity: the share of passing answers that it passes (Wilson).
         specificity: the share of failing answers that it fails (Wilson).
@@ -68,9 +56,10 @@ class Calibration(StrictModel):
     kappa: Rate
     sensitivity: Rate
     specificity: Rate
-    alike: Literal["yes", "no", "unknown"]
+    alike: Alike
     by_candidate: dict[str, dict[str, Rate]] = {}
     unjudged: int = 0
+    clusters: int | None = None
 
     @property
     def informative(self) -> float:
@@ -87,6 +76,7 @@ class Calibration(StrictModel):
     def __str__(self) -> str:
         lines = [
             f"judge {self.judge}: {counted(self.n, 'label')}"
+            + (f" in {counted(self.clusters, 'cluster')}" if self.clusters is not None else "")
             + (f", {self.unjudged} without a verdict" if self.unjudged else ""),
             f"  agreement    {self.agreement}",
             f"  kappa        {self.kappa}",
@@ -104,102 +94,67 @@ def calibrate(
     labels: Sequence[bool],
     candidates: Sequence[str] | None = None,
     *,
+    clusters: Sequence[Any] | None = None,
     judge: str = "",
     rubric_sha256: str = "",
 ) -> Calibration:
     """Hold a judge's verdicts against given labels.
 
     Args:
-        verdicts: 1 for pass, 0 for fail, None where it gave none; shape (n,).
+        verdicts: 1 for pass, 0 for fail, None or NaN where it gave none; shape (n,).
         labels: whether each answer truly passes; shape (n,).
         candidates: whose answer each one is; shape (n,), or None where the labels do not say.
+        clusters: what is labeled together: the item, as several candidates answer it, or the cluster of its items;
+            shape (n,), or None where every label stands alone.
 
     Raises:
-        InputError: no label has a verdict, or all labels are the same.
+        InputError: there are not as many of each, one is neither pass nor fail, no label has a verdict, or all labels
+            are the same.
     """
-    known = [index for index, verdict in enumerate(verdicts) if verdict is not None]
-    judged = np.array([verdicts[index] for index in known], dtype=float)
-    truth = np.array([labels[index] for index in known], dtype=bool)
-    if not known or truth.all() or not truth.any():
+    given, told = [_verdict(each) for each in verdicts], [_label(each) for each in labels]
+    for name, others in (("verdicts", given), ("candidates", candidates), ("clusters", clusters)):
+        if others is not None and len(others) != len(told):
+            raise InputError(
+                f"each label has its own in {name}: there are {len(told)} labels and {len(others)} {name}."
+            )
+    known = np.array([verdict is not None for verdict in given], dtype=bool)
+    passed = np.array([verdict for verdict in given if verdict is not None], dtype=bool)
+    truth = np.array(told, dtype=bool)[known]
+    if not known.any() or truth.all() or not truth.any():
         raise InputError("a judge is calibrated on labels of both kinds, pass and fail, for which it gives verdicts.")
-    names = None if candidates is None else np.array([candidates[index] for index in known], dtype=object)
-    right = (judged == 1) == truth
+    names = None if candidates is None else np.array(list(candidates), dtype=object)[known]
+    codes = of_part(codes_of(clusters), known)
+    right, several = passed == truth, codes is not None and len(set(codes)) < len(codes)
     return Calibration(
         judge=judge,
         rubric_sha256=rubric_sha256,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        n=len(known),
-        agreement=_rate(right),
-        kappa=_kappa(judged == 1, truth),
-        sensitivity=_rate(judged[truth] == 1),
-        specificity=_rate(judged[~truth] == 0),
-        alike=_alike(right, truth, names),
-        by_candidate=_by_candidate(right, truth, names),
-        unjudged=len(verdicts) - len(known),
+        n=len(right),
+        clusters=len(set(codes)) if codes is not None and several else None,
+        agreement=rate(right, codes),
+        kappa=kappa(passed, truth, codes),
+        sensitivity=rate(passed[truth], of_part(codes, truth)),
+        specificity=rate(~passed[~truth], of_part(codes, ~truth)),
+        alike=errs_alike(right, truth, names, codes),
+        by_candidate=rates_by_candidate(right, truth, names, codes),
+        unjudged=len(given) - len(right),
     )
 
 
-def _rate(right: np.ndarray) -> Rate:
-    found: Estimate = mean_interval(right.astype(float))
-    return Rate(**{name: value for name, value in asdict(found).items() if name in ("value", "lo", "hi", "n")})
+def _verdict(value: Any) -> bool | None:
+    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return None
+    return _flag(value, "verdict", "1 for pass, 0 for fail, or None")
 
 
-def _kappa(passed: np.ndarray, truth: np.ndarray) -> Rate:
-    cells = (passed & truth, passed & ~truth, ~passed & truth, ~passed & ~truth)
-    table = np.array([np.sum(cell) for cell in cells]).reshape(2, 2)
-    if passed.all() or not passed.any():  # it says the same of everything, so it agrees by chance only
-        return Rate(value=0.0, lo=-1.0, hi=1.0, n=len(truth))
-    found = cohens_kappa(table)
-    value = float(found.kappa)
-    spread = float(np.sqrt(found.var_kappa)) if math.isfinite(float(found.var_kappa)) else 1.0
-    # With perfect agreement the variance is 0: not more is claimed than Wilson's bound of the agreement carries.
-    agreement = _rate(passed == truth)
-    expected = float((table.sum(axis=0) * table.sum(axis=1)).sum()) / len(truth) ** 2
-    lowest = min(value - 1.96 * spread, (agreement.lo - expected) / (1 - expected))
-    highest = max(value + 1.96 * spread, (agreement.hi - expected) / (1 - expected))
-    return Rate(value=value, lo=max(-1.0, lowest), hi=min(1.0, highest), n=len(truth))
+def _label(value: Any) -> bool:
+    return _flag(value, "label", "true for pass or false for fail")
 
 
-def _by_candidate(right: np.ndarray, truth: np.ndarray, names: np.ndarray | None) -> dict[str, dict[str, Rate]]:
-    if names is None:
-        return {}
-    found: dict[str, dict[str, Rate]] = {}
-    for name in sorted(set(names)):
-        own = names == name
-        rates = {}
-        for kind, part in (("sensitivity", own & truth), ("specificity", own & ~truth)):
-            if part.any():
-                rates[kind] = _rate(right[part])
-        found[str(name)] = rates
-    return found
-
-
-def _alike(right: np.ndarray, truth: np.ndarray, names: np.ndarray | None) -> Literal["yes", "no", "unknown"]:
-    """Whether the error rates are the same for all candidates.
-
-    A difference is looked for by a chi-squared test (Fisher's exact one for two candidates). Not to find one in a few
-    labels shows nothing, so they also have to rule out one of `_TOLERATED` between any two.
-    """
-    if names is None or len(set(names)) < 2:
-        return "unknown"
-    ruled_out = True
-    for kind in (truth, ~truth):
-        parts = [right[kind & (names == name)] for name in sorted(set(names))]
-        table = np.array([[np.sum(part), np.sum(~part)] for part in parts if len(part)])
-        if len(table) > 1 and table.sum(axis=0).all():
-            p = stats.fisher_exact(table).pvalue if len(table) == 2 else stats.chi2_contingency(table).pvalue
-            if float(p) < _DIFFER / 2:  # two tests
-                return "no"
-        ruled_out = ruled_out and len(table) == len(parts) and _largest_difference(parts) < _TOLERATED
-    return "yes" if ruled_out else "unknown"
-
-
-def _largest_difference(parts: list[np.ndarray]) -> float:
-    """How much two candidates' rates may differ at most: the bound of Newcombe's (1998) interval, 95 % one-sided."""
-    rates = [mean_interval(part.astype(float), confidence=2 * CONFIDENCE - 1) for part in parts]
-    return max(
-        a.value - b.value + math.hypot(a.hi - a.value, b.value - b.lo) for a, b in itertools.permutations(rates, 2)
-    )
+def _flag(value: Any, what: str, wanted: str) -> bool:
+    if isinstance(value, bool | np.bool_ | int | float | np.number) and value in (0, 1):
+        return bool(value)
+    raise InputError(f"a {what} is {wanted}: there is one that is neither.")
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -222,9 +177,20 @@ def gate_problem(calibration: Calibration, digest: str, min_kappa: float) -> str
     """
     if calibration.rubric_sha256 != digest:
         return "its calibration is of another judge or rubric. Calibrate it again"
+    asked = calibration.n + calibration.unjudged
+    if calibration.n < MIN_COVERAGE * asked:
+        return (
+            f"it gave no verdict on {calibration.unjudged} of {counted(asked, 'labeled answer')}, and at most "
+            f"{1 - MIN_COVERAGE:.0%} may be without one. Give it more max_tokens, or take another judge"
+        )
     few = min(calibration.sensitivity.n, calibration.specificity.n)
     if few < FEWEST:
         return f"its calibration has {counted(few, 'label')} of one kind, under {FEWEST}. Label more answers"
+    if calibration.alike == "no":
+        return (
+            "it errs differently on different candidates, so it would favor some. Use it as a further figure "
+            "(weight: 0), or mend the rubric"
+        )
     if calibration.kappa.lo < min_kappa:
         return (
             f"its agreement with the labels may be as low as kappa {calibration.kappa.lo:.2f}, under {min_kappa:g}. "

@@ -22,7 +22,7 @@ def corrected_rate(passed: float, n: float, calibration: Calibration, confidence
 
     The estimate is Rogan and Gladen's (1978, American Journal of Epidemiology 107); the interval that of Lang and
     Reiczigel (2014, Preventive Veterinary Medicine 113), which carries the uncertainty of both samples, the judged
-    answers and the labeled ones.
+    answers and the labeled ones; labels that come in clusters count as fewer.
 
     Args:
         passed: answers that the judge passed.
@@ -50,8 +50,8 @@ def corrected_rate(passed: float, n: float, calibration: Calibration, confidence
     z = float(stats.norm.ppf((1 + confidence) / 2))
     estimate = _gladen(passed / n, se.value, sp.value)
     p = (passed + z**2 / 2) / (n + z**2)
-    sensitivity, positives = (se.value * se.n + 1) / (se.n + 2), se.n + 2
-    specificity, negatives = (sp.value * sp.n + 1) / (sp.n + 2), sp.n + 2
+    sensitivity, positives = (se.value * se.worth + 1) / (se.worth + 2), se.worth + 2
+    specificity, negatives = (sp.value * sp.worth + 1) / (sp.worth + 2), sp.worth + 2
     informative = sensitivity + specificity - 1
     center = (p + specificity - 1) / informative
     of_sensitivity = sensitivity * (1 - sensitivity) / positives

@@ -17,7 +17,7 @@ from workbench.formats.base import where
 from workbench.formats.shared.cells import csv_rows
 from workbench.formats.shared.rows import json_lines
 from workbench.judge.calibration import Calibration, calibrate
-from workbench.judge.request import Shown, judge_digest
+from workbench.judge.request import Shown, judge_digest, said_of
 from workbench.judge.verdict import judge_outputs
 from workbench.outcomes import split_candidate
 from workbench.privacy import permitted
@@ -51,16 +51,22 @@ def read_labels(evalset: EvalSet, path: Path) -> list[Label]:
     labels = []
     seen: dict[tuple[str, str, str | None], int] = {}
     for number, row in rows:
-        missing = next((name for name in ("item_id", "output", "label") if row.get(name) in (None, "")), None)
+        missing = next((name for name in ("item_id", "output", "label") if _is_missing(row, name)), None)
         if missing:
             raise InputError(f"{where(path, number)}: column '{missing}' is missing or empty. Fill it in.")
         item = items.get(_text(row["item_id"]))
         if item is None:  # without the value: where columns are mixed up it may be restricted text
             raise InputError(f"{where(path, number)}: column 'item_id': {evalset.name} has no such item.")
-        said = _text(row["label"]).strip().casefold()
+        said = _said(row["label"])
         if said not in _TRUE | _FALSE:
             raise InputError(f"{where(path, number)}: column 'label' must be pass or fail.")
         candidate = _text(row["candidate"]) if row.get("candidate") else None
+        variant = split_candidate(candidate or "")[1]
+        if variant != "default" and variant not in evalset.spec.variants:
+            raise InputError(
+                f"{where(path, number)}: column 'candidate': {evalset.name} has no such variant. It has: "
+                f"{', '.join(evalset.spec.variants)}."
+            )
         label = Label(item, _text(row["output"]), said in _TRUE, candidate)
         first = seen.setdefault((item.id, label.output, candidate), number)
         if first != number:
@@ -69,6 +75,16 @@ def read_labels(evalset: EvalSet, path: Path) -> list[Label]:
     if not labels:
         raise InputError(f"{where(path)}: has no labels.")
     return labels
+
+
+def _is_missing(row: Any, name: str) -> bool:
+    """Whether a cell has nothing to say; an answer may be empty, which somebody labeled as a failure."""
+    empty_answer = name == "output" and row.get(name) == "" and _said(row.get("label")) in _FALSE
+    return row.get(name) in (None, "") and not empty_answer
+
+
+def _said(label: Any) -> str:
+    return _text(label).strip().casefold()
 
 
 def _text(value: Any) -> str:
@@ -105,9 +121,15 @@ def calibrate_judge(evalset: EvalSet, judge: JudgeScorer, models: Models, path: 
         [verdict.score for verdict in verdicts],
         [label.passes for label in labels],
         candidates,
+        clusters=[_together(label.item) for label in labels],
         judge=model.id,
         rubric_sha256=judge_digest(judge, model),
     )
+
+
+def _together(item: Item) -> tuple[str, str]:
+    """What labels come in: several candidates answer an item, and items may be of one cluster."""
+    return ("item", item.id) if item.cluster is None else ("cluster", item.cluster)
 
 
 def _shown(evalset: EvalSet, label: Label) -> Shown:
@@ -118,4 +140,4 @@ def _shown(evalset: EvalSet, label: Label) -> Shown:
         prompt = render(evalset, name, label.item)
     except TemplateProblem as problem:
         raise InputError(f"{evalset.name}: variant {name}: {problem}.") from None
-    return Shown(prompt.text, label.item.expectations, (label.output,), prompt.sources)
+    return Shown(prompt.text, label.item.expectations, (said_of(label.output),), prompt.sources)

@@ -121,6 +121,9 @@ def _verdict(question: JudgeQuestion, attempts: list[Attempt], model: Model, mac
     choice = question.choice(last.text)
     if choice is not None:
         return Verdict(choice, cost)
+    if last.text is not None and last.finish_reason == "length":
+        cut = f"the judge ran out of tokens before its verdict (max_tokens: {question.max_tokens}). Give it more"
+        return Verdict(None, cost, cut, "format")
     if last.text is not None:
         return Verdict(None, cost, "the judge's answer holds no verdict", "format")
     return Verdict(None, cost, last.error, last.error_class)

@@ -9,6 +9,16 @@ One row is one outcome: an item × candidate × repeat after all its attempts. O
 (`spool`), without pandas; what reads one (`table`) loads it.
 """
 
-from workbench.outcomes.schema import COLUMNS, KEY, LOST, OWN, REQUIRED, RUN_FILE, candidate_id, split_candidate
+from workbench.outcomes.schema import (
+    COLUMNS,
+    KEY,
+    LOST,
+    OWN,
+    REQUIRED,
+    RUN_FILE,
+    UNSCORED,
+    candidate_id,
+    split_candidate,
+)
 
-__all__ = ["COLUMNS", "KEY", "LOST", "OWN", "REQUIRED", "RUN_FILE", "candidate_id", "split_candidate"]
+__all__ = ["COLUMNS", "KEY", "LOST", "OWN", "REQUIRED", "RUN_FILE", "UNSCORED", "candidate_id", "split_candidate"]

@@ -31,6 +31,9 @@ LOST = frozenset(
         *("engine", "expired", "judge"),
     }
 )
+# Classes of an answer that is there and has no score: a judge gave no verdict, or a scorer failed. It counts as
+# missing, neither right nor wrong.
+UNSCORED = frozenset({"judge", "scorer"})
 RUN_FILE = "run.json"
 DEFAULTS: dict[str, Any] = {"variant": "default", "repeat": 0, "split": "test"}
 

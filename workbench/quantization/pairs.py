@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.economics import cost_per_accepted
 from workbench.intervals import Estimate
-from workbench.outcomes import LOST, OWN
+from workbench.outcomes import LOST, OWN, UNSCORED
 from workbench.pairs import mcnemar_mid_p, paired_difference
 from workbench.resampling import Floats
 
@@ -82,14 +82,14 @@ def per_unit(rows: pd.DataFrame, model: str, repeat: int | None = None) -> pd.Da
 
 
 def lost(rows: pd.DataFrame, references: Collection[str]) -> pd.Series[Any]:
-    """Which outcomes are errors of the server, the line or a judge: no answer of the model, neither wrong nor right.
+    """Which outcomes are errors of the server, the line, a judge or a scorer: neither wrong nor right answers.
 
     Args:
         references: models of which a missing answer whose cause is not known counts as lost too. Taken for wrong it
             would make a candidate look better; a candidate's own is taken for wrong.
     """
     kinds = rows["error_class"] if "error_class" in rows else pd.Series(None, index=rows.index, dtype=object)
-    return rows["score"].isna() & (kinds.isin(LOST) | (rows["model"].isin(references) & ~kinds.isin(OWN)))
+    return rows["score"].isna() & (kinds.isin(LOST | UNSCORED) | (rows["model"].isin(references) & ~kinds.isin(OWN)))
 
 
 def _share(own: pd.DataFrame, name: str) -> pd.Series[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.economics import cost_per_accepted, quantile
+from workbench.scores import with_score
 from workbench.servers.gpus import list_gpus
 
 _NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
@@ -22,6 +23,7 @@ _NOTED = ("load_s", "memory_bytes", "gpu_memory_bytes", "weights_bytes")
 
 def answers(own: pd.DataFrame) -> dict[str, Any]:
     """Cost and latency of one model's rows, of one task or all."""
+    own = with_score(own)
     items = own.groupby(["task", "item_id"], sort=True)  # repeats are no further items
     unknown = np.full(items.ngroups, math.nan)
     cost_usd = items["cost_usd"].sum(skipna=False).to_numpy(float) if "cost_usd" in own else unknown

@@ -143,6 +143,10 @@ def cell_of(
     item, items = pd.factorize(rows["item_id"])
     names = sorted(rows["candidate"].unique())
     candidate = pd.Categorical(rows["candidate"], categories=names).codes.astype(np.intp)
+    texts, variant = _texts(rows, item, len(items))
+    clusters, slices = _clusters(rows, item, len(items)), _slices(rows, item, len(items))
+    known = rows["points"].notna().to_numpy()  # what has no score counts as missing
+    rows, item, candidate = rows[known], item[known], candidate[known]
     cells = _Places(item * len(names) + candidate, len(items), len(names))
     values = {
         "score": rows["points"].to_numpy(float),
@@ -157,7 +161,6 @@ def cell_of(
     abstained: Floats = np.zeros(len(rows))
     if "error_class" in rows:
         abstained = np.asarray(rows["error_class"] == RULES_ABSTAIN, dtype=np.float64)
-    texts, variant = _texts(rows, item, len(items))
     return Cell(
         task=task,
         cls=cls,
@@ -174,8 +177,8 @@ def cell_of(
         refused=_refused(names, mean, rows["score"].notna().to_numpy(), candidate, models, cls, zones),
         texts=texts,
         prompt_variant=variant,
-        clusters=_clusters(rows, item, len(items)),
-        slices=_slices(rows, item, len(items)),
+        clusters=clusters,
+        slices=slices,
     )
 
 

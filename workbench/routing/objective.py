@@ -26,6 +26,7 @@ from workbench.errors import InputError
 from workbench.files import StrictModel
 from workbench.outcomes import split_candidate
 from workbench.privacy import Zone
+from workbench.scores import with_score
 
 Floats = NDArray[np.float64]
 Named = Literal["cost", "score", "latency"]
@@ -219,6 +220,7 @@ def told_apart(objective: Objective, losses_of: Mapping[str, float], rows: pd.Da
     if isinstance(objective, str) or len(losses_of) < 2:
         return True
     best = min(losses_of, key=losses_of.__getitem__)
+    rows = with_score(rows)
     worth = pd.DataFrame({"item_id": rows["item_id"], "candidate": rows["candidate"]})
     worth["cluster"] = rows["cluster"].fillna(rows["item_id"]) if "cluster" in rows else rows["item_id"]
     worth["worth"] = -_worth(objective, rows)
@@ -244,6 +246,7 @@ def _worth(objective: Utility, rows: pd.DataFrame) -> pd.Series[float]:
 
 def means_of(rows: pd.DataFrame) -> pd.DataFrame:
     """By candidate: `score`, `accepted`, `cost_usd`, `latency_s` (means) and `p95_s`; NaN where any is not known."""
+    rows = with_score(rows)
     known = pd.DataFrame({"candidate": rows["candidate"], "score": rows["points"]})
     known["accepted"] = rows["accepted"].fillna(False).astype(float) if "accepted" in rows else math.nan
     for name in ("cost_usd", "latency_s"):
@@ -261,7 +264,8 @@ def accepted_share(rows: pd.DataFrame, candidate: str) -> float | None:
     """The share of a candidate's answers that were accepted; None where that is not known."""
     if "accepted" not in rows:
         return None
-    return round(float(rows.loc[rows["candidate"] == candidate, "accepted"].fillna(False).astype(float).mean()), 4)
+    own = with_score(rows[rows["candidate"] == candidate])
+    return round(float(own["accepted"].fillna(False).astype(float).mean()), 4)
 
 
 _BEST = {

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from workbench.catalog import Model, Models
 from workbench.prices import ListedPrice, Price, TokenPrice, token_cost
+from workbench.scores import unscored
 from workbench.words import counted
 
 Floats = NDArray[np.float64]
@@ -100,7 +101,7 @@ def _costs(rows: pd.DataFrame, model: Model | None, price: Price, on: date | Non
     old = rows["cost_usd"].to_numpy(float)
     if local:
         return found
-    unbilled = (old == 0) & rows["score"].isna().to_numpy()
+    unbilled = (old == 0) & rows["score"].isna().to_numpy() & ~unscored(rows)  # what has no score was answered
     found[unbilled] = 0.0
     if model is not None and model.batch == "openai" and isinstance(model.price, TokenPrice):
         full = _by_tokens(rows, model.price, reference, at)

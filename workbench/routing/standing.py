@@ -86,13 +86,19 @@ class Measured:
     @cached_property
     def figures(self) -> list[Figures]:
         """A candidate each, in the order of the grid."""
-        grid, scores, accepted = self.grid, self.grid.scores, self.grid.share("accepted")
+        grid, scores, good = self.grid, self.grid.scores, self.grid.count("accepted")
         found = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
-        good = np.where(grid.asked, accepted * grid.asked, 0.0)
         costs = costs_per_accepted(grid.total("cost_usd"), good, grid.clusters)
         listed = zip(grid.candidates, grid.listed("score"), grid.listed("latency_s"), strict=True)
         return [
-            self._figures(name, found[index], costs[index], scores.score[:, index], latency, answers, good[:, index])
+            self._figures(
+                name,
+                found[index],
+                costs[index],
+                scores.score[:, index],
+                latency,
+                _not_asked(float(scores.coverage[index]), answers, good[:, index], int(grid.unscored[index])),
+            )
             for index, (name, answers, latency) in enumerate(listed)
         ]
 
@@ -103,8 +109,7 @@ class Measured:
         cost: CostEstimate,
         column: Floats,
         latency: Floats,
-        answers: Floats,
-        good: Floats,
+        unusable: str | None,
     ) -> Figures:
         asked = ~np.isnan(column)
         clusters = self.grid.scores.clusters
@@ -116,7 +121,7 @@ class Measured:
             p95_s=quantile(latency, 0.95),
             p95_bound_s=quantile_upper_bound(latency, 0.95, items=score.n),
             latency_unknown=bool(np.isnan(latency).any()),
-            unusable=_not_asked(float(asked.mean()), answers, good),
+            unusable=unusable,
         )
 
     def best_bounds(self, names: Sequence[str]) -> BestBounds:
@@ -151,7 +156,9 @@ def _not_permitted(name: str, models: Models, cls: SensitivityClass) -> str | No
     return "hosted: restricted items never reach it"
 
 
-def _not_asked(coverage: float, answers: Floats, accepted: Floats) -> str | None:
+def _not_asked(coverage: float, answers: Floats, accepted: Floats, unscored: int) -> str | None:
+    if coverage < MIN_COVERAGE and unscored:
+        return f"has a score on only {coverage:.0%} of the items; {MIN_COVERAGE:.0%} are needed to compare"
     if coverage < MIN_COVERAGE:
         return f"asked only {coverage:.0%} of the items; {MIN_COVERAGE:.0%} are needed to compare"
     if np.isnan(answers).all():

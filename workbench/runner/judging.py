@@ -7,6 +7,7 @@ await judge_rows(plan, answered, say, sending)                # fills in scores,
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from workbench.words import counted
 
 if TYPE_CHECKING:
     from workbench.judge.verdict import Verdict  # asks as the runner does, so it imports the runner
+
+
+_LOOPBACK = re.compile(r"^(https?://)(?:localhost|[^/:]*\.localhost|127(?:\.\d+){3}|\[::1\])(?=[:/]|$)")
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,16 @@ def _problem(plan: Plan, task: EvalSet, judge: JudgeScorer) -> str | None:
 
 def _same(contestant: Model, judge: Model) -> bool:
     """Whether they are one model, also where models.yaml has it under two names."""
-    return contestant.id == judge.id or (
-        contestant.engine == judge.engine != "rules"
-        and (contestant.model, contestant.base_url) == (judge.model, judge.base_url)
-    )
+    if contestant.id == judge.id:
+        return True
+    if contestant.engine != judge.engine or judge.engine == "rules" or contestant.model != judge.model:
+        return False
+    return judge.managed or bool(_served_at(contestant) & _served_at(judge))
+
+
+def _served_at(model: Model) -> set[str]:
+    """Where a model is served, with one name for this machine."""
+    return {_LOOPBACK.sub(r"\g<1>127.0.0.1", url.lower()).rstrip("/") for url in model.urls}
 
 
 def _gate_problem(task: EvalSet, judge: JudgeScorer, model: Model) -> str | None:
@@ -200,16 +210,17 @@ def _tell(say: Callable[[str, int, int], None], label: str, total: int, done: in
 
 def _shown(each: Answered) -> Shown:
     question = each.question
-    return Shown(question.prompt.text, question.item.expectations, (each.text,), question.prompt.sources)
+    said = question.evalset.parse(each.text).said  # a thought is no answer, and scorers do not see it either
+    return Shown(question.prompt.text, question.item.expectations, (said,), question.prompt.sources)
 
 
 def _complete(each: Answered, verdicts: dict[str, Verdict]) -> None:
     """A row with its verdicts: score, figures, and what the judging cost."""
     scores = {figure: verdict.score for figure, verdict in verdicts.items()}
-    each.row.update(scored(each.question, each.text, scores))
+    each.row.update({"error": None, "error_class": None} | scored(each.question, each.text, scores))
     costs = [verdict.cost_usd for verdict in verdicts.values()]
     known = [cost for cost in costs if cost is not None]
     each.row["judge_cost_usd"] = math.fsum(known) if len(known) == len(costs) else None
-    if math.isnan(each.row["score"]):
+    if math.isnan(each.row["score"]) and each.row["error_class"] is None:
         each.row["error_class"] = "judge"
         each.row["error"] = "the judge gave no verdict, so there is no score"

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from workbench.journal import Attempt
 from workbench.privacy import Payload
@@ -39,6 +39,14 @@ class Askable(Protocol):
 
     def format_ok(self, text: str) -> bool:
         """Whether an answer keeps its format."""
+
+
+@runtime_checkable
+class Reworded(Protocol):
+    """What is asked otherwise after an answer in a wrong format."""
+
+    def again(self, answers: int) -> Payload:
+        """What is sent after so many answers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +77,8 @@ class Ask:
     def payload(self) -> Payload:
         """What is to be sent. Asking again with the same seed would only repeat the answer, so it moves on."""
         payload = self.question.payload
+        if self.answers and isinstance(self.question, Reworded):
+            payload = self.question.again(self.answers)
         if self.answers and "seed" in payload.body:
             return Payload({**payload.body, "seed": payload.body["seed"] + self.answers}, payload.sources)
         return payload

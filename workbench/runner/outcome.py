@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workbench.catalog import Machine, Model
-from workbench.errors import InputError
 from workbench.journal import Attempt
 from workbench.prices import BATCH_SHARE, machine_cost, token_cost
 from workbench.privacy import gate, highest, redact, sensitivity_of
 from workbench.runner.question import Question
-from workbench.scorers import total
+from workbench.scorers import ScorerFailure, total
 
 # A request that failed so may have been computed, and billed, all the same.
 _MAYBE_BILLED = frozenset({"timeout", "disconnected", "protocol", "content_policy", "refusal"})
@@ -156,7 +155,7 @@ def outcome(question: Question, model: Model, attempts: list[Attempt], machine: 
 
 
 def scored(question: Question, text: str, verdicts: Mapping[str, float | None] | None = None) -> dict[str, Any]:
-    """The columns of the outcome table that the scorers make of an answer.
+    """The columns of the outcome table that the scorers make of an answer; where one fails, there is no score.
 
     Args:
         verdicts: of judges, by their figure's name.
@@ -165,8 +164,9 @@ def scored(question: Question, text: str, verdicts: Mapping[str, float | None] |
     answer = question.evalset.parse(text)
     try:
         score = total(question.evalset.scorers, answer, item.expectations, verdicts)
-    except InputError as failure:
-        raise InputError(f"item {item.id}: {failure}") from None
+    except ScorerFailure as failure:
+        nothing = {"score": math.nan, "format_ok": answer.format_ok, "accepted": False}
+        return nothing | {"error": f"item {item.id}: {failure}", "error_class": "scorer"}
     columns: dict[str, Any] = {
         "score": score.value,
         "format_ok": answer.format_ok,

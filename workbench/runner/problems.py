@@ -12,7 +12,8 @@ from typing import Any
 
 from workbench.words import counted
 
-_NO_FAILURES = ("no_match", "judge")  # the rules abstain by design; a judge's failure is told by the judging
+# The rules abstain by design; a judge's failure is told by the judging, and a scorer's by task: the model answered.
+_NO_FAILURES = ("no_match", "judge", "scorer")
 
 _SHOWN = 10  # items that are named
 
@@ -36,6 +37,9 @@ class Tally:
         self._first: dict[str, str] = {}  # error texts of items that are not restricted
         self._named = named
         self._items: defaultdict[str, list[str]] = defaultdict(list)  # of errors, the first ones
+        self._of_task: Counter[str] = Counter()
+        self._unscored: Counter[str] = Counter()  # by task, as a scorer failed
+        self._unscored_items: defaultdict[str, dict[str, str]] = defaultdict(dict)  # the first ones, and what failed
         self._served: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -44,8 +48,13 @@ class Tally:
         kind, model = row["error_class"], row["model"]
         if row["served_model"]:
             self._count_served(model, row["served_model"], row["sensitivity"] == "restricted")
+        self._of_task[row["task"]] += 1
         if kind is not None:
             self.kinds[kind] += 1
+        if kind == "scorer":
+            self._unscored[row["task"]] += 1
+            if len(self._unscored_items[row["task"]]) <= _SHOWN:
+                self._unscored_items[row["task"]].setdefault(row["item_id"], row["error"])
         if kind in _NO_FAILURES:
             return
         self._asked[model] += 1
@@ -77,7 +86,7 @@ class Tally:
         return lines
 
     def told(self, given_up: Collection[str] = ()) -> tuple[list[str], bool]:
-        """The problems in lines, and whether the run failed: a model answered nothing, or its engine died.
+        """The problems in lines, and whether the run failed: a model answered nothing, its engine or a scorer failed.
 
         Args:
             given_up: models whose engine's death was told already.
@@ -95,4 +104,15 @@ class Tally:
                     f"{model}: {counted(total, f'{of} has', f'{of} have')} no answer ({kinds}): {items}.{said}"
                 )
             failed = failed or total == self._asked[model] or counts["engine"] > 0
-        return lines, failed
+        return lines + self._scorers_failures(), failed or bool(self._unscored)
+
+    def _scorers_failures(self) -> list[str]:
+        """What scorers failed on. Their messages hold no text of an item."""
+        lines = []
+        for task, count in sorted(self._unscored.items()):
+            items = self._unscored_items[task]
+            named = ", ".join(list(items)[:_SHOWN]) + (", …" if len(items) > _SHOWN else "")
+            of = f"of {counted(self._of_task[task], 'outcome')}"
+            told = counted(count, f"{of} has", f"{of} have")
+            lines.append(f"{task}: {told} no score, as a scorer failed: {named}. First: {next(iter(items.values()))}")
+        return lines

@@ -170,9 +170,10 @@ class Run:
         parts = [f"run {self.id}: {self.status}", counted(self.rows, "outcome")]
         parts.append(f"{counted(self.asked, 'request')} sent to models")
         parts += [f"{self.judged} to judges"] if self.judged else []
-        abstained, unjudged = self.errors.get("no_match", 0), self.errors.get("judge", 0)
-        failed = sum(self.errors.values()) - abstained - unjudged
+        abstained, unjudged, unscored = (self.errors.get(kind, 0) for kind in ("no_match", "judge", "scorer"))
+        failed = sum(self.errors.values()) - abstained - unjudged - unscored
         parts += [f"the rules abstained {counted(abstained, 'time')}"] if abstained else []
         parts += [f"{counted(failed, 'outcome')} without an answer"] if failed else []
         parts += [f"{counted(unjudged, 'outcome')} without a verdict"] if unjudged else []
+        parts += [f"{counted(unscored, 'outcome')} without a score"] if unscored else []
         return ", ".join(parts)

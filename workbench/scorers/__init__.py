@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.files import Document
 from workbench.scorers.answer import Answer, parse_answer
 from workbench.scorers.base import SCORERS, FieldScorer, Score, Scorer, as_scorer, problem_of, scorer, total
+from workbench.scorers.plugins import ScorerFailure
 from workbench.scorers.validity import unusable
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FieldScorer",
     "Score",
     "Scorer",
+    "ScorerFailure",
     "build_scorers",
     "parse_answer",
     "problem_of",

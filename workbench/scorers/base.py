@@ -13,7 +13,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -23,6 +23,16 @@ from workbench.errors import InputError
 from workbench.files import StrictModel
 from workbench.registry import Registry
 from workbench.scorers.answer import Answer
+from workbench.scorers.plugins import (
+    ScorerFailure,
+    figures_of,
+    is_plugin,
+    joined,
+    no_score,
+    own_copy,
+    stopped,
+    value_of,
+)
 from workbench.scorers.regexes import checked_pattern, extracted
 from workbench.scorers.values import plain
 
@@ -209,15 +219,9 @@ def as_scorer(thing: Any) -> type[Scorer]:
     class FunctionScorer(Scorer):
         def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
             given = thing(answer, expectations)
-            if isinstance(given, Score):
-                return given
-            try:
-                return Score(float(given))
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"scorer '{self.type}' gave a {type(given).__name__}: a score is a number, a bool or a Score."
-                ) from None
+            return given if isinstance(given, Score) else Score(value_of(self.type, given))
 
+    FunctionScorer.__module__ = str(getattr(thing, "__module__", None) or type(thing).__module__)  # it is not ours
     return FunctionScorer
 
 
@@ -234,10 +238,11 @@ def total(
             there is NaN.
 
     Raises:
-        InputError: a scorer gave something that is no score.
+        ScorerFailure: a scorer failed, or gave something that is no score.
     """
     metrics: dict[str, float] = {}
     weighted = []
+    further: list[tuple[str, dict[str, float]]] = []
     for each in scorers:
         figure = each.name or each.type
         if each.asks:
@@ -246,27 +251,55 @@ def total(
                 metrics[figure] = verdict
             weighted.append((each.weight, math.nan if verdict is None and each.weight else verdict or 0.0))
             continue
-        if not each.applies(expectations):
+        score = _scored(each, answer, expectations)
+        if score is None:
             continue
-        score = each.score(answer, expectations)
         if isinstance(each, FieldScorer) and each.unread(answer):
             score = Score(0.0, score.metrics)
-        if not 0 <= score.value <= 1:
-            raise InputError(f"scorer '{each.type}' gave {score.value}: scores are from 0 to 1.")
         weighted.append((each.weight, score.value))
-        metrics.update(score.metrics)
+        if is_plugin(type(each)):
+            further.append((each.type, score.metrics))
+        else:
+            metrics.update(score.metrics)
         if len(scorers) > 1:
             metrics[figure] = score.value
+    for name, figures in further:
+        joined(metrics, figures, name)
     weights = math.fsum(weight for weight, _ in weighted)
     value = math.fsum(weight * value for weight, value in weighted) / weights
     return Score(value if math.isnan(value) else min(1.0, value), metrics)
 
 
+def _scored(each: Scorer, answer: Answer, expectations: dict[str, Any]) -> Score | None:
+    """One scorer's score; None where it scores no such item. A plug-in sees copies, which it may do anything to.
+
+    Raises:
+        ScorerFailure: it failed, or gave something that is no score.
+    """
+    foreign = is_plugin(type(each))
+    if foreign:
+        answer, expectations = replace(answer, value=own_copy(answer.value)), own_copy(expectations)
+    try:
+        if not each.applies(expectations):
+            return None
+        score = each.score(answer, expectations)
+    except ScorerFailure:
+        raise
+    except Exception as failure:
+        raise stopped(each.type, failure) from failure
+    if not foreign and 0 <= score.value <= 1:
+        return score
+    if not isinstance(score, Score):
+        raise no_score(each.type, score)
+    return Score(value_of(each.type, score.value), figures_of(each.type, score.metrics))
+
+
 def problem_of(scorers: Sequence[Scorer], expectations: dict[str, Any]) -> str | None:
     """What is wrong with an item's expectations for the scorers of its eval set; None if nothing."""
-    applying = [each for each in scorers if each.asks or each.applies(expectations)]
+    handed = {id(each): own_copy(expectations) if is_plugin(type(each)) else expectations for each in scorers}
+    applying = [each for each in scorers if each.asks or each.applies(handed[id(each)])]
     for each in applying:
-        problem = each.check(expectations)
+        problem = each.check(handed[id(each)])
         if problem:
             return problem
     if not sum(each.weight for each in applying):

@@ -24,6 +24,7 @@ class JudgeScorer(Scorer):
         model: the judge, a model of models.yaml; a hosted one never sees restricted items.
         rubric: what makes an answer pass, in plain words.
         shows: what the judge sees beside the answer: the task's prompt, and the expectations as a reference.
+        max_tokens: of its answer; a judge that thinks before it answers needs thousands.
         allow_self: let a model judge its own answers.
         calibration: a file of the eval set's folder, made by `workbench judge calibrate`.
         min_kappa: agreement with given labels (Cohen's kappa, its lower bound) under which it is refused as a gate.
@@ -34,6 +35,7 @@ class JudgeScorer(Scorer):
     model: str = Field(min_length=1)
     rubric: str = Field(min_length=1, max_length=20_000)
     shows: list[Literal["prompt", "expectations"]] = ["prompt", "expectations"]
+    max_tokens: int = Field(default=512, ge=1, le=100_000)
     allow_self: bool = False
     calibration: str | None = None
     min_kappa: float = Field(default=0.6, ge=0, le=1)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from workbench.errors import InputError
 from workbench.outcomes import candidate_id
+from workbench.scores import unscored
 from workbench.tracking.runs import FIGURES, run_name
 from workbench.tracking.views import TAG, view_tag
 from workbench.words import counted
@@ -105,7 +106,7 @@ def _apart(outcomes: pd.DataFrame, task: str, a: str, b: str) -> int:
     """Items on which one of two candidates is accepted and the other is not (with repeats: in one more than half)."""
     if "accepted" not in outcomes:
         return 0
-    rows = outcomes[outcomes["task"] == task]
+    rows = outcomes[(outcomes["task"] == task) & ~unscored(outcomes)]
     ids = pd.Series([candidate_id(*pair) for pair in zip(rows["model"], rows["variant"], strict=True)], rows.index)
     rows = rows.assign(_candidate=ids)[ids.isin([a, b])]
     shares = rows.assign(_ok=rows["accepted"].fillna(False).astype(float)).pivot_table(

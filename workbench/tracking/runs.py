@@ -118,7 +118,8 @@ def _log_best(client: MlflowClient, parent: str, board: pd.DataFrame, at_ms: int
     from mlflow.entities import Metric
 
     best = board.groupby("task", sort=True)["score"].max()
-    client.log_batch(parent, metrics=[Metric(FIGURES[0].of(str(k)), round(v, 4), at_ms, 0) for k, v in best.items()])
+    known = best.dropna()  # of a task whose judge or scorer failed throughout there is none
+    client.log_batch(parent, metrics=[Metric(FIGURES[0].of(str(k)), round(v, 4), at_ms, 0) for k, v in known.items()])
 
 
 def _log_candidates(
@@ -132,7 +133,8 @@ def _log_candidates(
     tracked, policy = {}, run.policy
     of_sets = [row for row in run.set_figures.to_dict("records") if math.isfinite(row["value"])]
     fields = legal_names(str(row["field"]) for row in of_sets)
-    summary = board.groupby("candidate")["score"].agg(["count", "mean"]).sort_values(["count", "mean"])
+    summary = board.groupby("candidate")["score"].agg(["count", "mean"])
+    summary = summary.sort_values(["count", "mean"], na_position="first")
     names = run_names([*map(str, summary.index)])
     for rank, (candidate, name) in enumerate(names.items()):
         # The table lists the latest first: who was asked most tasks, and did best, shall stand on top.

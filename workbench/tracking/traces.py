@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from workbench.outcomes import UNSCORED
 from workbench.privacy import redact, redact_outcomes
 from workbench.tracking.sample import labeled, sample, sampled_rows
 from workbench.words import counted
@@ -160,7 +161,10 @@ def _cut(text: Any, most: int) -> str | None:
 
 
 def _assessments(row: Mapping[str, Any], run_id: str, expected: str) -> list[Any]:
-    """The same names on every trace of a task; an outcome without an answer scores 0, as in the leaderboard."""
+    """The same names on every trace of a task; an outcome without an answer scores 0, as in the leaderboard.
+
+    Where a judge or a scorer failed, nothing is known of the answer: there is no score, as there is none there.
+    """
     from mlflow.entities import AssessmentSource, Expectation, Feedback
 
     values: dict[str, Any] = {
@@ -169,6 +173,8 @@ def _assessments(row: Mapping[str, Any], run_id: str, expected: str) -> list[Any
         "format_ok": bool(row.get("format_ok", False)),
         "error_class": row.get("error_class", "none"),
     }
+    if values["error_class"] in UNSCORED:
+        del values["score"], values["accepted"]
     for name, value in row.items():
         if name.startswith("metric.") and not name.startswith(_NOT_SHOWN) and math.isfinite(value):
             values[name] = round(float(value), 4)  # with its prefix: the page opens with the first three names

@@ -93,6 +93,8 @@ class Answer:
     @property
     def _verdict(self) -> str:
         accepted = self.row.get("accepted")
+        if pd.isna(self.row["points"]):
+            return f"no score: the {self.row['error_class']} failed" + (f" ({self._repeats})" if self._repeats else "")
         said = "" if accepted is None or pd.isna(accepted) else ", accepted" if accepted else ", not accepted"
         said += ", format broken" if self.row["unformatted"] else ""
         return f"score {self.row['points']:.2f}{said}" + (f" ({self._repeats})" if self._repeats else "")

@@ -273,14 +273,15 @@ def tells_accepted(rows: pd.DataFrame) -> bool:
 def of_repeats(rows: pd.DataFrame) -> pd.DataFrame:
     """One outcome for each item and candidate of prepared rows of a task: of repeats, the first that speaks for them.
 
-    That is a right one where the item counts as right over all repeats, else a wrong one.
+    That is a right one where the item counts as right over all repeats, else a wrong one; one without a score is last.
     """
     pair = ["item_id", "candidate"]
     if rows.duplicated(pair).any():
         told = tells_accepted(rows)
         right = rows["accepted"].eq(True).fillna(False).astype(bool) if told else rows["points"] >= RIGHT
-        share = right.groupby([rows[name] for name in pair]).transform("mean")
-        apart = right != (share >= (0.5 if told else 1.0))
+        known = rows["points"].notna()
+        share = right.astype(float).where(known).groupby([rows[name] for name in pair]).transform("mean")
+        apart = (right != (share >= (0.5 if told else 1.0))) + 2 * ~known
         rows = rows.assign(_apart=apart).sort_values(["_apart", "repeat"], kind="stable").drop(columns="_apart")
         rows = rows.drop_duplicates(pair).sort_index(kind="stable")
     return rows.reset_index(drop=True)

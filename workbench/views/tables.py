@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,17 @@ def seconds(value: float) -> str:
     if math.isnan(value):
         return "unknown"
     return "<0.001 s" if value < 0.001 else f"{value:.3f} s" if value < 0.1 else f"{value:.2f} s"
+
+
+def score_of(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """A score for people; unknown where no answer has one."""
+    return "unknown" if math.isnan(row["score"]) else f"{row['score']:.3f}"
+
+
+def interval_of(row: Mapping[Any, Any] | pd.Series[Any], joined: str = " – ", digits: int = 2) -> str:
+    """A score's interval; empty where no answer has a score."""
+    lo, hi = row["score_lo"], row["score_hi"]
+    return "" if math.isnan(lo) else f"{lo:.{digits}f}{joined}{hi:.{digits}f}"
 
 
 def page(content: str) -> str:
@@ -154,9 +166,9 @@ def _row(row: pd.Series[Any], mark: str, models: Models | None) -> str:
         f"<td class=t>{escape(row['candidate'])}</td>",
         f"<td class=t>{escape(mark).replace(', ', '<br>')}</td>",
         f"<td>{asked(row)}</td>",
-        f"<td>{row['score']:.3f}</td>",
-        f"<td>{row['score_lo']:.2f} – {row['score_hi']:.2f}</td>",
-        f"<td>{bar(row['score_lo'], row['score'], row['score_hi'])}</td>",
+        f"<td>{score_of(row)}</td>",
+        f"<td>{interval_of(row)}</td>",
+        f"<td>{'' if math.isnan(row['score']) else bar(row['score_lo'], row['score'], row['score_hi'])}</td>",
         f"<td>{escape(ranked(row))}</td>",
         f"<td>{usd(row['cost_per_accepted_usd'])}</td>",
         f"<td{_title(row, 'latency_p50_s')}>{seconds(row['latency_p50_s'])}</td>",
@@ -212,12 +224,12 @@ def leaderboard_text(board: pd.DataFrame, policy: Policy | None = None) -> str:
         )
         for _, row in rows.iterrows():
             mark = marks(policy, str(task), row["candidate"])
-            interval = f"{row['score_lo']:.2f} – {row['score_hi']:.2f}"
+            interval = interval_of(row)
             accepted = "unknown" if math.isnan(row["accepted"]) else f"{row['accepted']:.0%}"
             below = "" if math.isnan(row["behind_best_hi"]) else f"< {row['behind_best_hi']:.2f}"
             kept = "unknown" if math.isnan(row["format_ok"]) else f"{row['format_ok']:.0%}"
             lines.append(
-                f"  {row['candidate']:24} {asked(row):>7} {row['score']:6.3f} {interval:>14}  "
+                f"  {row['candidate']:24} {asked(row):>7} {score_of(row):>6} {interval:>14}  "
                 f"{row['rank']:>5} {below:>7} {accepted:>8} "
                 f"{kept:>6} {usd(row['cost_per_accepted_usd']):>13} "
                 f"{seconds(row['latency_p50_s']):>9} {seconds(row['latency_p95_s']):>9}{'  ← ' + mark if mark else ''}"

@@ -79,7 +79,8 @@ def _cells(rows: pd.DataFrame, task: str, part: str) -> pd.DataFrame:
     scores = grid.scores
     told = mean_intervals(scores.score, scores.clusters, repeats=scores.repeats)
     columns = {"candidate": grid.candidates, "n": told.n, "score": told.value, "lo": told.lo, "hi": told.hi}
-    return pd.DataFrame({"task": task, "slice": part, **columns})
+    found = pd.DataFrame({"task": task, "slice": part, **columns})
+    return found if part == "" else found[found["n"] > 0]
 
 
 def matrix(table: pd.DataFrame, column: str = "score") -> pd.DataFrame:
@@ -164,7 +165,7 @@ def heat_html(table: pd.DataFrame) -> str:
 
 
 def _cell(row: Any) -> str:
-    if row is None:
+    if row is None or not row.n:
         return "<td></td>"
     score, lo, hi = row.score, row.lo, row.hi
     shade = f"background:rgba(0,114,178,{0.08 + 0.5 * score:.2f})"

@@ -14,7 +14,21 @@ import traitlets
 from workbench.outcomes import split_candidate
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.shown import Shown
-from workbench.views.tables import FORMATS, RANKS, asked, behind, cautions, detects, marks, ranked, seconds, size, usd
+from workbench.views.tables import (
+    FORMATS,
+    RANKS,
+    asked,
+    behind,
+    cautions,
+    detects,
+    interval_of,
+    marks,
+    ranked,
+    score_of,
+    seconds,
+    size,
+    usd,
+)
 
 # name, title, what it is sorted by, whether it is text
 _COLUMNS = (
@@ -82,13 +96,14 @@ def _row(row: pd.Series[Any], shown: Shown) -> dict[str, Any]:
         "n": asked(row),
         "rank": ranked(row),
         "behind": behind(row),
-        "score": f"{row['score']:.3f}",
+        "score": score_of(row),
         "accepted": _share(row["accepted"]),
         "format_ok": _share(row["format_ok"]),
         "cost": usd(cost),
         "p95": seconds(float(row["latency_p95_s"])),
     }
-    more = [f"{row['score']:.3f} ({row['score_lo']:.3f} to {row['score_hi']:.3f}), {row['method']}", detects(row)]
+    interval = f" ({interval_of(row, ' to ', 3)})" if interval_of(row) else ""
+    more = [f"{score_of(row)}{interval}, {row['method']}", detects(row)]
     told["title"] = "; ".join([*filter(None, more), f"p50 {seconds(float(row['latency_p50_s']))}"])
     return told
 

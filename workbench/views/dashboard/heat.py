@@ -42,6 +42,9 @@ class Where:
         self._candidates = [str(name) for name in table["candidate"].cat.categories]
         cells: dict[tuple[str, str], dict[str, list[Any]]] = {}
         for row in table.astype({"candidate": str}).to_dict("records"):
+            if not row["n"]:  # none of its answers has a score
+                cells.setdefault((row["task"], row["slice"]), {})
+                continue
             figures = [round(float(row[name]), _DIGITS) for name in ("score", "lo", "hi")]
             cells.setdefault((row["task"], row["slice"]), {})[row["candidate"]] = [*figures, int(row["n"])]
         self._rows = [

@@ -17,7 +17,7 @@ from workbench.routing.moved import Cell, Moved
 from workbench.routing.policy import Route
 from workbench.views.dashboard.widget import Part, plain, script
 from workbench.views.figures import looks
-from workbench.views.tables import page, seconds, usd
+from workbench.views.tables import interval_of, page, score_of, seconds, usd
 from workbench.words import counted
 
 _WIDE = widgets.Layout(width="420px")
@@ -155,9 +155,10 @@ def _p95_options(moved: Moved, task: str, cls: Any) -> list[tuple[str, float]]:
 
 def _said(row: Mapping[Any, Any]) -> str:
     """What a point says under the pointer."""
+    interval = f" ({interval_of(row, ' to ')})" if interval_of(row) else ""
     lines = [
         f"{row['candidate']}  ({row['zone']})",
-        f"score {row['score']:.3f} ({row['score_lo']:.2f} to {row['score_hi']:.2f}), {counted(row['n'], 'item')}",
+        f"score {score_of(row)}{interval}, {counted(row['n'], 'item')}",
         f"{usd(row['cost'])} per accepted answer, p95 {seconds(row['p95_s'])}",
     ]
     return "\n".join([*lines, row["why"] or row["outside"]])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from format_files import jsonl, lost, score, told
 
+from workbench.errors import InputError
 from workbench.evalset import EvalSet, load_evalset
 from workbench.formats import Import, Options, import_evalset
 from workbench.formats.shared.offered import choice_columns
@@ -59,8 +60,8 @@ def test_columns_of_choices_are_shown_and_every_one_can_be_answered(
     ]
     done, evalset = bring(jsonl(project / "t.jsonl", rows))
     assert done.losses == [] and evalset.spec.output.labels == labels
-    assert f"answers name one of the choices: {', '.join(labels)}" in done.notes
-    assert all(f"{mark}: {city}\n" in prompt(evalset) for mark, city in zip(columns, cities, strict=True))
+    assert f"answers name one of the choices ({', '.join(labels)})" in told(done)
+    assert all(f"{mark}. {city}\n" in prompt(evalset) for mark, city in zip(labels, cities, strict=True))
     assert score(evalset, f"Answer: {right[0]}") == 1 and score(evalset, labels[2]) == 0
 
 
@@ -79,7 +80,7 @@ def test_answers_may_be_called_like_the_columns_or_be_the_choice_itself(project:
 )
 def test_a_list_of_choices_is_shown_as_answers_call_them(project: Path, right: list[Any], marks: str) -> None:
     choices = ["Rome", "Bonn", "Oslo", "Paris"]
-    rows = [{"question": f"Which {n}?", "choices": choices[: 4 - n], "answer": each} for n, each in enumerate(right)]
+    rows = [{"question": f"Which {n}?", "choices": choices, "answer": each} for n, each in enumerate(right)]
     _, evalset = bring(jsonl(project / "t.jsonl", rows))
     assert evalset.spec.output.labels == list(marks)
     assert "".join(f"{mark}. {city}\n" for mark, city in zip(marks, choices, strict=True)) in prompt(evalset)
@@ -90,6 +91,56 @@ def test_numbers_beside_choices_that_are_none_of_their_places_stay_numbers(proje
     rows = [{"question": f"q{n}", "choices": ["a", "b"], "answer": each} for n, each in enumerate((12, 7))]
     _, evalset = bring(jsonl(project / "t.jsonl", rows))
     assert evalset.spec.scorers == [{"type": "numeric"}]
+
+
+@pytest.mark.parametrize(
+    ("choices", "right"),
+    [
+        (["2", "3", "4", "1"], ["2", "4"]),  # choices themselves, which read like places
+        (["x", "y", "z", "w"], [1, 2]),  # from 0, or from 1
+        (["x", "y", "z", "w"], ["Q", "R"]),
+        (["Yes", "No"], ["Y", "N"]),
+    ],
+)
+def test_choices_are_not_marked_where_it_is_not_sure_what_answers_call_them(
+    project: Path, choices: list[str], right: list[Any]
+) -> None:
+    rows = [{"question": f"q{n}", "choices": choices, "answer": each} for n, each in enumerate(right * 3)]
+    done, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert "\n".join(choices) in prompt(evalset) and "answers name one of" not in told(done)
+
+
+def test_places_count_from_1_where_the_last_choice_of_a_row_is_right(project: Path) -> None:
+    rows = [{"question": f"q{n}", "choices": list("xyzwv")[: 5 - (n > 0)], "answer": 1 + n % 4} for n in range(16)]
+    _, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert evalset.spec.output.labels == ["1", "2", "3", "4", "5"] and "1. x\n2. y" in prompt(evalset)
+
+
+@pytest.mark.parametrize(("names", "right"), [(("choice1", "choice2"), (0, 1)), (("option_a", "option_b"), (1, 2))])
+def test_answers_may_be_the_places_of_columns(project: Path, names: tuple[str, str], right: tuple[int, int]) -> None:
+    rows = [{"premise": f"p{n}", names[0]: "x", names[1]: "y", "label": each} for n, each in enumerate(right)]
+    _, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert evalset.spec.output.labels == list(map(str, right)) and f"{right[0]}. x\n{right[1]}. y" in prompt(evalset)
+
+
+def test_a_choice_that_some_rows_lack_is_shown_where_it_is(project: Path) -> None:
+    rows = [{"question": f"q{n}", "A": "x", "B": "y", "C": "z" if n else "", "answer": "AB"[n]} for n in range(2)]
+    _, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert "C." not in prompt(evalset) and "C. z" in prompt(evalset, 1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "q", "answer": "right", "answer1": "right too", "answer2": "also right"},
+        {"question": "q", "gold_answer": "g", "answer_a": "of one model", "answer_b": "of another"},
+        {"text": "t", "a": "pos", "b": "neg", "c": "pos", "label": "pos"},
+    ],
+)
+def test_references_and_votes_are_no_choices(project: Path, row: dict[str, str]) -> None:
+    rows = [{key: f"{value} {n}" if len(value) > 3 else value for key, value in row.items()} for n in range(4)]
+    done, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert len(evalset.items[0].inputs) == 1 and "is not used" in lost(done)
 
 
 # Several labels, or none
@@ -103,9 +154,19 @@ def test_rows_without_labels_are_kept_where_a_row_may_have_several(project: Path
     done, evalset = bring(jsonl(project / "t.jsonl", rows), scorer=scorer)
     assert [each.expectations["labels"] for each in evalset.items][1] == [] and len(evalset.items) == 5
     assert lost(done) == "t.jsonl:6: no expected answer; the item is left out"
-    assert "where there is no label (2 rows), 'none' is right" in told(done)
+    assert "where there is no label (1 row), 'none' is right" in told(done)  # null says nothing
     assert prompt(evalset).endswith('a, b\nIf none applies, answer "none".')
     assert score(evalset, "None", 1) == 1 and score(evalset, "a", 1) == 0
+
+
+def test_none_may_be_a_label_of_its_own(project: Path) -> None:
+    rows = [
+        {"text": f"t{n}", "labels": each}
+        for n, each in enumerate([["a"], [], ["none"], ["a", "b"], ["b"], ["none"], ["none"], ["a"], ["b"]])
+    ]
+    done, evalset = bring(jsonl(project / "t.jsonl", rows))
+    assert len(evalset.items) == 8 and "If none applies" not in prompt(evalset)
+    assert "t.jsonl:2: no expected answer; the item is left out" in lost(done)
 
 
 def test_an_empty_cell_is_no_label_and_a_missing_one_is_no_answer(project: Path) -> None:
@@ -151,6 +212,13 @@ def test_the_assistants_last_turn_is_what_is_expected(project: Path) -> None:
     assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user"]
     assert turns[-1]["content"] == "Capital of France?"
     assert lost(done) == "t.jsonl:3: no expected answer; the item is left out"
+
+
+@pytest.mark.parametrize("column", ["ok", "verdict", "expectations.label", "human_label"])
+def test_a_chat_that_is_judged_keeps_its_last_turn(project: Path, column: str) -> None:
+    rows = [{**chat(f"user: {n}?", "assistant: Yes"), column: "safe"} for n in range(3)]
+    with pytest.raises(InputError, match="chat turns that do not end with the user's"):
+        bring(jsonl(project / "t.jsonl", rows), mapping={"inputs.messages": "messages", "expectations.label": column})
 
 
 def test_a_chat_beside_an_answer_stays_as_it_is(project: Path) -> None:

@@ -262,8 +262,9 @@ def test_patterns_to_ignore_count_on_neither_side(project: Path) -> None:
     round_trip(evalset)
     _, evalset = imported(path, scorer="numeric")  # it keeps what is left out, and what the filter extracts
     assert score(evalset, "1 and 2: it is $1,001") == 1 and score(evalset, "1002") == 0
-    done, evalset = imported(path, scorer="rouge")  # which leaves nothing out
-    assert [each.type for each in evalset.scorers] == ["rouge"]
+    done, evalset = imported(path, scorer="money")  # which has no such setting: only references are without them
+    assert [i.expectations["answer"] for i in evalset.items] == ["1001", "7"]
+    assert "regexes_to_ignore (3): taken out of the references, but not out of answers: money" in lost(done)
 
 
 def test_patterns_to_ignore_that_leave_nothing(project: Path) -> None:
@@ -271,7 +272,8 @@ def test_patterns_to_ignore_that_leave_nothing(project: Path) -> None:
     metrics = [{"metric": "exact_match", "regexes_to_ignore": each} for each in ([r"[$,]"], "x")]
     done, evalset = imported(task(project, rows, metric_list=metrics))
     assert [each.expectations["answer"] for each in evalset.items] == ["$7"]
-    assert lost(done).endswith("a row is left out: doc_to_target gives no text that counts")
+    why = "(expectations.answer has nothing but what 'without' takes out. Change one of them)"
+    assert lost(done).endswith(f"a row is left out: doc_to_target gives no text that counts {why}")
     figures = total(evalset.scorers, evalset.parse("7"), evalset.items[0].expectations).metrics
     assert sorted(figures.values()) == [0, 1]  # each metric leaves out its own
 

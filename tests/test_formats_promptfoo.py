@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -671,6 +672,20 @@ def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
     assert secret not in lost(done) and "Miller" not in lost(done)
 
 
+@pytest.mark.parametrize("value", ["{{ kw }}", "{{ ['alpha', 'beta'] | join(', ') }}"])
+def test_a_list_that_is_a_template_is_parted_once_it_is_filled_in(project: Path, value: str) -> None:
+    test = {"vars": {"kw": "alpha,beta"}, "assert": [{"type": "contains-any", "value": value}]}
+    _, evalset = imported(write(project, "promptfooconfig.yaml", {"prompts": ["{{kw}}"], "tests": [test]}))
+    assert evalset.items[0].expectations == {"contains_any": ["alpha", "beta"]}
+
+
+def test_a_long_list_is_parted_in_no_time_by_the_square(project: Path) -> None:
+    test = {"vars": {"text": "x"}, "assert": [{"type": "contains-any", "value": "a," * 200_000}]}
+    started = time.process_time()
+    _, evalset = imported(write(project, "tests.jsonl", json.dumps(test) + "\n"))
+    assert len(evalset.items[0].expectations["contains_any"]) == 200_000 and time.process_time() - started < 30
+
+
 # Sniffing, sensitivity, ids
 
 
@@ -688,6 +703,7 @@ def test_messages_do_not_repeat_what_is_tested(project: Path) -> None:
         ("a.yaml", "task: x\ndataset_path: json\ndoc_to_text: y\n", None),
         ("a.yaml", "providers: [a]\nprompts: [b]\n", "promptfoo"),
         ("a.json", '{"description": "d", "tests": [{"vars": {"x": 1}}], "prompts": ["a"]}', "promptfoo"),
+        ("a.json", '{"vars": {"x": 1}, "tests": []}', "promptfoo"),
         ("a.yaml", "- vars: {tests: a, prompts: b}\n  assert: []\n", "promptfoo_tests"),
         ("a.yaml", "- vars:\n    tests: a\n    prompts: b\n", "promptfoo_tests"),
         ("a.bin", "\x00\x01\x02", None),

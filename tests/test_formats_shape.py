@@ -13,7 +13,7 @@ from workbench.formats import FORMATS
 FOLDER = REPOSITORY / "workbench" / "formats"
 CORE = {"__init__", "base", "folder"}
 SHARED = "workbench.formats.shared."
-LARGER = {"lm_eval.py": 415, "huggingface.py": 351}  # lines
+LARGER = {"lm_eval.py": 421, "huggingface.py": 351}  # lines
 
 
 def owner(path: Path) -> str:

@@ -28,13 +28,14 @@ from workbench.formats.shared.metadata import OURS, item_fields, one_or_all, sca
 from workbench.formats.shared.names import distinct
 from workbench.formats.shared.prompts import bare_prompt
 from workbench.formats.shared.rows import Row, open_rows
-from workbench.formats.shared.scored import note_scored, scored, usual_bar
+from workbench.formats.shared.scored import note_scored, scored, takes, usual_bar
 from workbench.formats.shared.splits import DATA, UNNAMED, by_split, named_files, visible
 from workbench.formats.shared.structured import Function, dump_yaml, named, read_structured
 from workbench.formats.shared.templates import filled_in, is_template, over_inputs, reference
 from workbench.prompts import render
 from workbench.scorers import problem_of
 from workbench.scorers.base import SCORERS, as_scorer
+from workbench.scorers.regexes import taken_out
 
 if TYPE_CHECKING:
     from workbench.evalset import EvalSet, Item
@@ -98,6 +99,10 @@ class _Reader:
         self._chooses = self._task.get("output_type") == "multiple_choice"
         _check(self._task, self._split, self._chooses)
         self._specs = _read_scorers(self._task, self._chooses)
+        self._lost: list[str] = [] if takes(options.scorer, "without") else self._specs[0].get("without", [])
+        if self._lost:
+            what = f"taken out of the references, but not out of answers: {options.scorer} has no 'without'"
+            self._task.lose("metric_list", f"{_WITHOUT} ({len(self._lost)}): {what}")
         self._scorers = [as_scorer(SCORERS.find(spec["type"])).model_validate(spec) for spec in self._specs]
         self._files = _data(self._task)
         self._columns = set(next(self._docs(Ledger()), ("", {}))[1])  # of the first row
@@ -137,9 +142,10 @@ class _Reader:
             fields["inputs"][self._choices_input()] = choices = self._choices(doc)
             fields["expectations"]["label"] = one_or_all(self._letters(targets, choices, doc))
         else:
-            fields["expectations"]["answer"] = one_or_all(texts_in(targets, "its doc_to_target"))
-        if not self._options.scorer and problem_of(self._scorers, fields["expectations"]):
-            raise Unusable("doc_to_target gives no text that counts")
+            texts = [taken_out(self._lost, text) for text in texts_in(targets, "its doc_to_target")]
+            fields["expectations"]["answer"] = one_or_all(texts_in(texts, "its doc_to_target"))
+        if not self._options.scorer and (problem := problem_of(self._scorers, fields["expectations"])):
+            raise Unusable(f"doc_to_target gives no text that counts ({problem})")
         return fields
 
     def _said(self, key: str, doc: Row) -> Any:

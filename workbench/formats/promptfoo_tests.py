@@ -53,6 +53,8 @@ class PromptfooTests(Format):
         if source.suffix.lower() in (".csv", ".tsv"):
             return 0.0
         keys = set(first_row(source) or {}) if first[:1] in ("{", "[") else set()
+        if "tests" in keys:  # a config
+            return 0.0
         return 0.9 if _LISTED.match(start) or "vars" in keys else 0.8 if "assert" in keys else 0.0
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:

@@ -19,7 +19,7 @@ from workbench.formats.base import FORMATS, LINE_LIMIT, Format, Found, Options, 
 from workbench.formats.shared.cells import cell_text, cell_value, csv_lines
 from workbench.formats.shared.export import JSON_TEXT, file_mode, item_rows, note_json_texts, write_objects
 from workbench.formats.shared.ledger import Ledger
-from workbench.formats.shared.names import ANSWERS, normal
+from workbench.formats.shared.names import CLUSTERS, IDS, METADATA, normal
 from workbench.formats.shared.rows import Numbered, Rows, first_row, kind_of, open_rows
 from workbench.formats.shared.tables import read_tables
 from workbench.formats.shared.values import reads_as_number
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from workbench.evalset import EvalSet
 
 _CHAT, _ANSWER = "messages", "completion"
+_BESIDE_CHATS = {
+    *IDS,
+    *CLUSTERS,
+    *METADATA,
+    "tools",
+    "functions",
+    "parallel_tool_calls",
+    "sensitivity",
+    "split",
+    "source",
+}
+_PEEKED = 100  # rows
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _GROUPS = ("inputs", "expectations", "slice")
 _ORDER = ("id", "inputs.", "expectations.", "slice.", "cluster", "sensitivity", "split")
@@ -48,7 +60,7 @@ class Table(Format):
 
     def read(self, source: Path, options: Options, sink: Sink) -> Found:
         found = Found()
-        return read_tables([(_answered(open_rows(source, found), found), None)], options, sink, found)
+        return read_tables([(_answered(open_rows(source, found), options, found), None)], options, sink, found)
 
     def write(self, evalset: EvalSet, target: Path, ledger: Ledger) -> None:
         suffix = target.suffix.lower()
@@ -65,10 +77,14 @@ class Table(Format):
 FORMATS.add("table", Table())
 
 
-def _answered(rows: Rows, found: Found) -> Rows:
-    """Rows of chats as a model is tuned on them: the assistant's last turn is the answer, in a column of its own."""
-    first = next(iter(rows), (0, {}))[1]
-    if not _ends(first.get(_CHAT)) or any(normal(name) in ANSWERS for name in first):
+def _answered(rows: Rows, options: Options, found: Found) -> Rows:
+    """Rows of chats as a model is tuned on them: the assistant's last turn is the answer, in a column of its own.
+
+    Beside another column that may hold what is expected, such as a verdict on the chat, that turn is part of it.
+    """
+    first = [row for _, row in itertools.islice(rows, _PEEKED)]
+    others = {normal(name) for row in first for name in row} - {_CHAT, *_BESIDE_CHATS}
+    if options.mapping or others or not first or not _ends(first[0].get(_CHAT)):
         return rows
     found.notes.append(f"the last turn of each chat in '{_CHAT}' is the expected answer, as the assistant gave it")
 

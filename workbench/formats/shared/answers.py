@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import InputError
 from workbench.formats.shared.cells import cell_value, is_empty
 from workbench.formats.shared.fields import typed_fields
+from workbench.formats.shared.form import Expect, Form
 from workbench.formats.shared.names import UNREAD
 from workbench.formats.shared.scored import usual_bar
 from workbench.formats.shared.values import Values, grouped
@@ -23,6 +22,7 @@ from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
 from workbench.scorers.lists import spelled
 from workbench.scorers.multi_label import MultiLabelScorer
 from workbench.scorers.values import number, plain
+from workbench.words import counted
 
 _LABELS = 100  # at most; more of them are no classes
 _REPEATS = 3  # items for each label, on average, or they are no labels either
@@ -30,71 +30,12 @@ _LONG_WORDS = 8  # words of an answer, on average, from which on it is compared 
 _FIELD_LENGTH = 120
 _PIECE_WORDS = 2  # of what ";" parts, on average, up to which it may be a label
 _CODES = 10  # whole numbers up to here that repeat are grades or classes, not quantities
-_LABEL_TOKENS = 64
 _LISTED_LABELS = 6000  # characters of labels that a made-up prompt may hold
 _PARTIAL = 0.8  # the score that is accepted where a part of an answer may be wrong
 _PLURAL = re.compile(r"(?:^|_)(?:labels|tags|categories|topics|classes|emotions|intents|genres)$")
 _KEYS = {"label": "label", "multi_label": "labels", "regex": "pattern"}
 _SEVERAL = ("multi_label", "set_f1")  # of these a list is one answer
 _MAIN = ("expected_response", "answer", "label", "labels", "answers", "expected_output", "reference", "target")
-
-Expect = Callable[[dict[str, Any]], dict[str, Any] | None]
-
-
-@dataclass
-class Form:
-    """How answers are asked for and scored.
-
-    Attributes:
-        scorer: its type and settings.
-        why: what was chosen, for a note.
-        ask: a sentence for a prompt that says what an answer looks like.
-        labels: the classes, where answers are one of some.
-        accept: the score from which on an answer is accepted.
-        convert: a single expected value in the scorer's form.
-        expect: an item's expectations out of a row's; None where it has no answer.
-        schema: of JSON answers.
-        unread: expectations that no scorer reads.
-    """
-
-    scorer: dict[str, Any]
-    why: str
-    ask: str | None = None
-    labels: tuple[str, ...] = ()
-    accept: float = 1
-    convert: Callable[[Any], Any] = lambda value: value
-    expect: Expect = lambda raw: None
-    schema: dict[str, Any] | None = None
-    unread: list[str] = field(default_factory=list)
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Output, scorers, accept and, for labels, generation of evalset.yaml."""
-        output = {"labels": list(self.labels)} if self.labels else {"text": True}
-        return {
-            **({"generation": {"max_tokens": self.max_tokens}} if self.labels else {}),
-            "output": output if self.schema is None else {"json_schema": "schema.json"},
-            "scorers": [self.scorer],
-            "accept": {"min_score": self.accept},
-        }
-
-    @property
-    def max_tokens(self) -> int:
-        """Room for the longest label and some words around it: a model that rambles on costs time, and says no more."""
-        return max(_LABEL_TOKENS, *map(len, self.labels))
-
-    @property
-    def note(self) -> str:
-        said = f"answers are scored by {self.scorer['type']}, accepted from {self.accept:g}: {self.why}"
-        if not self.labels:
-            return said
-        return f"{said}. An answer ends after {self.max_tokens} tokens: for a model that thinks first, raise max_tokens"
-
-    def expectations(self, raw: dict[str, Any]) -> dict[str, Any] | None:
-        """An item's expectations; None where it has no answer that can be scored."""
-        found = self.expect(raw)
-        kept = {name: raw[name] for name in self.unread if not is_empty(raw.get(name))}
-        return None if found is None else found | kept
 
 
 def answer_form(
@@ -162,9 +103,8 @@ def _one(name: str, values: Values, named: bool, scorer: str | None) -> Form:
         return object_form(values.fields, part)
     form = _chosen(name, values) if scorer is None else _wanted(scorer, values)
     if scorer is None and form.scorer["type"] in ("exact", "label", "rouge") and _looks_joined(values):
-        form.why += (
-            f'. In {values.joined} answers ";" stands between words: if it joins labels, take --scorer multi_label'
-        )
+        where = f'in {values.joined} answers ";" stands between words'
+        form.why += f". I{where[1:]}: if it joins labels, take --scorer multi_label"
     return _keyed(form, name, values, named)
 
 
@@ -186,7 +126,7 @@ def _keyed(form: Form, name: str, values: Values, named: bool) -> Form:
             value = [form.convert(_flat(each)) for each in value if not is_empty(each)]
         elif not is_empty(value):
             value = form.convert(_flat(value) if isinstance(value, dict) else value)
-        if kind == "multi_label" and value in ("", []):  # an empty cell or list; what is not there says nothing
+        if form.may_be_none and value in ("", []):  # an empty cell or list; what is not there says nothing
             return {key: []}
         return None if is_empty(value) else {key: value}
 
@@ -208,8 +148,10 @@ def _default_key(scorer: str) -> str:
 def _wanted(scorer: str, values: Values) -> Form:
     if scorer == "multi_label" and (values.joined or values.entries is not None):
         groups = grouped(values.parts if values.entries is None else values.entries.spellings)
-        return _several(groups if len(groups) <= _LABELS else {}, "as it was asked for", values.empty)
-    form = (_labels(values, repeats=0) if scorer == "label" else None) or Form({"type": scorer}, "")
+        return _several(groups if len(groups) <= _LABELS else {}, "as it was asked for", values.blank)
+    form = (_declared(values) or _labels(values, repeats=0) if scorer == "label" else None) or Form(
+        {"type": scorer}, ""
+    )
     form.why = "as it was asked for"
     if scorer not in ("label", "numeric", *_SEVERAL):
         form.convert, form.accept = _as_text, usual_bar(scorer)
@@ -219,11 +161,7 @@ def _wanted(scorer: str, values: Values) -> Form:
 def _chosen(name: str, values: Values) -> Form:
     plural = _PLURAL.search(name.casefold()) is not None and values.lists_only
     if values.names and not plural:  # what the source declares comes before any guess
-        labels = tuple(dict.fromkeys(values.names))
-        if not 2 <= len(labels) <= 1000 or _collide(labels):
-            return Form({"type": "exact", "ignore": ["case"]}, "the source declares its labels")
-        why = f"the source declares {len(labels)} labels"
-        return Form({"type": "label"}, why, _one_of(labels), labels, convert=_as_text)
+        return _declared(values) or Form({"type": "exact", "ignore": ["case"]}, "the source declares its labels")
     return (
         (_joined(values, plural) if values.entries is None or plural else None)
         or _yes_no(values)
@@ -231,6 +169,14 @@ def _chosen(name: str, values: Values) -> Form:
         or _measured(values)
         or _text(values)
     )
+
+
+def _declared(values: Values) -> Form | None:
+    labels = tuple(dict.fromkeys(values.names or ()))
+    if not 2 <= len(labels) <= 1000 or _collide(labels):
+        return None
+    why = f"the source declares {len(labels)} labels"
+    return Form({"type": "label"}, why, _one_of(labels), labels, convert=_as_text)
 
 
 def _collide(labels: tuple[str, ...]) -> bool:
@@ -292,22 +238,24 @@ def _joined(values: Values, plural: bool) -> Form | None:
     enough = 2 <= len(groups) <= _LABELS and sum((parts or {}).values()) >= _REPEATS * len(groups)
     if not (values.joined or plural) or set(values.kinds) != {"text"} or not enough:
         return None
-    return _several(groups, f"{'lists' if plural else 'cells'} hold several of {len(groups)} labels", values.empty)
+    return _several(groups, f"{'lists' if plural else 'cells'} hold several of {len(groups)} labels", values.blank)
 
 
-def _several(groups: dict[str, str], why: str, empty: int) -> Form:
-    """Answers of several labels each, of which these are known; `empty` ones have none."""
+def _several(groups: dict[str, str], why: str, blank: int) -> Form:
+    """Answers of several labels each, of which these are known; `blank` ones have none, if that is no label."""
+    blank = 0 if "none" in groups else blank
     labels = sorted(groups.values(), key=plain)
     listed = ", ".join(labels)
     known = 0 < len(listed) <= _LISTED_LABELS
     ask = f'Answer with all {"of these " if known else "labels "}that apply, separated by ";"'
-    why += '; the score is F1, and an answer separates labels by ";"'
-    why += f"; where there is no label ({empty} rows), 'none' is right" if empty else ""
+    none = f"; where there is no label ({counted(blank, 'row')}), 'none' is right" if blank else ""
+    why += f'; the score is F1, and an answer separates labels by ";"{none}'
     scorer: dict[str, Any] = {"type": "multi_label", "separator": ";"}
     if known and all(MultiLabelScorer.model_validate(scorer).labels_of(label) == {spelled(label)} for label in labels):
         scorer["labels"] = labels  # each reads as itself
     ask = f"{ask}: {listed}" if known else f"{ask}."
-    return Form(scorer, why, f'{ask}\nIf none applies, answer "none".' if empty else ask, accept=_PARTIAL)
+    ask += '\nIf none applies, answer "none".' if blank else ""
+    return Form(scorer, why, ask, accept=_PARTIAL, may_be_none=blank > 0)
 
 
 def _looks_joined(values: Values) -> bool:

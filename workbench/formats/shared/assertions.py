@@ -35,6 +35,7 @@ _BY_TYPE = {type_: kind for types in (_OF_ONE, _OF_MANY) for kind, type_ in type
 _ANCHORS = {"equals": "^({})$", "starts_with": "^({})", "ends_with": "({})$", "regex": "{}"}
 _NOTATION = re.compile(r"((?:not-)?)([a-z-]+(?:-f1)?)(?:\((\d+(?:\.\d+)?)\))?(?::(.*))?", re.DOTALL)
 _PART = re.compile(r'"((?:\\["\\]|""|\\(?!["\\])|[^"\\])*)"\s*(?:,|\Z)|(?!")([^,]*)')
+_GAP = re.compile(r"[\s,]*")
 _ESCAPED = re.compile(r'\\(["\\])|""')
 _SHORT = {"fn": "javascript", "eval": "javascript", "grade": "llm-rubric"}
 
@@ -52,7 +53,9 @@ def long_form(given: Any, place: str) -> dict[str, Any]:
         if f"{opposite}{name}" not in _BY_TYPE and name not in _BY_TYPE and not unscored(name, ""):
             return {"type": "equals", "value": given.strip()}
         more = {} if threshold is None else {"threshold": threshold}
-        return {"type": f"{opposite}{name}", "value": (value or "").strip(), **more}
+        name, said = f"{opposite}{name}", (value or "").strip()
+        parts = _separated(said) if _is_list(name) else None
+        return {"type": name, "value": said if parts is None else parts, **more}
     assertion = given if isinstance(given, dict) else {}
     if not isinstance(type_ := "$ref" if "$ref" in assertion else assertion.get("type"), str):
         raise InputError(f"{place}: an assertion has no 'type'. Write one, such as {{type: contains, value: …}}.")
@@ -80,36 +83,41 @@ def read_assertion(assertion: dict[str, Any], values: Mapping[str, Any]) -> tupl
         raise Unusable("its weight is no number from 0 to 1000")
     if isinstance(value, str) and value.startswith("file://"):
         raise Unusable("its value is in a file, which is neither read nor run")
-    listed = _OF_MANY.get(kind) == type_ and kind != SCHEMA
-    value = _separated(value) if listed and isinstance(value, str) else value
     try:
         value = filled_in(value, values)
     except Unusable:  # what it says may repeat what is tested
         raise Unusable("its value is a template that cannot be filled in") from None
     try:
-        return kind, [read_schema(value)] if kind == SCHEMA else _texts(kind, value, listed), float(weight)
+        return kind, [read_schema(value)] if kind == SCHEMA else _texts(kind, type_, value), float(weight)
     except ValueError as failure:
         raise Unusable(str(failure)) from None
 
 
-def _texts(kind: str, value: Any, listed: bool) -> list[str]:
-    texts = texts_in(value if isinstance(value, list) and listed else [value], "its value")
+def _is_list(type_: str) -> bool:
+    """Whether an assertion of this type has a list of values."""
+    kind = _BY_TYPE.get(type_, SCHEMA)
+    return kind != SCHEMA and _OF_MANY.get(kind) == type_
+
+
+def _texts(kind: str, type_: str, value: Any) -> list[str]:
+    if isinstance(value, str) and _is_list(type_) and (value := _separated(value)) is None:
+        raise Unusable("its value is a list whose quotes do not match")
+    texts = texts_in(value if isinstance(value, list) and _is_list(type_) else [value], "its value")
     return [usable_pattern(text) if "regex" in kind else text for text in texts]
 
 
-def _separated(text: str) -> list[str]:
-    """The values of a list in short notation: commas part them; quotes hold one together, with "" or \\" for a quote.
+def _separated(text: str) -> list[str] | None:
+    """The values of a list that is one text: commas part them; quotes hold one together, with "" or \\" for a quote.
 
-    Raises:
-        Unusable: its quotes do not match.
+    None where its quotes do not match.
     """
-    found, rest = list[str](), text.strip(" \t\r\n,")
-    while rest:
-        part = _PART.match(rest)
+    found, place = list[str](), 0
+    while (place := _GAP.match(text, place).end()) < len(text):  # type: ignore[union-attr]  # it matches everywhere
+        part = _PART.match(text, place)
         if part is None:
-            raise Unusable("its value is a list whose quotes do not match")
+            return None
         found.append(part[2].strip() if part[1] is None else _ESCAPED.sub(lambda mark: mark[1] or '"', part[1]))
-        rest = rest[part.end() :].lstrip(" \t\r\n,")
+        place = part.end()
     return found
 
 

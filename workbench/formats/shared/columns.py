@@ -46,11 +46,19 @@ class Plan:
         ways: by place the way to its value; a place without a dot (`inputs`) takes an object whole.
         named: whether the expectations' names are the source's own.
         notes: a line for each column.
+        choices: columns that by their names may hold one choice each, and what it is called.
     """
 
     ways: dict[str, Way] = field(default_factory=dict)
     named: bool = True
     notes: list[str] = field(default_factory=list)
+    choices: dict[str, str] = field(default_factory=dict)
+
+    def take_choices(self) -> None:
+        """Make the columns that may hold a choice inputs."""
+        for name in self.choices:
+            self.ways[f"inputs.{identifier(name)}"] = (name,)
+            self.notes.append(f"column '{cut(name)}' is inputs.{identifier(name)}, a choice")
 
     def within(self, group: str) -> dict[str, Way]:
         """The ways to single inputs, expectations or slices, by the names that they get."""
@@ -255,10 +263,9 @@ class _Guess:
             texts = texts or [name for name, values in self.free.items() if not values.is_single]
             found = sorted(texts, key=lambda name: -self.free[name].characters / self.free[name].filled)[:1]
             why = "by its contents: the longest text"
-        choices = [] if self.guided else [name for name in choice_columns(self.free) if name not in found]
-        choices = choices if all(self.free[name].is_single for name in choices) else []
-        for name in (*found, *choices):
-            why = "a choice, by its name" if name in choices else why
+        choices = {} if self.guided else choice_columns(name for name in self.free if name not in found)
+        self.plan.choices = choices if all(self.free[name].is_single for name in choices) else {}
+        for name in found:
             place, again = f"inputs.{identifier(name)}", 1
             while place in self.plan.ways:
                 again += 1

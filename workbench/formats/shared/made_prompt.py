@@ -1,15 +1,15 @@
 """A prompt for items whose source brings none: the inputs by name, then how to answer.
 
-variants, note = made_variants({"question": values}, count=9, form=form)       # {'default': {'messages': [...]}}
+variants, note = made_variants({"question": values}, 9, form, None, {})       # {'default': {'messages': [...]}}
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from workbench.formats.shared.answers import Form
-from workbench.formats.shared.offered import CHOICES
+from workbench.formats.shared.form import Form
 from workbench.formats.shared.templates import literal, reference
 from workbench.formats.shared.values import Values
 
@@ -18,7 +18,7 @@ _WHOLE = ("prompt", "instruction", "messages")  # says itself how to answer
 
 
 def made_variants(
-    inputs: dict[str, Values], count: int, form: Form, turns: str | None = None
+    inputs: dict[str, Values], count: int, form: Form, turns: str | None, marks: Mapping[str, list[str]]
 ) -> tuple[dict[str, Any], str]:
     """The variant `default`, and a note that says what it is.
 
@@ -26,6 +26,7 @@ def made_variants(
         inputs: the items' inputs by name.
         count: how many items there are; what not all of them have is shown where it is there.
         turns: the input that is a list of chat turns, if there is one.
+        marks: by input, what answers call the choice in it, or those in its list.
     """
     if turns is not None:
         others = ", ".join(name for name in inputs if name != turns)
@@ -35,7 +36,10 @@ def made_variants(
     only = len(inputs) == 1
     parts = []
     for name, values in inputs.items():
-        shown = _shown(name, values, count, form)
+        if name in marks:
+            parts.append(_choices(name, values, count, marks[name], only))
+            continue
+        shown = _shown(name, values, count)
         label = "" if only else f"{name}:\n" if values.longest > _LONG or "{% for" in shown else f"{name}: "
         parts.append(f"{literal(label)}{shown}")
     ask = None if only and next(iter(inputs)) in _WHOLE else form.ask
@@ -55,14 +59,21 @@ def holds_turns(values: Values) -> bool:
     )
 
 
-def _shown(name: str, values: Values, count: int, form: Form) -> str:
+def _choices(name: str, values: Values, count: int, marks: list[str], only: bool) -> str:
+    """The lines that show a choice, or a list of them, by what answers call them."""
+    place = reference(name)
+    if values.entries is not None:
+        mark = f"{{{{ {json.dumps(marks)}[loop.index0] }}}}"
+        lines = f"{{% for choice in {place} %}}{mark}. {{{{ choice }}}}\n{{% endfor %}}"
+        return lines if only else f"{literal(name)}:\n{lines}"
+    line = f"{marks[0]}. {{{{ {place} }}}}"
+    return line if values.filled == count else f"{{% if {place} %}}{line}{{% endif %}}"
+
+
+def _shown(name: str, values: Values, count: int) -> str:
     """The expression that shows an input, whatever it is and whether or not an item has it."""
     place = value = reference(name)
     lists = values.lists_only and values.shapes["list"] and values.entries is not None and values.entries.texts_only
-    called = len(form.labels) >= values.most and all(label.isdigit() or len(label) == 1 for label in form.labels)
-    if lists and name in CHOICES and form.labels and called and values.filled == count:
-        mark = f"{{{{ {json.dumps(form.labels)}[loop.index0] }}}}"
-        return f"{{% for choice in {place} %}}{mark}. {{{{ choice }}}}\n{{% endfor %}}"
     if lists:
         value = f'{place} | join("\\n")'
     elif values.shapes["list"] or values.shapes["object"]:

@@ -22,6 +22,11 @@ def usual_bar(scorer: str) -> float:
     return 0.5 if scorer == "rouge" else 1.0
 
 
+def takes(scorer: str | None, setting: str) -> bool:
+    """Whether the scorer that the user wants, if any, has a setting."""
+    return scorer is None or setting in as_scorer(SCORERS.find(scorer)).model_fields
+
+
 def scored(scorers: list[dict[str, Any]], options: Options, longest: int = 0) -> dict[str, Any]:
     """The output, scorers and bar of answers that are texts, or letters of as many choices as the `longest` list has.
 
@@ -29,8 +34,7 @@ def scored(scorers: list[dict[str, Any]], options: Options, longest: int = 0) ->
         options: of which the user's own scorer goes before the first one.
     """
     if options.scorer and options.scorer != scorers[0]["type"]:
-        known = as_scorer(SCORERS.find(options.scorer)).model_fields
-        kept = {key: scorers[0][key] for key in _KEPT if key in scorers[0] and key in known}
+        kept = {key: scorers[0][key] for key in _KEPT if key in scorers[0] and takes(options.scorer, key)}
         scorers = [{"type": options.scorer, **kept}]
     return {
         "output": {"labels": labels_for(longest)} if longest else {"text": True},

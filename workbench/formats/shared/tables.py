@@ -17,8 +17,8 @@ from workbench.formats.shared.columns import Columns, dig, make_plan, named_valu
 from workbench.formats.shared.ledger import Unusable
 from workbench.formats.shared.made_prompt import holds_turns, made_variants
 from workbench.formats.shared.metadata import scalar_text
-from workbench.formats.shared.names import cut
-from workbench.formats.shared.offered import offered
+from workbench.formats.shared.names import cut, identifier
+from workbench.formats.shared.offered import CHOICES, filled, marks_of, says_choice
 from workbench.formats.shared.prompts import read_turns
 from workbench.formats.shared.rows import Row, Rows
 from workbench.formats.shared.splits import chosen_splits
@@ -54,7 +54,7 @@ def read_tables(
         raise InputError(f"{where(parts[0][0].source)}: holds no rows.")
     for name, values in columns.items():
         values.names = (labels or {}).get(name)
-    reader = _Reader(columns, options, any(rows.text_only for rows, _ in parts), found)
+    reader = _Reader(columns, parts, options, found)
     reader.note_unused(parts, reasons or {})
     for rows, split in parts:
         for line, row in rows.read(found.ledger):
@@ -66,18 +66,23 @@ def read_tables(
 class _Reader:
     """Makes items of rows, and keeps account of what gets lost."""
 
-    def __init__(self, columns: Columns, options: Options, text_only: bool, found: Found) -> None:
+    def __init__(self, columns: Columns, parts: Sequence[Part], options: Options, found: Found) -> None:
+        text_only = any(rows.text_only for rows, _ in parts)
         self._columns, self._found, self._ledger = columns, found, found.ledger
         self._plan = make_plan(columns, options)
+        marks = self._choice_marks(parts)
+        if marks or (self._plan.choices and all(map(says_choice, self._plan.choices))):
+            self._plan.take_choices()
         found.notes += self._plan.notes
         self._named = {group: self._plan.within(group) for group in ("inputs", "expectations", "slice")}
         inputs = named_values(columns, self._plan, "inputs")
         expected = named_values(columns, self._plan, "expectations")
         for values in expected.values():
-            if not values.names and (choices := offered(inputs, values)):
-                values.names = choices
-                found.notes.append(f"answers name one of the choices: {', '.join(choices)}")
+            values.names = values.names or marks or None
         self._form = answer_form(expected, text_only=text_only, named=self._plan.named, scorer=options.scorer)
+        self._marks = marks if marks == list(self._form.labels) else []
+        if self._marks:
+            self._form.why = f"answers name one of the choices ({', '.join(marks)})"
         self._scored = expected.keys() - set(self._form.unread)
         self._splits = self._read_splits()
         self._turns = next((name for name, values in inputs.items() if holds_turns(values)), None)
@@ -86,6 +91,23 @@ class _Reader:
         self._json: set[str | None] = {self._turns, *whole}
         self._inputs: Columns = {}  # of the items
         self._count = 0
+
+    def _choice_marks(self, parts: Sequence[Part]) -> list[str]:
+        """What the answers call the choices of their rows, as far as there are choices."""
+        expected, inputs = self._plan.within("expectations"), self._plan.within("inputs")
+        lists = [inputs[name] for name in CHOICES if name in inputs]
+        if len(expected) != 1 or not (lists or self._plan.choices):
+            return []
+        (answer,) = expected.values()
+
+        def choices(row: Row) -> list[Any]:
+            if not lists:
+                return filled([row.get(name) for name in self._plan.choices])
+            found = cell_value(dig(row, lists[0]))
+            return filled(found) if isinstance(found, list) else []
+
+        rows = ((choices(row), dig(row, answer)) for table, _ in parts for _, row in table)
+        return marks_of(rows, {} if lists else self._plan.choices)
 
     def _read_splits(self) -> dict[str, str | None]:
         """By spelling in the split column: test, train, or left out."""
@@ -186,9 +208,16 @@ class _Reader:
         way = self._plan.ways.get("sensitivity")
         return way is not None and way[0] in row and row[way[0]] is None
 
+    def _shown_marks(self) -> dict[str, list[str]]:
+        """By input, the mark of the choice in it, or those of the choices in its list."""
+        if self._marks and self._plan.choices:
+            return {identifier(name): [mark] for name, mark in zip(self._plan.choices, self._marks, strict=False)}
+        listed = next((name for name in CHOICES if name in self._inputs), None)
+        return {listed: self._marks} if self._marks and listed else {}
+
     def describe(self) -> None:
         """Say how the items are asked and scored, once all of them are known."""
-        variants, note = made_variants(self._inputs, self._count, self._form, self._turns)
+        variants, note = made_variants(self._inputs, self._count, self._form, self._turns, self._shown_marks())
         self._found.spec |= {"variants": variants, **self._form.spec}
         self._found.schema = self._form.schema
         self._found.notes += [self._form.note, note]

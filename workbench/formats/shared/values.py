@@ -33,7 +33,8 @@ class Values:
     """Statistics of the values in one place: a column, a field of one, or the entries of its lists.
 
     Attributes:
-        filled, empty: how many are there and not empty, and how many are empty.
+        filled, empty: how many are there and not empty, and how many are empty; of these, `blank` are empty cells or
+            lists, and say so.
         first: the line of the first that is filled.
         shapes: how many are single, list, object; list_text and object_text are JSON written as text.
         kinds: of single values, and of the entries of lists, how many are text, number, boolean; else nested.
@@ -45,14 +46,14 @@ class Values:
         parts: the same of what stands between ";", with `joined`, how many have one.
         longest, characters, words: of the text.
         fields: by key, of the objects; `wide` where keys are left out.
-        entries: of the lists, of which the longest has `most`.
+        entries: of the lists.
         names: the labels, where the source declares them.
     """
 
     def __init__(self, depth: int = 0) -> None:
         self._depth = depth
         self.filled = self.empty = self.first = self.joined = self.marked = self.integers = self.signs = 0
-        self.longest = self.characters = self.words = self.most = 0
+        self.longest = self.characters = self.words = self.blank = 0
         self.blurred = False
         self._bare: dict[str, str] = {}
         self.shapes: Counter[str] = Counter()
@@ -69,6 +70,7 @@ class Values:
         """Take a value into account."""
         if is_empty(value):
             self.empty += 1
+            self.blank += value in ("", [])
             return
         self.filled += 1
         self.first = self.first or line
@@ -80,7 +82,7 @@ class Values:
         elif self._depth >= _DEPTH:
             self.wide = True
         elif isinstance(read, list):
-            self.entries, self.most = self.entries or Values(self._depth + 1), max(self.most, len(read))
+            self.entries = self.entries or Values(self._depth + 1)
             for entry in read:
                 self.entries.observe(entry, line)
                 if not is_empty(entry):

@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from workbench.scorers.base import SCORERS, FieldScorer, Scorer
+from workbench.scorers.facts import FactField
 from workbench.scorers.texts import TextScorer
 from workbench.scorers.values import FieldSpec
 
@@ -36,7 +37,12 @@ COMMON: dict[type[BaseModel], tuple[str, str]] = {
     Scorer: ("every scorer", "Every scorer has these settings."),
     FieldScorer: ("scorers of one value", "These look at one value of the answer, and have besides:"),
     TextScorer: ("scorers of texts", "These hold a text against accepted ones, and have besides:"),
-    FieldSpec: ("types of fields", "What `json_fields`, `set_f1` and `facts` compare, a type's name or an object:"),
+    FieldSpec: ("types of fields", "What `json_fields` and `set_f1` compare, a type's name or an object:"),
+    FactField: ("fields of facts", "What a list in the `fields` of `facts` is, an object:"),
+}
+_LINKS = {
+    "values.FieldSpec": "[types of fields](#types-of-fields)",
+    "facts.FactField": "[fields of facts](#fields-of-facts)",
 }
 _SETTING = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 _EXAMPLE = re.compile(r"(?:scorers|expectations): |\s+[{\[]")
@@ -87,8 +93,7 @@ def settings(cls: type[BaseModel]) -> list[str]:
         elif found:
             found[name] += f" {line.strip()}"
     linked = {
-        name: re.sub(r"see `values\.\w+`", "see [types of fields](#types-of-fields)", text)
-        for name, text in found.items()
+        name: re.sub(r"see `(\w+\.\w+)`", lambda spec: f"see {_LINKS[spec[1]]}", text) for name, text in found.items()
     }
     return [f"- `{name}`{_default(cls, name)}: {text}" for name, text in linked.items()]
 

@@ -75,6 +75,11 @@ def test_brackets_are_a_minus_only_where_they_stand_alone(text: str, expected: l
         ("The price minus 5", [None]),
         ("x minus 5", [None]),
         ("five minus 5", [None]),
+        ("It's minus 5 degrees", [-5]),
+        ("it\u2019s minus 5 degrees", [-5]),
+        ("That's minus 5", [-5]),
+        ("C\u2019est moins 5", [-5]),
+        ("Tom's minus 5", [None]),
         ("a terminus 5", [5]),
         ("– 5", [-5]),
         ("- 5", [-5]),
@@ -358,6 +363,56 @@ def test_the_only_currency_of_several_names() -> None:
 def test_cents_are_hundredths(text: str, expected: str) -> None:
     found = amount(text)
     assert found is not None and found[0] == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("20 €, 50 Cent", "20.50"),
+        ("20 €, 50 Cent.", "20.50"),
+        ("12 dollars, 50 cents", "12.50"),
+        ("**12 dollars, 50 cents**", "12.50"),
+        ("12 dollars and 50 cents a piece", "12.50"),
+        ("12 dollars 50 cents a piece", "12.50"),
+        ("20 €, 50 Cent Pfand", "20"),
+        ("20 €, 50 Cent (Pfand)", "20"),
+        ("20 €, 50 Cent, 3 kg", "20"),
+    ],
+)
+def test_cents_behind_a_comma_may_be_of_something_else(text: str, expected: str) -> None:
+    found = amount(text)
+    assert found is not None and found[0] == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$20 T-shirt", 20),
+        ("USD 20 T-shirt", 20),
+        ("$20 K-pop CD", 20),
+        ("€20 M-Size", 20),
+        ("$20 b/c of tax", 20),
+        ("EUR 20 k. A.", 20),
+        ("$400.00 M.N.", 400),
+        ("$20 K. Smith", 20),
+        ("$20 K. Smith, Lima", 20),
+        ("$20 Thai", 20),
+        # These scale.
+        ("$20 K", 20_000),
+        ("$20 K.", 20_000),
+        ("EUR 20 k, net", 20_000),
+        ("$2 M - net", 2_000_000),
+        ("$2 M. It grew by half", 2_000_000),
+        ("€20 k/month", 20_000),
+        ("$20K-a-month", 20_000),
+        ("$2M.N", 2_000_000),
+        ("$2 MM", 2_000_000),
+        ("5 k€-Grenze", 5_000),
+    ],
+)
+def test_a_letter_behind_a_space_scales_no_amount_where_it_begins_a_word(text: str, expected: int) -> None:
+    found = amount(text)
+    assert found is not None and found[0] == expected
 
 
 def test_a_fraction_is_no_amount() -> None:

@@ -356,7 +356,8 @@ def test_an_entry_point_that_cannot_be_loaded_is_one_clear_error_and_leaves_the_
         ({"type": "citation"}, {"citation": ""}, "expectations.citation is empty"),
         ("rouge", {}, "scorer rouge needs expectations.answer. Add it"),
         ("rouge", {"answer": "..."}, "expectations.answer has 0 words, and rougeL needs 1. Change it, or the scorer"),
-        ({"type": "rouge", "metric": "rouge2"}, {"answer": "CANARY"}, "has 1 words, and rouge2 needs 2"),
+        ({"type": "rouge", "metric": "rouge2"}, {"answer": "CANARY"}, "has 1 word, and rouge2 needs 2"),
+        ({"type": "rouge", "metric": "rouge2"}, {"answer": ["CANARY", "x"]}, "has 1 word, and rouge2 needs 2"),
     ],
 )
 def test_an_expectation_that_no_answer_could_meet_is_refused(spec: Any, expectations: Json, problem: str) -> None:
@@ -1050,6 +1051,26 @@ def test_yes_or_no(value: Any, expected: Any, score: float) -> None:
         ("10^6", 10, {}, 0),
         ("$1.5M", 1.5e6, {}, 1),
         ("$1.5M", 1.5, {}, 0),
+        # Points out of so many are no share alone.
+        ("Rating: 7/10", 7, {}, 1),
+        ("Rating: 7/10", 0.7, {}, 1),
+        ("Rating: 7/10", 10, {}, 0),
+        ("Score: 7 / 10", 6, {"tolerance": 1}, 1),
+        ("3/5 stars", [4, 3], {}, 1),
+        ("It got 15/20 points.", 15, {"take": "last"}, 1),
+        ("Rating: 10/10", 10, {}, 1),
+        ("Rating: 10/10", 1, {}, 1),
+        ("open 24/7", 24, {}, 1),
+        ("open 24/7", 7, {}, 0),
+        ("84/2", 84, {}, 0),
+        ("84/2", 42, {}, 1),
+        ("1/2", 2, {}, 0),
+        ("1/2", "0.5", {}, 1),
+        ("7 1/2", 7, {}, 0),
+        ("3/4 million", 3, {}, 0),
+        (r"\frac{7}{10}", 7, {}, 0),
+        (r"\frac{7}{10}", 0.7, {}, 1),
+        (r"$\dfrac34$", 3, {}, 0),
     ],
 )
 def test_numeric(answer: str, expected: Any, settings_of: Json, score: float) -> None:
@@ -1404,10 +1425,16 @@ def test_overlap_is_symmetric_and_whole_only_for_the_same_words(left: str, right
         ("\u4f1a\u8b70\u306f", "\u4f1a\u8b70", "rougeL", 0.8),
         ("\u00fcber", "ber", "rouge1", 0),
         ("Caf\u00e9", "CAF\u00c9 cr\u00e8me", "rouge1", 2 / 3),
+        ("e\u0301te\u0301", "\u00e9t\u00e9", "rouge1", 1),
+        ("\u00e9t\u00e9", "E\u0301TE\u0301 chaud", "rouge1", 2 / 3),
+        ("ete", "e\u0301te\u0301", "rouge1", 0),
+        ("the dog", ["dog", "the dog"], "rouge2", 1),
+        ("dog", ["dog", "the dog"], "rouge2", 0),
     ],
 )
 def test_rouge(answer: str, expected: Any, metric: str, score: float) -> None:
     assert scored({"type": "rouge", "metric": metric}, answer, {"answer": expected}) == pytest.approx(score)
+    assert one({"type": "rouge", "metric": metric}).check({"answer": expected}) is None
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=80))

@@ -12,6 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+import regex
+
 from workbench.scorers.currencies import is_sure, only
 from workbench.scorers.figures import Figure, currencies_in, plain_figures
 from workbench.scorers.figures import figures as figures
@@ -20,6 +22,7 @@ from workbench.scorers.latex import without_latex
 _LOOKED_AT = 200  # characters of a text
 _RANGE = {"-", "–", "—", "to", "or", "bis", "oder", "à", "ou"}
 _AND = {"", ",", "and", "und", "et", "y", "con"}
+_SAYS_MORE = regex.compile(r"[\p{L}\p{N}]")  # behind "20 €, 50 cents": they are of something else
 
 
 def number(value: Any) -> float | None:
@@ -75,7 +78,8 @@ def _amount(text: str) -> tuple[Decimal, str | None] | None:
         between = text[left.ends : right.begins].strip()
         if chosen in (left, right) and between in _RANGE:
             return None
-        if left is chosen and right.cents and not left.cents and between in _AND:
+        alone = between != "," or not _SAYS_MORE.search(text, right.ends)
+        if left is chosen and right.cents and not left.cents and between in _AND and alone:
             following = right
     value = _in_whole(chosen)
     if value is None:

@@ -45,7 +45,7 @@ class FactsScorer(Scorer):
     """F1 of facts over the named lists.
 
     Attributes:
-        fields: the lists of the answer; for a text answer, leave it empty and set `recall`.
+        fields: the lists of the answer; see `facts.FactField`. For a text answer, leave it empty and set `recall`.
         key: the expectation with the facts.
         recall: score the share of facts found, and let further entries pass.
     """

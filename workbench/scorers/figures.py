@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, DecimalException
 
 import regex
@@ -59,9 +59,11 @@ _FIGURE = regex.compile(
         |\*\*(?P<power>[0-9]{1,3})(?!\d)
         |(?P<power>[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})
     )?
+    # Behind a space none of "T-shirt", "b/c", "M.N." and "K. Smith" scales; "$2 M. It grew" does.
     (?:
-        (?P<letter>\p{Zs}?(?:MM|Md|[kKMBTmb])(?:(?![\w²])|(?=\L<signs>(?!\p{L}))))
-        |(?P<scale>(?:\p{Zs}?(?i:\L<scales>)\.?(?!\p{L})){1,2})
+        (?!\p{Zs}(?:MM|Md|[kKMBTmb])(?:-\p{L}|/\p{L}(?!\p{L})|\.(?!\p{Zs}\p{Lu}\p{Ll}*\p{Zs}\p{Ll})\p{Zs}?\p{L}))
+        (?:(?P<letter>\p{Zs}?(?:MM|Md|[kKMBTmb])(?:(?![\w²])|(?=\L<signs>(?!\p{L}))))
+        |(?P<scale>(?:\p{Zs}?(?i:\L<scales>)\.?(?!\p{L})){1,2}))
     )?
     (?:\p{Zs}?(?P<percent>%|(?i:percent|per\scent|prozent|pour\scent|por\sciento)\b))?
     (?:\p{Zs}?(?P<cents>¢|(?i:cents?|centimes?|céntimos?|centavos?|pence|rappen)(?!\p{L})))?
@@ -88,7 +90,8 @@ _NO_WORDS = regex.compile(r"(?:\s?°\s?[CFK]\b)?[^\p{L}\p{N}]*\Z")
 # What stands before "minus" where it is a sign, and takes nothing away from what comes before.
 _NO_OPERAND = """is was are were be been being equals equal to of at by from about around approximately roughly nearly
     almost exactly only or than reads read gets get gives give yields ist war sind sei waren beträgt gleich auf von bei
-    um etwa rund ungefähr oder est était sont à environ ou vaut es era son a unos igual o de""".split()  # noqa: SIM905
+    um etwa rund ungefähr oder est était sont à environ ou vaut es era son a unos igual o de
+    it's it’s that's that’s c'est c’est""".split()  # noqa: SIM905
 _SIGN_EXPECTED = regex.compile(r"(?:(?:\A|[\n.!?:=(\[{\"“'*|>~≈])\s*|(?<!\p{L})(?i:\L<words>)\s)\Z", words=_NO_OPERAND)
 _BEFORE = 60  # characters that are looked at before a figure
 
@@ -137,6 +140,13 @@ class Figure:
             return self.sign * (found / self.over if self.over is not None else found).scaleb(self.power)
         except DecimalException:  # a division by zero, or digits of a script that this Python does not know
             return None
+
+    def numerator(self) -> Decimal | None:
+        """The 7 of "7/10", which may be points of so many, and the 24 of "24/7"; None of what is more than 1."""
+        value = self.value()
+        if self.over is None or value is None or self.power != 0:
+            return None
+        return replace(self, over=None).value() if value <= 1 or (self.written, self.over) == ("24", 7) else None
 
 
 def _digits(written: str, point_groups: bool) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Literal
 
 import regex
@@ -36,6 +37,7 @@ _ANNOUNCED = regex.compile(
     regex.VERBOSE | regex.IGNORECASE | regex.MULTILINE,
 )
 _SENTENCE_ENDS = regex.compile(r"[.!?][*_]*(?=\s+\p{Lu}|\s*\Z)|\n")
+_LATEX_FRACTION = regex.compile(r"\\[dt]?frac(?!\p{L})")  # no points out of so many
 _BRACE_ENDS = regex.compile(r"\}")
 _MARKER = regex.compile(r"^[ \t]*(\d{1,3})[.)][ \t]+(?=\S)", regex.MULTILINE)
 
@@ -83,7 +85,11 @@ def _markers(text: str) -> Iterator[int]:
 
 @scorer("numeric")
 class NumericScorer(TextScorer):
-    """A number, equal within a tolerance. See `TextScorer`; of a text the `take` number counts, as `meant` finds it.
+    """A number, equal within a tolerance. See `TextScorer`; of a text the `take` number counts.
+
+    Where a text announces its answer ("Answer: 42", "the answer is 42", "\\boxed{42}", "#### 42"), it is the `take`
+    number of that; of several announced answers the last counts. The numbers of a numbered list do not count.
+    "7/10" is 0.7. Where a number above 1 is expected, it is 7 as well, as in "Rating: 7/10".
 
     Attributes:
         tolerance: how far off is still right, absolute.
@@ -100,16 +106,26 @@ class NumericScorer(TextScorer):
             return f"expectations.{self.expected_key} is not a number. Mend it"
         return problem
 
-    def _given_number(self, answer: Answer) -> float | None:
+    def _given_numbers(self, answer: Answer) -> tuple[float | None, float | None]:
+        """The answer's number; and the numerator of a fraction that may be so many points."""
         value = self.given(answer)
         value = self.given_text(answer) if value is None or isinstance(value, str) else value
         if not isinstance(value, str):
-            return number(value)
+            return number(value), None
         found = meant(value, self.take)
-        read = None if found is None else found.value()
-        return None if read is None else number(float(read))
+        if found is None:
+            return None, None
+        return _finite(found.value()), None if _LATEX_FRACTION.search(value) else _finite(found.numerator())
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
-        given = self._given_number(answer)
-        expected = [number(value) for value in self.wanted(expectations)]
-        return Score(float(any(near(given, value, self.tolerance, self.relative) for value in expected)))
+        given, points = self._given_numbers(answer)
+        return Score(float(any(self._is_right(given, points, number(value)) for value in self.wanted(expectations))))
+
+    def _is_right(self, given: float | None, points: float | None, expected: float | None) -> bool:
+        if near(given, expected, self.tolerance, self.relative):
+            return True
+        return expected is not None and expected > 1 and near(points, expected, self.tolerance, self.relative)
+
+
+def _finite(value: Decimal | None) -> float | None:
+    return None if value is None else number(float(value))

@@ -13,6 +13,7 @@ import regex
 
 from workbench.scorers.answer import Answer
 from workbench.scorers.base import FieldScorer, Score, scorer
+from workbench.scorers.spelling import composed
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer as _Rouge
@@ -34,7 +35,7 @@ class _Words:
 
     def tokenize(self, text: str) -> list[str]:
         """The words, in lower case."""
-        words = _WORD.findall(text.lower())
+        words = _WORD.findall(composed(text).lower())
         return [self._stemmer.stem(word) if len(word) > _STEMMED and word.isascii() else word for word in words]
 
 
@@ -62,11 +63,14 @@ class RougeScorer(FieldScorer):
     def check(self, expectations: dict[str, Any]) -> str | None:
         problem = super().check(expectations)
         fewest = 2 if self.metric == "rouge2" else 1
-        counts = () if problem else (len(_WORD.findall(str(value))) for value in self.accepted(expectations))
-        for count in (each for each in counts if each < fewest):  # not even the same text would score
-            need = f"has {count} words, and {self.metric} needs {fewest}"
-            return f"expectations.{self.expected_key} {need}. Change it, or the scorer"
-        return problem
+        if problem:
+            return problem
+        most = max(len(_WORD.findall(composed(str(value)))) for value in self.accepted(expectations))
+        if most >= fewest:
+            return None
+        # Not even the same text would score.
+        need = f"has {most} {'word' if most == 1 else 'words'}, and {self.metric} needs {fewest}"
+        return f"expectations.{self.expected_key} {need}. Change it, or the scorer"
 
     def score(self, answer: Answer, expectations: dict[str, Any]) -> Score:
         given = self.given_text(answer)

@@ -52,7 +52,7 @@ def test_what_is_no_answer_breaks_no_format() -> None:
     table.loc[broken, ["score", "accepted", "format_ok", "error_class"]] = [None, False, False, "judge"]
     board = leaderboard(table).set_index("candidate")
     assert board["format_ok"].to_dict() == pytest.approx({"rules": 1.0, "a": 0.75, "down": math.nan}, nan_ok=True)
-    assert board["errors"].to_dict() == {"rules": 2, "a": 1, "down": 4}
+    assert board["errors"].to_dict() == {"rules": 2, "a": 0, "down": 4}
     told = leaderboard(table.drop(columns="output").assign(format_ok=None)).set_index("candidate")
     assert told["format_ok"].to_dict() == pytest.approx({"rules": 0.0, "a": 0.0, "down": math.nan}, nan_ok=True)
     assert leaderboard(table.drop(columns="format_ok"))["format_ok"].isna().all()

@@ -145,7 +145,7 @@ def _format_ok(grid: Grid) -> list[float]:
 
     What is no answer breaks no format: it counts among the errors, and scores 0.
     """
-    rows = grid.rows
+    rows = grid.every  # an answer that a judge failed on is one
     if "format_ok" not in rows:
         return [_UNKNOWN] * len(grid.candidates)
     kept = rows["format_ok"].eq(True).fillna(False).astype(float)[answered(rows)]

@@ -64,6 +64,7 @@ class Grid:
     Rows without a score count as missing in all figures, and their items and candidates are there all the same.
 
     Attributes:
+        every: all rows.
         rows: those with a score.
         items: ids, sorted.
         candidates: ids, sorted.
@@ -74,6 +75,7 @@ class Grid:
     def __init__(self, rows: pd.DataFrame) -> None:
         item, items = pd.factorize(rows["item_id"], sort=True)
         candidate, candidates = pd.factorize(rows["candidate"], sort=True)
+        self.every = rows
         self.items: list[str] = list(items)
         self.candidates: list[str] = list(candidates)
         known = rows["points"].notna().to_numpy()

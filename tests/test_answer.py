@@ -362,6 +362,10 @@ ONE, TWO = '{"a": "one", "n": 1}', '{"a": "two", "n": 2}'
         f'{{"a": "", "n": 0}}\n{TWO}',
         f'Schema: {{"a": "...", "n": 0, "l": []}}\n\n{TWO}',
         f'```json\n{{"a": null}}\n```\n```json\n{TWO}\n```',
+        f'{{"a": null}}\nCorrected:\n{TWO}',
+        f'{{"a": null}}\n\nHere is the filled JSON:\n{TWO}',
+        f'Template:\n{{"a": null}}\n\nFor this one:\n{TWO}',
+        f"{ONE}\nWait, that's not right. Corrected:\n{TWO}",
     ],
 )
 def test_a_later_object_counts_where_it_corrects_or_fills_in(text: str) -> None:
@@ -386,6 +390,8 @@ def test_a_later_object_counts_where_it_corrects_or_fills_in(text: str) -> None:
         f'{ONE}\n{{"a": null}}',
         f"Corrected:\n{ONE}\nThe first was:\n{TWO}",
         f'{{"a": 5}}\n{ONE}\n{TWO}',
+        f"{ONE}\n\nInvoice 7 (corrected):\n{TWO}",
+        f"{ONE}\n\nDocument: corrected\n{TWO}",
     ],
 )
 def test_else_the_first_object_counts(text: str) -> None:
@@ -397,6 +403,22 @@ def test_else_the_first_object_counts(text: str) -> None:
 )
 def test_an_object_with_something_in_it_is_no_skeleton(first: dict[str, Any]) -> None:
     assert parse_answer(f"{json.dumps(first)}\n{TWO}", schema=RECORD).value == first
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "If a date were given, it would look like this:",
+        "Example with values:",
+        "Example answer:",
+        "Document:\nInvoice of 1 January\n\nJSON:",
+        "Document: an invoice\n\nAnswer:",
+        "Not like the previous one:",
+    ],
+)
+def test_an_answer_of_nulls_holds_beside_examples_and_other_documents(between: str) -> None:
+    for head in ("", "Based on the template, the answer is:\n"):
+        assert parse_answer(f'{head}{{"a": null}}\n\n{between}\n{TWO}', schema=RECORD).value == {"a": None}
 
 
 def test_a_skeleton_alone_is_the_answer() -> None:

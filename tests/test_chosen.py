@@ -284,6 +284,73 @@ def test_a_denial_reaches_to_the_label_whatever_stands_between(denial: str, word
     assert parse_answer(f"{label}\n\n{denial} {words} that{end}", labels=QUEUES).value == label
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("This falls under billing.", "billing"),
+        ("It falls into the category of billing.", "billing"),
+        ("The request falls within billing", "billing"),
+        ("It falls in the billing queue.", "billing"),
+        ("It falls squarely under billing, not access.", "billing"),
+        ("It falls short of billing.", None),
+        ("It falls outside billing.", None),
+        ("Falls in der Nachricht billing steht", None),
+        ("Falls das billing ist", None),
+        ("The sin tax question is billing.", "billing"),
+        ("Sin billing", None),
+        ("Der Lack ist zerkratzt und das ist billing", "billing"),
+        ("There is a lack of billing", None),
+        ("Si, es billing.", "billing"),
+        ("Si es billing", None),
+        ("Keine Frage, es ist billing", "billing"),
+        ("Das ist keine Frage von billing", None),
+    ],
+)
+def test_a_doubt_of_one_language_is_a_plain_word_of_another(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=QUEUES).value == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("billing\n\nExplanation: the customer wants to know about this and not about bug.", "billing"),
+        ("billing\nThat is what it is not", "billing"),
+        ("billing it is not", None),
+        ("billing. access.", None),
+        ("Answer: billing. access.", None),
+        ("The answer is billing. Access.", None),
+        ("billing. Billing.", "billing"),
+        ("billing. It is not access.", "billing"),
+        ("The user cannot log in (access).", "access"),
+        ("The user cannot log in = access", "access"),
+        ("The user cannot log in and is therefore access", "access"),
+        ("The user is unable to log in, meaning access", "access"),
+        ("This is not (access)", None),
+        ("(not access)", None),
+        ("I do not know whether it is real and that it is access", None),
+        ("El usuario no puede entrar, por lo tanto access", "access"),
+        ("El usuario no puede entrar y por tanto es access", "access"),
+        ("Da der Export nicht funktioniert, ist es ein bug.", "bug"),
+        ("Der Export geht nicht, was auf bug hindeutet.", "bug"),
+        ("Ich weiß nicht, was bug ist", None),
+        ("L'export ne marche pas, l'étiquette est bug.", "bug"),
+        ("Ohne Frage bug", "bug"),
+        ("Ohne bug", None),
+        ("It is beyond any doubt bug", "bug"),
+        ("I doubt it is bug", None),
+    ],
+)
+def test_a_doubt_ends_where_another_clause_begins(text: str, label: str | None) -> None:
+    assert parse_answer(text, labels=QUEUES).value == label
+
+
+def test_a_choice_that_is_explained_behind_the_answer_is_no_second_one() -> None:
+    letters = ["A", "B", "C"]
+    assert parse_answer("The answer is C.\n\nA. Rome is wrong", labels=letters).value == "C"
+    assert parse_answer("The answer is C.\n\nA", labels=letters).value is None
+    assert parse_answer("The answer falls on B", labels=letters).value == "B"
+
+
 def test_a_label_that_is_only_mentioned_says_so() -> None:
     problem = "the answer mentions a label without choosing it"
     assert parse_answer("It is unlikely to be spam.", labels=SPAM).problem == problem

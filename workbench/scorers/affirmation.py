@@ -20,7 +20,12 @@ _ANSWER_LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _IS = r"(?:is|would be|should be|must be|will be)\b"
-_ONLY_IF = r"(?!\s+(?:only|if|where|when|unless|provided)\b)"
+# "no if the notice was late", but "no if the notice was late, which it was"; "no unless" is a no.
+_AS_IT_WAS = (
+    r"[^.!?\n]{0,200}?,\s(?:which|as|and)\s(?:it|he|she|they|this|that)\s(?:is|was|are|were|does|did|has|had)"
+    r"\s*(?:[.!\n]|\Z)"
+)
+_ONLY_IF = rf"(?!\s+(?:only|if|where|when|provided)\b(?!{_AS_IT_WAS}))"
 _ANSWER_IS = re.compile(
     r"(?P<supposed>\b(?:if|whether|when|where|unless|suppose|assuming|provided"
     r"|(?:not|cannot|\w{2,7}n['’]t)\s(?:think|believe|say|know|agree))\s(?:that\s)?(?:(?:the|my|your|an)\s)?)?"

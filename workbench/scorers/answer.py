@@ -13,12 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.scorers.announced import answered as answered
 from workbench.scorers.chosen import chosen
-from workbench.scorers.json_text import json_at as json_at
 from workbench.scorers.objects import read_object
-from workbench.scorers.spelling import AROUND as AROUND
-from workbench.scorers.spelling import composed as composed
 from workbench.scorers.vocabulary import vocabulary
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]", re.IGNORECASE)

@@ -18,7 +18,7 @@ from itertools import islice
 
 from workbench.scorers.announced import announcements, first_sentence, statements
 from workbench.scorers.json_text import json_at
-from workbench.scorers.spelling import composed
+from workbench.scorers.spelling import AROUND, composed
 from workbench.scorers.vocabulary import Vocabulary
 
 _SHORT = 40  # words: what is longer is no answer that mentions its label, but a text that does
@@ -147,7 +147,12 @@ def _label_of(sentence: str, known: Vocabulary, choice: bool = False) -> str | N
 
 
 def _is_corrected(rest: str, label: str, known: Vocabulary) -> bool:
-    """Whether what follows a label takes it back, or chooses another one."""
+    """Whether what follows a label takes it back, or chooses another one, as "access." does behind "billing."."""
+    following = rest.lstrip()
+    bare, behind = first_sentence(following[:_SENTENCE_LENGTH])
+    is_alone = len(bare.strip(AROUND)) > 1 or not behind.partition("\n")[0].strip()  # "A. Rome" is none
+    if is_alone and known.of(bare) not in (None, label):
+        return True
     for correction in islice(_CORRECTION.finditer(rest), _CORRECTIONS):
         sentence, behind = first_sentence(rest[correction.end() : correction.end() + _SENTENCE_LENGTH])
         if not any(map(str.isalnum, sentence)):

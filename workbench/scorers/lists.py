@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from workbench.scorers.announced import ANSWER, answered
@@ -21,8 +21,11 @@ _ENTRY = re.compile(r"'((?:[^'\\\n]|\\.)*+)'")
 _LITERAL = re.compile(rf"\[\s*{_ENTRY.pattern}(?:\s*,\s*{_ENTRY.pattern})*+\s*,?\s*\]")  # as Python writes a list
 _DIVIDED = 300  # characters of a part that may be several labels
 _AROUND = " \t\"'`()[]{}*-"  # around a label
-_BULLET = re.compile(r"^\s*(?:(?:[-*•–—+·◦▪‣]|\d+[.)]|\(\d+\)|\(?[a-zA-Z]\))\s+)+")
+_SIGN = re.compile(r"\s*(?:[-*•–—+·◦▪‣]\s+)+")
+_COUNT = re.compile(r"\s*(?:(?P<dotted>\d+)\.|\(?(?P<number>\d+)\)|\(?(?P<letter>[a-zA-Z])\))\s+")
 _CHECKED, _UNCHECKED = re.compile(r"^\s*(?:[-*•+]\s+)?\[[xX✓]\]\s+"), re.compile(r"^\s*(?:[-*•+]\s+)?\[ ?\]\s+")
+_CHECKED_BOX = re.compile(r"\s*\[[xX✓]\]\s+")
+_DIGITS = 9  # of a count that are read
 _PAIRS = ("**", "*", "`", '"', "'")  # around an entry
 _TAGGED = re.compile(r"<(answer|labels?|output)>([^<]*+)</\1>", re.IGNORECASE)
 _AND = r"(?:and|und|et|y|&)"
@@ -80,8 +83,47 @@ def lines(text: str, known: Iterable[str] = ()) -> list[str]:
     found = _without_heading(_unwrapped(text).splitlines(), {bare(each) for each in known})
     own = {plain(each) for each in known}
     if any(_CHECKED.match(line) for line in found):
-        found = [line for line in found if not _UNCHECKED.match(line)]
-    return [_undecorated(_BULLET.sub("", _CHECKED.sub("", line)), own) for line in found]
+        found = [line for line in found if not _UNCHECKED.match(line) or plain(_SIGN.sub("", line, count=1)) in own]
+    kinds = _counting(found) - {count.lastgroup for count in map(_COUNT.match, own) if count}
+    return [_undecorated(_unmarked(line, own, kinds), own) for line in found]
+
+
+def _counting(found: list[str]) -> set[str | None]:
+    """The kinds of counts that count up, line by line: those of "4. May" and "6. June" do not, and are the entries'."""
+    counts: dict[str | None, list[tuple[int, int]]] = {}
+    for place, count in enumerate(map(_COUNT.match, filter(str.strip, found)), start=1):
+        if count:
+            counts.setdefault(count.lastgroup, []).append((place, _value(count)))
+    return {
+        kind
+        for kind, values in counts.items()
+        if values[0][1] <= values[0][0]
+        and all(after in (1, before + 1) for (_, before), (_, after) in pairwise(values))
+    }
+
+
+def _value(count: re.Match[str]) -> int:
+    """The number of a count; of "a)" it is 1."""
+    written = count[count.lastgroup or 0]
+    return ord(written.casefold()) - ord("a") + 1 if written.isalpha() else int(written[:_DIGITS])
+
+
+def _unmarked(line: str, known: Collection[str], kinds: Collection[str | None]) -> str:
+    """A line without its bullet, box or count; one that is a known entry as it is written stays so."""
+    for mark in (_CHECKED_BOX, _SIGN, _CHECKED_BOX):
+        if not _is_known(line, known) and (found := mark.match(line)):
+            line = line[found.end() :]
+            if mark is _SIGN:
+                kinds = ()  # a number behind a bullet is the entry's own
+    count = None if _is_known(line, known) else _COUNT.match(line)
+    if count is None:
+        return line
+    rest = line[count.end() :]
+    return _SIGN.sub("", rest, count=1) if count.lastgroup in kinds or _is_known(rest, known) else line
+
+
+def _is_known(line: str, known: Collection[str]) -> bool:
+    return plain(line) in known or (not _SIGN.match(line) and spelled(line) in known)
 
 
 def _undecorated(entry: str, known: Collection[str]) -> str:
@@ -117,7 +159,7 @@ def _without_heading(found: list[str], known: Collection[str]) -> list[str]:
     heading = found[0].rstrip(" *_") if found else ""
     if not heading.endswith(":") or not any(line.strip() for line in found[1:]):
         return found
-    is_entry = bare(_BULLET.sub("", heading)) in known
+    is_entry = bare(_COUNT.sub("", _SIGN.sub("", heading, count=1), count=1)) in known
     return [heading[:-1], *found[1:]] if is_entry else found[1:]
 
 

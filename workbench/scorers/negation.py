@@ -26,18 +26,23 @@ _NEGATED_BEHIND = re.compile(r"(?:では|じゃ|で)(?:な|あり?ません)")
 
 # Where a clause begins: behind a sentence, an arrow, a turn such as "but", and a comma that a new subject follows.
 _CLAUSE = re.compile(
-    r"[\n;:…—]|[.!?]['\"’”)*_]*(?=\s)|→|=>|->|\s-(?=\s)"
+    r"[\n;:…—]|[.!?]['\"’”)*_]*(?=\s)|→|⇒|=>|->|\s[-=](?=\s)|\((?![^()]*\))"
     r"|\b(?<!anything )(?:but|however|instead(?! of)|sondern|aber|mais|sino|pero)\b"
-    r"|\band (?=(?:it|this|so|therefore|thus|hence)\b)"
+    r"|\b(?:and|und|et|y) (?=(?:it|this|so|i|we"
+    r"|(?:(?:is|ist|est|es) )?(?:therefore|thus|hence|daher|deshalb|donc|por (?:lo )?tanto))\b)"
     r"|,\s(?=(?:so|which|that|th(?:is|ese)|it|therefore|thus|hence|then|the|i|we|making|"
     r"indicating|(?:maybe|perhaps|possibly|probably|likely|rather)(?! than|,)"
-    r"|daher|also|deshalb|es|das|dies|donc|c['’]est|cela|il|por lo que|as[ií] que|est[eoa])\b)",
+    r"|suggesting|meaning|placing|clearly(?!,)"
+    r"|daher|also|deshalb|somit|weshalb|was auf|ist|es|das|dies"
+    r"|donc|alors|ce qui|c['’]est|cela|il|l['’]\w+ (?:est|semble|serait)"
+    r"|por (?:lo que|(?:lo )?tanto|eso)|entonces|luego|lo que (?:indica|sugiere|significa)|as[ií] que|est[eoa])\b)",
     re.IGNORECASE,
 )
 # Negations that negate nothing about what follows them.
 _EMPTY = re.compile(
-    r"\b(?:no|without(?: an?y?)?|kein|ohne(?: jeden)?|sans(?: aucun)?|pas de|aucun|sin(?: ninguna)?"
-    r"|no (?:hay|cabe)(?: ninguna)?)\s(?:doubt|question|zweifel|doute|duda)\b"
+    r"\b(?:no|without(?: an?y?)?|keine?|ohne(?: jeden)?|sans(?: aucun)?|pas de|aucun|sin(?: ninguna)?"
+    r"|no (?:hay|cabe)(?: ninguna)?|beyond(?: an?y?| all)?(?: reasonable)?)\s(?:doubt|question|zweifel|doute|duda)\b"
+    r"|\b(?:keine|ohne)\sfrage\b(?!\s(?:von|des|der|nach)\b)|\A\W*si\s?,"
     r"|\b(?:not|nicht|pas|no|non)\s(?:only|just|merely|simply|nur|bloß|seulement|s[oó]lo|solamente)\b"
     r"|\b(?:cannot|\w+n['’]t)(?:\s\w+){0,2}\sanything\s(?:but|other than|else than)\b"
     r"|\bno(?:thing|ne)?(?:\s\w+)?\s(?:but|other than|else than)\b|\bhelp but\b|\bno matter\b"
@@ -48,15 +53,17 @@ _EMPTY = re.compile(
 _DOUBT = re.compile(
     r"\b(?:"
     r"not|no|never|cannot|neither|nor|none|nothing|nobody|\w+n['’]t|without|hardly|barely|scarcely|unlikely|unable"
-    r"|unsure|uncertain|unclear|unrelated|impossible|improbable|doubt|doubtful|lacks?|lacking|absence|less|whether|if"
+    r"|unsure|uncertain|unclear|unrelated|impossible|improbable|doubt|doubtful|lacks"
+    r"|(?<!\bder )(?<!\bden )(?<!\bdem )(?<!\bam )lack|lacking|absence|less|whether|if"
     r"|far from|free (?:of|from)|rather than|instead of|anything but|other than|except"
     r"|please (?:provide|send|share|give|paste|enter|supply|specify|tell|include|forward|upload)"
     r"|need (?:more|further|additional|the|to (?:see|know|read))"
-    r"|nichts?|kein(?:e[nmrs]?)?|nie|niemals|weder|ohne|kaum|unwahrscheinlich|unklar|ob|falls|statt|anstatt|anstelle"
+    r"|nichts?|kein(?:e[nmrs]?)?|nie|niemals|weder|ohne|kaum|unwahrscheinlich|unklar|ob|statt|anstatt|anstelle"
+    r"|falls(?! (?:(?:\w+ ){0,2}(?:under|into|within)|in (?:the|this|that|an?|your|our)|on|to)\b)"
     r"|keineswegs|keinesfalls|bitte (?:geben|gib|senden|schicken?|teilen?|nennen?)"
     r"|ne|pas|non|jamais|aucune?|sans|ni|rien|peu probable|plutôt que|au lieu de|si"
     r"|veuillez (?:fournir|envoyer|donner|partager|indiquer|préciser|coller)"
-    r"|nunca|jamás|sin|ning[uú]na?|nada|tampoco|en lugar de|en vez de"
+    r"|nunca|jamás|(?<!\ba )(?<!\bthe )sin|ning[uú]na?|nada|tampoco|en lugar de|en vez de"
     r"|por favor,? (?:proporcion\w*|env[ií]\w*|compart\w*|indi\w*|especifi\w*)"
     r")(?!\w)|\bn['’](?=\w)",
     re.IGNORECASE,
@@ -99,7 +106,8 @@ def taken_back(text: str, start: int, end: int, names: Container[str], after: in
         names: plain spellings of labels; a word that is one negates nothing.
         after: where what is looked at begins at the earliest: a negation before belongs to another label.
     """
-    behind = text[end : end + _BEHIND]
+    behind = text[end : end + _BEHIND].partition("\n")[0]
+    behind = behind if len(behind) < _BEHIND else f"{behind}…"  # what is cut off does not end
     dismissed = _DISMISSED.match(behind) or (end - start == 1 and _WRONG.match(behind))
     return bool(dismissed) or doubted(text, start, names, after, listed=_OR.match(behind) is not None)
 

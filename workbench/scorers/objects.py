@@ -4,7 +4,8 @@ read_object('Sure: {"a": 1}', {"type": "object"})                          # ({'
 read_object('{"a": 1}\nCorrected:\n{"a": 2}', {"type": "object"})          # ({'a': 2}, None)
 
 The first that meets the schema counts: of the whole text, fenced blocks, and objects with text around. Another one does
-where the line before it says that it corrects, or where the first has nothing in it and a later one has.
+where the line before it says that it corrects. One with nothing in it gives way to a later one that fills it in: that
+follows at once or is announced as the answer, or where the line before the first calls it a draft or a template.
 """
 
 from __future__ import annotations
@@ -41,6 +42,37 @@ _CORRECTS_NOTHING = re.compile(
     r"|n['’]t\b",
     re.IGNORECASE,
 )
+# What may stand before "corrected" where nothing else says what is: "Invoice 7 (corrected):" is another document.
+_ALONE = re.compile(
+    r"\A\W*(?:(?:wait|actually|sorry|oops|ok(?:ay)?|so|now|here(?:['’]s)?|is|are|this|it|with|my|the|a|hier|die|der|das"
+    r"|la|le|el|final|again|and)\b\W*)*\Z",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(rf"\b{_THING}\b", re.IGNORECASE)
+_SENTENCE_ENDS = re.compile(r"[.!?]\s+")
+# What announces an object that fills in a skeleton; beside what begins another document it does not.
+_FILLS_IN = re.compile(
+    r"\b(?:answer|result|output|response|filled|completed?|extracted|after (?:reading|extracti(?:on|ng))|final"
+    r"|here(?:['’]s| is)|(?:the|my) json|antwort|ergebnis|ausgefüllt"
+    r"|réponse|résultat|rempli|respuesta|resultado|completad[oa])\b",
+    re.IGNORECASE,
+)
+_IS_OTHER = re.compile(
+    r"\b(?:examples?|if|would|could|might|previous|other|another|next|different|beispiel\w*|wenn|wäre|exemple|autre"
+    r"|serait|ejemplo|otr[oa]|sería|si)\b",
+    re.IGNORECASE,
+)
+_ANOTHER_DOCUMENT = re.compile(
+    r"^\W*(?:document|text|input|question|invoice|e-?mail|message|ticket|letter|user|human|task|instruction|dokument"
+    r"|rechnung|frage|aufgabe|texte|facture|documento|texto|factura|pregunta)\b[^\n]{0,40}:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DRAFT = re.compile(
+    r"\b(?:draft|template|skeleton|placeholders?|blank|entwurf|vorlage|brouillon|modèle|borrador|plantilla)\b"
+    r"|\A\W*(?:(?:the|output|json|expected|required|das|le|el)\s)*(?:format|schema|structure|schéma|formato|esquema)\b",
+    re.IGNORECASE,
+)
+_BY_IT = re.compile(r"\b(?:answer|based|following|according|using|by|as|in|from)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,12 +138,44 @@ def _takes_over(said: str, later: _Found, meant: _Found) -> bool:
     """Whether an object counts in place of one before it."""
     if later.begins < meant.ends:
         return False
-    if _is_skeleton(meant.value) and not _is_skeleton(later.value):
-        return True
-    before = said[max(meant.ends, later.begins - _LINE_LOOKED_AT) : later.begins]
-    line = next(reversed(_OPENED_FENCE.sub("", before).rstrip().splitlines()), "")
+    line = _line_before(said, later, meant.ends)
     is_heading = line.rstrip(" *_").endswith(":") or len(re.findall(r"\w+", line)) <= _HEADING
-    return is_heading and _CORRECTS.search(line) is not None and _CORRECTS_NOTHING.search(line) is None
+    if is_heading and _corrects(line):
+        return True
+    return _is_skeleton(meant.value) and not _is_skeleton(later.value) and _fills_in(said, later, meant, line)
+
+
+def _line_before(said: str, found: _Found, after: int = 0) -> str:
+    """The line before an object, or what stands before it on its line."""
+    before = said[max(after, found.begins - _LINE_LOOKED_AT) : found.begins]
+    return next(reversed(_OPENED_FENCE.sub("", before).rstrip().splitlines()), "")
+
+
+def _corrects(line: str) -> bool:
+    """Whether a line says that what follows corrects the answer, and not that a document is corrected."""
+    sentence = _SENTENCE_ENDS.split(line.rstrip())[-1]
+    found = _CORRECTS.search(sentence)
+    if found is None or _CORRECTS_NOTHING.search(sentence) is not None:
+        return False
+    return _NAMED.search(sentence) is not None or _ALONE.match(sentence[: found.start()]) is not None
+
+
+def _fills_in(said: str, later: _Found, meant: _Found, line: str) -> bool:
+    """Whether an object fills in a skeleton before it, and is no example and no other document's."""
+    if _has_dots(meant.value):
+        return True
+    between = said[meant.ends : later.begins].replace("```json", "").replace("```", "")
+    if not any(map(str.isalnum, between)):
+        return True
+    if _IS_OTHER.search(line) or _CORRECTS_NOTHING.search(line) or _ANOTHER_DOCUMENT.search(between):
+        return False
+    heading = _line_before(said, meant)
+    return _FILLS_IN.search(line) is not None or (_DRAFT.search(heading) is not None and _BY_IT.search(heading) is None)
+
+
+def _has_dots(value: dict[str, Any]) -> bool:
+    """Whether a text in an object is "...", which is no answer."""
+    return any(isinstance(leaf, str) and leaf.strip() in ("...", "…") for leaf in _leaves(value))
 
 
 def _is_skeleton(value: dict[str, Any]) -> bool:

@@ -17,10 +17,10 @@ from workbench.formats.shared.form import Expect, Form
 from workbench.formats.shared.names import UNREAD
 from workbench.formats.shared.scored import usual_bar
 from workbench.formats.shared.values import Values, grouped
-from workbench.scorers.answer import AROUND, composed
 from workbench.scorers.base import SCORERS, FieldScorer, as_scorer
 from workbench.scorers.lists import spelled
 from workbench.scorers.multi_label import MultiLabelScorer
+from workbench.scorers.spelling import AROUND, composed
 from workbench.scorers.values import number, plain
 from workbench.words import counted
 

@@ -64,6 +64,24 @@ FOUND = {
         "**Phone:** 4155552671",
         "Phone:\n4155552671",
         "Customer: 212-555-0142",
+        "Rückrufnummer: 0176 12345678",
+        "Festnetznummer: 0176 12345678, Privatnummer 0151 2345 6789",
+        "Notfallnummer: 0176 12345678",
+        "Servicenummer 0176 12345678",
+        "Diensthandynummer 0176 12345678",
+        "Geschäftstelefonnummer: 0176 12345678",
+        "Kontaktnummer: 0176 12345678",
+        "Meine neue Nr. 0176 12345678",
+        "meine Nr: 0176 12345678",
+        "I will pay when you ship my order. (415) 555-2671",
+        "I want to return this item. 415-555-2671.",
+        "Cancel my order (415-555-2671)",
+        "This is about an order\n415-555-2671",
+        "Frage zur Rechnung: 0176/12345678",
+        "Bitte um Rückruf zur Bestellung: 0176 12345678",
+        "Frage zur letzten Bestellung: 0176 12345678",
+        "call +44 20 7946 0958 to pay, +49 30 901820 EUR 50",
+        "Phones: 030 1234567",
     ],
     "social security number": ["SSN 219-09-9999", "his is 219-09-9999.", "SSN 219 09 9999", '"ssn": "219099999"'],
     "date of birth": [
@@ -80,6 +98,11 @@ FOUND = {
         "birth date: 1985-03-12",
         "birthday: 12/03/1985",
         "born 1985-03-12",
+        "DOB 12/03/85",
+        "DOB: 12 March",
+        "date of birth: March 12th 1985",
+        "the birthday is 12.05.1985",
+        "birthday: 2021-05-12",
     ],
     "card number's last digits": [
         "my card ending in 4471",
@@ -90,6 +113,10 @@ FOUND = {
         "card xxxx-4471",
         "VISA *4471",
         "Karte endet auf 4471",
+        "card ending in **4471**",
+        "take card ***4471 to pay",
+        "card ****4471 EUR 50 were charged",
+        "card ••••4471, $20",
     ],
     "card number": ["4111 1111 1111 1111", "card:5500-0000-0000-0004", "378282246310005", "3782 822463 10005"],
     "bank account (IBAN)": [
@@ -149,6 +176,18 @@ FOUND = {
         "Mein Passwort lautet Sommer2026!",
         "my password is correcthorse",
         "My password is correcthorse, and it fails",
+        "https://admin:password!23@host",
+        "https://admin:password-2024@host",
+        "https://admin:Pass.word9@host",
+        "mysql://root:xxx12345@db",
+        "https://joe:$ummer2024@host",
+        "password: $ummer2024!",
+        "password: $ecret123",
+        "password: %tgb6yhn",
+        "password is %Kd93jd8",
+        "password: (Summer2024)",
+        "pwd: pass.word.12",
+        "password is pass-1234!",
     ],
 }
 ALIKE = [
@@ -230,6 +269,26 @@ ALIKE = [
     "my password is incorrect. Our password is unchanged, her password is temporary",
     "de89370400440532013000aa, 9fde89370400440532013000",
     "a birthday: 12 March 1985 was a Tuesday",
+    "debit card **1200** dollars, my card is **2500** euros, credit card limit **5000 EUR, bank card fee *1000* points",
+    "Playing cards *1234, Ticket card • 1250 kr, gift card *1500*, cardinal xxxx1234, playing cards * 1234 *",
+    "debit card limit ***1000 EUR, gift card ****1500 points, card fee ***1200***",
+    "my password is somewhere. My password is together, our password is sometimes, her password is elsewhere.",
+    "Mein Passwort ist irgendwo. Mein Passwort ist nirgends, mein Passwort ist dasselbe.",
+    "password: ${DB_PASSWORD1}, password: $DB_PASSWORD_1, password=%(password1)s, password: {{ secrets.PW1 }}",
+    "password: <your-password-1>, password: [password1], password: ******** 1, password: %PASS1%",
+    "password: $(pass db1)",
+    "password = $_POST['password1']; password = $this->password1; mysql://root:$pass@localhost, ftp://a:%s@host",
+    '{"password":{"type":"string","minLength":8}}, password: (value)=>value.length>=8',
+    "Password: (8-16 characters), password: (8-16), Password: (min. 8 characters), password: (8-16chars)",
+    "Bestellnummer 0049 1234 5678 90, Ref 0044 1234 5678 9012, Sendung 0034 1234 5678 9012, Ref. 0044 1234 5678 9012",
+    "Konto 1234 0049 1234 5678 90, DE89 3704 0044 0532 0130 01, +250000000 EUR, +4912345678 €",
+    "Mobile phones 2019 2020 2021 2022, mobile phones: 1998-2004 2010, phones: [1234567, 2345678], phones: 1234567",
+    "Tel. 2021/2022/2023, telephone 1876 1877 1878 patents, Mobile 2023 2024 2025 sales",
+    "date of birth: 1879-03-14, date Of Birth: 14 March 1879",
+    "DOB March 14, 1879, DOB 14.03.1879, DOB 14th of March 1879",
+    "The birthday is 12.05.2023 for our firm, born 14.03.1879, geb. 14.03.1879, birthday: 1879-03-14",
+    "Kunden-Nr. 0176 12345678, Bestell Nr. 0176 12345678, Order #0171 2345678, Frage zur Rechnungsnummer: 0176 1234567",
+    "Zur Bestellung 0176 12345678 fehlt ein Teil",
 ]
 
 
@@ -244,6 +303,10 @@ def test_what_only_looks_alike_is_not(text: str) -> None:
     assert kinds_in(text) == set()
 
 
+def test_a_part_of_an_account_is_no_phone_number() -> None:
+    assert kinds_in("DE89 3704 0044 0532 0130 00") == {"bank account (IBAN)"}
+
+
 LETTERS = "a" * 300_000
 LARGE = ["1" * 300_000, "a@" * 100_000, "+1-" * 100_000, "AB12 " * 80_000, "://a:" * 60_000, "\n" * 200_000]
 LARGE += [f"token={LETTERS}", f"password: {LETTERS}", f"authorization: basic {LETTERS}"]
@@ -255,6 +318,8 @@ LARGE += [
     name * 30_000
     for name in ("(030) ", "+44 ", "card *", "visa ", "phone: ", "phone 1", "de89 ", "my password is ", "order ")
 ]
+LARGE += [name * 30_000 for name in ("password:{", "password: <1", "password=(a1", "://a:$(", "pass: $a", "card xxxx ")]
+LARGE += ["zur " * 75_000, "phones " * 40_000, "0044 " * 60_000, "birthday is " * 25_000, "password: $" + LETTERS]
 
 
 @pytest.mark.parametrize("text", LARGE)
@@ -311,6 +376,20 @@ def test_an_unlabeled_item_of_a_restricted_set_is_restricted(project: Path) -> N
 )
 def test_every_part_of_an_item_is_searched(project: Path, put: Any) -> None:
     assert found(audit(tickets(project, lambda items, train: put(items[5])))) == [("personal data", "error", ("k-06",))]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"birth_date": "1879-03-14"},
+        {"dateOfBirth": "14 March 1879"},
+        {"mobile_phones": "1998-2004 2010"},
+        {"order": "0171 2345678"},
+        {"note": "phones: 1234567, 2345678"},
+    ],
+)
+def test_a_field_that_only_looks_alike_is_not_found(project: Path, inputs: dict[str, str]) -> None:
+    assert found(audit(tickets(project, lambda items, train: items[5]["inputs"].update(inputs)))) == []
 
 
 @pytest.mark.parametrize(

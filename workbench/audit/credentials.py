@@ -18,14 +18,25 @@ _BEHIND = r"[\"'`*]{0,3}[ \t]{0,3}(?:=>|:=|[:=]|\bis\b)[ \t]{0,3}[\"'`]{0,3}"
 _NO_PASSWORD = (  # words that stand behind "Password:" and are none
     r"(?!(?:required|optional|forgotten|vergessen|expired|abgelaufen|incorrect|invalid|unknown|unchanged|protected|changed"
     r"|rejected|accepted|disabled|redacted|restricted|undefined|anything|whatever|something|(?:re)?setting|recovery"
-    r"|characters?|minimum|maximum|complexity|managers?|problems?|questions?|x{6,}|https?:)\b"
+    r"|characters?|minimum|maximum|complexity|managers?|problems?|questions?|x{6,}|https?:"
+    r"|(?:some|any|every|no|else)where|everything|together|sometimes|(?:irgend|nirgend|anders)wo|irgendwas|nirgends"
+    r"|woanders|dasselbe|derselbe|dieselbe|manchmal)\b"
     r"|[a-z_]+\.[a-z_.]+\b)"  # settings.password
 )
 
 _PASSWORD = r"(?:password|passwd|pwd|passwort|kennwort)"
 _PATH = r"[\"'`]?(?:~?/|\./|[A-Za-z]:\\)"
-# What stands for a value in documentation: "${DB_PASSWORD}", "<password>", "****", "%s", "password".
-_PLACEHOLDER = r"[\"'`]?(?:\$\w|[$%]?[{(\[<]|%\w|[*•.x]{3}|(?:your[_-]?|my[_-]?)?(?:password|passwd|pass|pwd)\b)"
+# What stands for a value in documentation, as a whole: "${DB_PASSWORD}", "<password>", "****", "%s", "password".
+# "$ummer2024" and "password-2024" only begin like it. Lengths are bounded, for a text may have many an open bracket.
+_PLACEHOLDER = (
+    r"[\"'`]?(?:"
+    r"(?:[$%#]?\{\{?[^}\n]{0,80}\}{1,2}|\$\([^)\n]{0,80}\)|(?-i:\$[A-Z_][A-Z0-9_]*)|\$[a-z_]+"
+    r"|%[sdr]|%\([^)\n]{0,80}\)[sdr]|%\w{1,40}%|<[^>\n]{0,80}>|\[[^\]\n]{0,80}\]|[*•.x]{3,80}"
+    r"|(?:your[_-]?|my[_-]?)?(?:password|passwd|pass|pwd))"
+    r"(?=[.!?]{0,3}(?:[@\s\"'`,;)}\]|&<]|$))"
+    r"|\$[a-z_]\w{0,40}(?:->|\[|::)"  # $_POST["password1"]
+    r"|\((?!(?=[^\s()]{0,40}[^\W\d_])[^\s()]{6,40}\)(?:[@.,;!?\"'`]|\s|$)))"  # one word in brackets may be the password
+)
 # "My password is incorrect": what its ending says to be an adjective, or a participle, is none.
 _NO_ADJECTIVE = (
     r"(?!\w{0,58}(?:ed|en|ly|ing|[ai]ble|ive|ary|ent|ant|ect|ure|ous|ful|less|al|id|weak|wrong|unknown|falsch|richtig"
@@ -60,7 +71,7 @@ SECRETS = {
     ),
     "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     "password": re.compile(
-        rf"\b{_PASSWORD}\s*(?:is|ist|lautet|[:=])\s*(?=\S{{0,60}}\d)(?!\d+[- ]?(?:char|digit|letter))"
+        rf"\b{_PASSWORD}\s*(?:is|ist|lautet|[:=])\s*(?=\S{{0,60}}\d)(?!\(?\d+[- ]?(?:\d+[- ]?)?(?:char|digit|letter))"
         rf"(?!{_PATH}|{_PLACEHOLDER})\S{{6,}}"
         rf"|{_PASSWORD}[\"'`]?[ \t]{{0,3}}[:=][ \t]{{0,3}}[\"'`]?{_NO_PASSWORD}(?!{_PATH})"
         r"\w[^\s\"'`,;)]{7,60}(?=[\"'`,;)]|[ \t]*$)"

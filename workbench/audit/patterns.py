@@ -18,6 +18,10 @@ _NUMERIC = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 _DATE = rf"(?:{_NUMERIC}|\d{{1,2}}\.? {_MONTH}|{_MONTH} \d{{1,2}})"
 _WORDED = rf"(?:\d{{1,2}}(?:st|nd|rd|th|\.)?(?: of)? {_MONTH}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?)"
 _LIVING = r"(?:19[2-9]\d|20\d\d)"  # a birth in 1776 is history
+_BEFORE_2020 = r"(?:19[2-9]\d|20[01]\d)"  # "the birthday is 12.05.2026" tells of a day to come
+_NUMERIC_LIVING, _NUMERIC_BEFORE_2020 = (
+    rf"(?:{year}[./-]\d\d?[./-]\d\d?|\d\d?[./-]\d\d?[./-](?:{year}|\d\d))(?!\d)" for year in (_LIVING, _BEFORE_2020)
+)
 _MARKUP = r"[\s\"'`*_|]{0,4}"  # around a name and its value: of JSON, Markdown, a table's cells
 
 # Between a name and its number: what says that the one is the other's, or nothing but a space.
@@ -25,15 +29,20 @@ _SAYS = rf"(?:{_MARKUP}(?:[:=#|]|\b(?:is|are|ist|lautet)\b:?){_MARKUP}|[ \t]{{0,
 _NUMBER_WORD = r"(?:[ -]{0,2}(?:nos?\b|nr\b|numbers?\b|nummern?\b)\.?)"
 _A_NUMBER = r"(\(?\+?\d[\d ()./-]{5,18}\d)(?![\w-])(?!,\d)"
 _PHONE_NAME = (
-    r"(?:tele(?:phone|fon)s?|t[ée]l[ée]phone|tel|(?:contact|customer)?phones?|fax|whatsapp|mobil(?:funk)?|rufnummer"
+    # "phones: 1234567" may be how many there are: the plural counts before a number that begins as those of phones do.
+    r"(?:(?:tele(?:phone|fon)|(?:contact|customer)?phone)(?:s(?=\W{0,8}[0+]))?|t[ée]l[ée]phone|tel|fax|whatsapp"
+    r"|mobil(?:funk)?|rufnummer"
     rf"|(?:(?:telefon|handy|mobil(?:funk|telefon)?|fax|contact)[ -]?(?:number|nummer|nr)))\.?{_NUMBER_WORD}?"
 )
 _DEVICE = rf"(?:mobile|cell|handy)(?:[ -]?phone)?{_NUMBER_WORD}?"  # a table has cells, and a mobile a year and a price
+_MONEY = r"EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|RM|euros?|dollars?|pounds?|kr|points?|units?|pieces?"
 _AMOUNT_BEHIND = re.compile(
-    r"[ \t]{0,2}(?:[€$£¥%°]|(?:EUR|USD|GBP|CHF|JPY|RM|euros?|dollars?|pounds?|units?|points?|pieces?|pages?|people"
+    rf"[ \t]{{0,2}}(?:[€$£¥%°]|(?:{_MONEY}|pages?|people"
     r"|users?|rows?|items?|steps?|watts?|volts?|GB|MB|KB|kg|km|mm|cm|px|dpi|Hz|MHz|GHz|mAh|sold|to|x)\b)",
     re.I,
 )
+# "card ****4471 to pay" and "card ****4471 EUR 50" name a card: neither "to" nor the next amount's currency counts.
+_MONEY_BEHIND = re.compile(rf"[ \t]{{0,2}}(?:[€$£¥%]|(?:{_MONEY})\b)(?![ \t]?\d)", re.I)
 _PHONE_NAMED, _DEVICE_NAMED = (
     re.compile(rf"(?<![^\W_]){name}(?:{_SAYS}|[ \t]{{1,3}})(?!{_DATE}\b){_A_NUMBER}", re.I)
     for name in (_PHONE_NAME, _DEVICE)
@@ -47,7 +56,7 @@ _CODE = (
 _ABROAD = re.compile(
     r"(?<![\w.,/+-])(?!\+?\d{4}-\d\d-\d\d)"
     r"(?:\+(?!\d{1,3}\.\d+(?!\d|[ ()/.-]{1,3}\d))(?!\d{1,3}(?:[.,]\d{3})+(?!\d|[ .-]\d))"  # decimals, thousands
-    rf"{_CODE}|00{_CODE}(?=[ ./()-]))((?:[ ./()-]{{0,3}}\d){{5,12}})(?![\w-])(?![.,]\d)"
+    rf"{_CODE}|(?<!\d[ -])00{_CODE}(?=[ ./()-]))((?:[ ./()-]{{0,3}}\d){{5,12}})(?![\w-])(?![.,]\d)"
 )
 _LEAST_ABROAD, _LEAST_WITH_ZEROS = 9, 12  # digits, with the country's code; many a plain number begins with 00
 _PHONE = re.compile(
@@ -67,16 +76,29 @@ _SSN_NAMED = re.compile(
     r"\d{3}([ -]?)\d{2}\1\d{4}(?!\w)",
     re.I,
 )
-# What another number than a phone's is called, right before it: "order no. ", "Bestellnummer: ", "SKU ".
-_OTHER_NUMBER = re.compile(
-    r"(?:\b(?:(?:order|item|article|model|part|sku|rma|ref|reference|ticket|invoice|serial|version|build|release"
+# What another number than a phone's is called, right before it, in the same sentence: "order no. ", "Bestellnummer: ",
+# "SKU ". A noun alone may end a sentence or stand before a bracket, and what is behind is no number of its own.
+_THINGS = (
+    r"(?:order|item|article|model|part|sku|rma|ref|reference|ticket|invoice|serial|version|build|release"
     r"|tracking|product code|code|draw|lot|range|paragraph|isbn|issn|ean|gtin|docket|fall|akte|artikel|bestellung"
-    r"|rechnung|auftrag)s?\b\.?(?:[ -]{0,2}(?:no|nr|number|code|id)\b\.?)?"
-    r"|(?:claim|case|account|customer|contract|policy|product|meter|member|shipment|parcel|file)s?[ -]"
-    r"(?:no|nr|number|code|id)\b\.?)"
-    r"|(?<!\w)(?!telefon|handy|mobil|ruf|fax)\w{2,40}(?:nummer|[ -]?nr\b\.?))[\s:#*_\"'`|=(]{0,4}$",
+    r"|rechnung|auftrag|sendung)s?\b"
+)
+_OF_PHONES = r"(?:telefon|handy|mobil|ruf|fax|festnetz|privat|notfall|durchwahl|hotline|service|whatsapp|kontakt|phone)"
+_OF_PERSONS = (  # "meine neue Nr." is most often a phone's
+    r"(?:(?:mein|dein|sein|ihr|unser|eu[e]?r|dies|neu|alt|ander|aktuell|richtig|falsch|privat|geschäftlich|dienstlich"
+    r"|persönlich|eigen|folgend)e?[nrms]?|der|die|den|unter|mit|auf)"
+)
+_OTHER_NUMBER = re.compile(
+    rf"(?:\b{_THINGS}(?:\.?[ -]{{0,2}}(?:no|nr|number|code|id)\b\.?|(?<=\bref)\.)?"
+    r"|\b(?:claim|case|account|customer|contract|policy|product|meter|member|shipment|parcel|file)s?[ -]"
+    r"(?:no|nr|number|code|id)\b\.?"
+    rf"|(?<!\w)(?!\w{{0,40}}{_OF_PHONES})(?!{_OF_PERSONS} nr\b)\w{{2,40}}(?:nummer|[ -]?nr\b\.?))"
+    r"[ \t:#*_\"'`|=]{0,4}\Z",
     re.I,
 )
+# "Frage zur Rechnung: 0176 …": who asks says where to call.
+_ABOUT = re.compile(rf"\bzu[rm] (?:\w{{1,40}} ){{0,2}}{_THINGS}[ \t]?:[ \t]{{0,3}}\Z", re.I)
+_MOBILE = re.compile(r"01[567]|07")
 _BEFORE = 60  # characters in which that name is looked for
 
 _PATTERNS = {
@@ -86,21 +108,26 @@ _PATTERNS = {
         re.I,
     ),
     "date of birth": re.compile(
-        rf"(?<![^\W_])(?:(?:date of birth|birth ?date|d\.?o\.?b\.?|geburtsdatum)\W{{0,6}}(?:is |ist )?{_DATE}"
-        rf"|(?:birth ?day|geburtstag)\W{{0,6}}(?:is |ist )?{_NUMERIC}"
-        rf"|geb\.? ?(?:am )?(?:{_NUMERIC}|{_WORDED},? {_LIVING}\b)"
+        r"(?<![^\W_])(?:(?:date of birth|birth ?date|d\.?o\.?b\.?|geburtsdatum)\W{0,6}(?:is |ist )?"
+        rf"(?:{_NUMERIC_LIVING}|{_WORDED}(?![a-z])(?:,? {_LIVING}\b|(?!\d|\.?,? ?\d{{3}})))"
+        rf"|(?:birth ?day|geburtstag)(?:\W{{1,6}}{_NUMERIC_LIVING}|\W{{0,6}}(?:is|ist) {_NUMERIC_BEFORE_2020})"
+        rf"|geb\.? ?(?:am )?(?:{_NUMERIC_LIVING}|{_WORDED},? {_LIVING}\b)"
         r"|(?:born|geboren|n[ée]e?) (?:(?:on|am|le) )?(?:the )?"
-        rf"(?:\d{{1,2}}[./-]\d{{1,2}}[./-]\d|{_LIVING}-\d\d-\d\d\b|{_WORDED},? {_LIVING}\b))",
-        re.I,
-    ),
-    "card number's last digits": re.compile(
-        r"\b(?:(?:(?:debit|credit|bank|master)? ?card|(?:kredit|giro|bank)?karte)[^.,\n]{0,25}"
-        r"|(?:visa|amex|mastercard)(?: (?:debit|credit|gold|card|account|number|no\.?)){0,3} ?)(?:"
-        r"\b(?:ending(?: in| with)?|ends (?:in|with)|endet auf|endend auf)\W{0,2}"
-        r"|(?<![*•\w])(?:[*•]{1,16}|[xX]{4})(?:[ -]?(?:[*•]{4}|[xX]{4})){0,3}[ -]?)(?!(?:19|20)\d\d\b)\d{4}\b",
+        rf"(?:{_NUMERIC_LIVING}|{_WORDED},? {_LIVING}\b))",
         re.I,
     ),
 }
+_LAST_FOUR = r"(?!(?:19|20)\d\d\b)\d{4}\b"
+_ENDING = rf"\b(?:ending(?: in| with)?|ends (?:in|with)|endet auf|endend auf)\W{{0,3}}{_LAST_FOUR}"
+# One star or two before a number may be Markdown's, and so is a star behind it.
+_MASKS = r"(?:[ -]?(?:[*•]{4}|[xX]{4})){0,3}[ -]?" + _LAST_FOUR + r"(?!\*)"
+_LAST_DIGITS = re.compile(
+    r"\b(?:(?:(?:debit|credit|bank|master)? ?card|(?:kredit|giro|bank)?karte)\b[^.,\n]{0,25}"
+    rf"(?:{_ENDING}|(?<![*•\w])(?:[*•]{{3,16}}|[xX]{{4}}){_MASKS})"
+    r"|(?:visa|amex|mastercard)\b(?: (?:debit|credit|gold|card|account|number|no\.?)){0,3} ?"
+    rf"(?:{_ENDING}|(?<![*•\w])(?:[*•]{{1,16}}|[xX]{{4}}){_MASKS}))",
+    re.I,
+)
 _CARD = re.compile(
     r"(?<![\w.-])(?:(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d|35\d\d|62\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}"
     r"|3[47]\d\d([ -]?)\d{6}\2\d{5})(?![\w-])"
@@ -118,6 +145,7 @@ _IBAN_LENGTHS = {
 }
 
 
+_YEAR = re.compile(r"1[89]\d\d|20\d\d")
 _TWO_DIGITS = re.compile(r"\d\d")  # without any, most texts need no further look
 
 
@@ -130,20 +158,29 @@ def kinds_in(text: str) -> set[str]:
 
 
 def _has_phone(text: str) -> bool:
+    return _has_phone_abroad(text) or any(True for _ in _without_other_name(_PHONE, text)) or _has_named_phone(text)
+
+
+def _has_phone_abroad(text: str) -> bool:
+    """Whether a number begins with a country's code: behind 00 it may be an order's, behind + an amount."""
     for match in _ABROAD.finditer(text):
-        if _digits(match.group()) >= (_LEAST_ABROAD if match.group().startswith("+") else _LEAST_WITH_ZEROS):
+        if match.group().startswith("+"):
+            if _digits(match.group()) >= _LEAST_ABROAD and not _MONEY_BEHIND.match(text, match.end()):
+                return True
+        elif _digits(match.group()) >= _LEAST_WITH_ZEROS and not _has_other_name(match, text):
             return True
-    return any(True for _ in _without_other_name(_PHONE, text)) or _has_named_phone(text)
+    return False
 
 
 def _has_named_phone(text: str) -> bool:
-    """Whether a number stands behind a phone's name: round ones and amounts are none."""
+    """Whether a number stands behind a phone's name: round ones, years and amounts are none."""
     for pattern, needed in ((_PHONE_NAMED, 7), (_DEVICE_NAMED, 9)):
         for match in pattern.finditer(text):
             number = match.group(1)
             own = number.startswith(("0", "(0", "+"))
             enough = _digits(number) >= (7 if own else needed)
-            if enough and (own or not _is_round(number)) and not _AMOUNT_BEHIND.match(text, match.end()):
+            plain = own or not (_is_round(number) or _is_years(number))
+            if enough and plain and not _AMOUNT_BEHIND.match(text, match.end()):
                 return True
     return False
 
@@ -154,6 +191,11 @@ def _is_round(number: str) -> bool:
     return all(part.endswith("0") for part in parts) and (len(parts) > 1 or parts[0].endswith("000"))
 
 
+def _is_years(number: str) -> bool:
+    """2019 2020 2021 and 1998-2004 are no phone numbers."""
+    return all(_YEAR.fullmatch(part) for part in re.findall(r"\d+", number))
+
+
 def _digits(text: str) -> int:
     return sum(map(str.isdigit, text))
 
@@ -161,12 +203,23 @@ def _digits(text: str) -> int:
 def _without_other_name(pattern: re.Pattern[str], text: str) -> Iterator[str]:
     """What a pattern finds, but for numbers that another name stands before."""
     for match in pattern.finditer(text):
-        if not _OTHER_NUMBER.search(text[max(0, match.start() - _BEFORE) : match.start()]):
+        if not _has_other_name(match, text):
             yield match.group()
+
+
+def _has_other_name(match: re.Match[str], text: str) -> bool:
+    before = text[max(0, match.start() - _BEFORE) : match.start()]
+    if not _OTHER_NUMBER.search(before):
+        return False
+    return not (_MOBILE.match(match.group()) and _ABOUT.search(before))
 
 
 def _has_social_security_number(text: str) -> bool:
     return any(True for _ in _without_other_name(_SSN, text)) or _SSN_NAMED.search(text) is not None
+
+
+def _has_last_digits(text: str) -> bool:
+    return any(not _MONEY_BEHIND.match(text, match.end()) for match in _LAST_DIGITS.finditer(text))
 
 
 def _has_card(text: str) -> bool:
@@ -181,6 +234,7 @@ _CHECKED: dict[str, Callable[[str], bool]] = {
     "phone number": _has_phone,
     "social security number": _has_social_security_number,
     "card number": _has_card,
+    "card number's last digits": _has_last_digits,
     "bank account (IBAN)": _has_account,
 }
 

@@ -24,6 +24,8 @@ from workbench.words import counted
 
 Detector = Literal["auto", "patterns", "presidio"]
 
+# A key "phones" holds numbers; in a text it may be how many there are.
+_PHONES = re.compile(r"(?<=phone)s$", re.I)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")  # where words meet in customerPhone and customer_phone
 # The digits of an id say nothing, and a prompt may name a hotline, or how dates and numbers are to be written.
 _WORDED = {"e-mail address", "bank account (IBAN)", *SECRETS}
@@ -116,8 +118,9 @@ def _all_text(value: Any) -> Iterator[str]:
     """Every text and number; one that has a name behind it, for `{"phone": 5550142}` says as much as a sentence."""
     if isinstance(value, dict):
         for name, part in value.items():
+            words = _PHONES.sub("", _HUMP.sub(" ", str(name)))
             for text in _all_text(part):
-                yield f"{_HUMP.sub(' ', str(name))}: {text}"
+                yield f"{words}: {text}"
     elif isinstance(value, list):
         for part in value:
             yield from _all_text(part)

@@ -235,3 +235,28 @@ def test_more_labels_make_agreement_by_chance_rarer(project: Path) -> None:
     evalset = colors(project)
     wrong = {entry.id: COLORS[(COLORS.index(entry.expectations["label"]) + 1) % 3] for entry in evalset.items[::6]}
     assert [level for level, _ in suspected(audit(evalset, answered(evalset, {"a": wrong, "b": wrong})))] == ["warning"]
+
+
+def test_older_outcomes_of_a_judge_are_told(project: Path) -> None:
+    table = answered(colors(project), WRONG, evalset_digest=OLD)
+    evalset = colors(project, mended, scorers=[{"type": "judge", "model": "judge", "rubric": "Is it right?"}])
+    (line,) = (line for line in audit(evalset, table).not_checked if "another version" in line)
+    assert line.endswith("and take a judge's verdict to score again. Run it again")
+
+
+def test_answers_are_not_scored_for_classes_where_there_are_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long answers with many numbers take long."""
+    table = answered(colors(project), WRONG)
+    asked: list[str] = []
+
+    def classes(_: object, __: object, output: str) -> dict[str, tuple[float, float]]:
+        asked.append(output)
+        return {}
+
+    monkeypatch.setattr("workbench.audit.outcomes._classes", classes)
+    audit(colors(project, scorers=[{"type": "exact", "key": "label"}], output={"text": True}), table)
+    assert not asked
+    audit(colors(project), table)
+    assert asked

@@ -106,3 +106,25 @@ def test_labels_in_another_order_are_the_same_answer(project: Path, labels: list
 
     evalset = colors(project, plant, scorers=[{"type": "multi_label"}], **TEXT)
     assert found(audit(evalset)) == [("duplicates", level, ("c-001", "x"))]
+
+
+def test_items_without_any_label_are_out_of_balance(project: Path) -> None:
+    for values, score in (([[]], "1.00"), ([[]] * 11 + [["a"]], "0.92")):
+        made = colors(project, answers(values, "labels"), scorers=[{"type": "multi_label"}], **TEXT)
+        assert _only(audit(made).findings).what == f"labels: always giving the same labels would score {score}"
+    values = [[], ["a"], ["b"]]
+    assert not audit(colors(project, answers(values, "labels"), scorers=[{"type": "multi_label"}], **TEXT)).findings
+
+
+@pytest.mark.parametrize(("scorer", "name"), [("label", "label"), ("multi_label", "labels")])
+def test_labels_of_no_list_are_shown_as_they_are_first_spelled(project: Path, scorer: str, name: str) -> None:
+    """But for spellings of restricted items."""
+
+    def plant(items: Rows, train: Rows) -> None:
+        spelled = ["EUR 26", *["Eur 26", "eur 26", "Nil"] * 20]  # the first item is restricted
+        for row, label in zip(items, spelled, strict=False):
+            row["expectations"] = {name: [label] if scorer == "multi_label" else label}
+        train.clear()
+
+    evalset = colors(project, plant, scorers=[{"type": scorer}], **TEXT)
+    assert audit(evalset).labels == {name: {"Eur 26": 41, "Nil": 19}}

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from conftest import item, write_evalset
 
 from workbench.audit import apply_fixes, audit
 from workbench.cli import main
-from workbench.errors import RunError
+from workbench.errors import InputError, RunError
 from workbench.evalset import load_evalset
 
 
@@ -261,3 +262,32 @@ def test_notes_do_not_fail_the_command(project: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "note [hardness] 1 of 10 items that none of 3 candidates gets right: i0. Look at their keys first" in out
     assert "note [hardness] 9 of 10 items that all 3 candidates get right" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "items.jsonl: there is no such file"), (b"\xff\xfe\n", "items.jsonl:1: not UTF-8 text"), (b"x\n", "JSON")],
+)
+def test_a_file_that_was_spoiled_since_the_audit_is_told(project: Path, content: bytes | None, says: str) -> None:
+    evalset = colors(project, broken)
+    report, path = audit(evalset), evalset.path / "items.jsonl"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        apply_fixes(evalset, report)
+    assert not path.exists() if content is None else path.read_bytes() == content
+
+
+def test_a_fix_takes_a_set_and_its_own_audit(project: Path) -> None:
+    evalset = colors(project, broken)
+    report = audit(evalset)
+    before = (evalset.path / "items.jsonl").read_bytes()
+    given: list[tuple[Any, Any]] = [(None, report), (evalset, None), (evalset, "x"), ("x", report)]
+    for one, other in given:
+        with pytest.raises(InputError, match="takes an eval set and its audit"):
+            apply_fixes(one, other)
+    with pytest.raises(InputError, match="the audit is of 'other', not of 'colors'"):
+        apply_fixes(evalset, replace(report, name="other"))
+    assert (evalset.path / "items.jsonl").read_bytes() == before

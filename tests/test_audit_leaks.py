@@ -233,3 +233,69 @@ def test_one_of_two_labels_in_the_inputs_is_found(
     )
     expected = [("warning", "60 of 60 items name their label in the inputs, and no other")] if leaks else []
     assert told(audit(evalset).findings) == expected
+
+
+# Values, and texts with one.
+
+
+def read_out(scorer: str, written: str, day: str = "20{year}-05-14") -> Plant:
+    """Texts that hold the answer once, in a spelling of their own."""
+
+    def plant(items: Rows, train: Rows) -> None:
+        for number, row in enumerate(items):
+            year, value = 10 + number % 40, number * 3 + 7
+            row["inputs"] = {"thing": written.format(value=value, year=year, word=row["id"])}
+            row["expectations"] = {"answer": day.format(year=year) if scorer == "date" else value}
+        train.clear()
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("scorer", "written", "is_value"),
+    [
+        ("money", "Order {word}: kettle x2, total EUR {value}, ship to Porto.", False),
+        ("money", "Taxi in Graz: {value} EUR", False),
+        ("money", "{value} EUR for a kettle", False),
+        ("money", "{value}.00 EUR", True),
+        ("money", "RM {value}.00", True),
+        ("money", "{value} US dollars", True),
+        ("numeric", "The room is {value} m wide", False),
+        ("numeric", "{value} is how old she was", False),
+        ("numeric", "{value} pieces", True),
+        ("numeric", "{value}.0 km/h.", True),
+        ("date", "Due: 20{year}-05-14", False),
+        ("date", "Due: 14 May 20{year}", False),
+        ("date", "Taxi 20{year}-05-14", False),
+        ("date", "14.05.20{year}", True),
+        ("date", "14 May 20{year}", True),
+        ("date", "20{year}-05-14T10:30:00Z", True),
+        ("date", "Freitag, den 14. Mai 20{year}", True),
+        ("date", "Fri 20{year}-05-14", True),
+    ],
+)
+def test_a_value_is_the_answer_and_a_text_that_it_is_read_out_of_is_not(
+    project: Path, scorer: str, written: str, is_value: bool
+) -> None:
+    variants = showing("{{ inputs.thing }}")
+    evalset = colors(
+        project, read_out(scorer, written), output={"text": True}, scorers=[{"type": scorer}], variants=variants
+    )
+    errors = [what for level, what in told(audit(evalset).findings) if level == "error"]
+    assert errors == (["inputs.thing is the expected answer in 60 of 60 items"] if is_value else [])
+
+
+# Records to correct.
+
+
+@pytest.mark.parametrize(("others", "level"), [({"urgent": None, "amount": "?"}, "warning"), ({"seen": 1}, "error")])
+def test_a_field_of_a_record_to_complete_may_be_there_to_copy(
+    project: Path, others: dict[str, Any], level: str
+) -> None:
+    def plant(items: Rows, train: Rows) -> None:
+        for row in items:
+            row["inputs"]["record"] = {"queue": row["expectations"]["queue"], **others}
+
+    evalset = tickets(project, plant, variants=showing("{{ inputs.body }} {{ inputs.record | tojson }}"))
+    (finding,) = (each for each in audit(evalset).findings if "inputs.record.queue" in each.what)
+    assert (finding.level, "task is to copy it" in finding.mend) == (level, level == "warning")

@@ -7,10 +7,12 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from audited import Rows, colors, tickets
 from conftest import item, write_evalset
@@ -21,6 +23,7 @@ from workbench.audit.report import in_notebook
 from workbench.evalset import load_evalset
 from workbench.views.audit import audit_figure, audit_html
 from workbench.views.figures import png
+from workbench.views.tables import detects
 
 SCRIPT = "<script>alert(1)</script>"
 CANARY = "CANARY-8d1f"
@@ -28,7 +31,8 @@ CANARY = "CANARY-8d1f"
 
 def report(n: int = 60, **more: Any) -> Audit:
     made: dict[str, Any] = {"findings": [], "lengths": list(range(100, 100 + n))}
-    return Audit("made", power=power_of({str(number): None for number in range(n)}), **{**made, **more})
+    made["power"] = power_of({str(number): None for number in range(n)})
+    return Audit("made", **{**made, **more})
 
 
 def finding(number: int = 1, **more: Any) -> Finding:
@@ -225,3 +229,18 @@ def test_twenty_thousand_short_items_take_bounded_time_and_memory(project: Path)
     seconds, kib, findings = json.loads(done.stdout)
     assert findings == [["17", "9000"]]
     assert seconds < 60 and kib < 500 << 10
+
+
+def test_what_detects_no_difference_shows_no_figure() -> None:
+    none = replace(report(3).power, effective_n=20.0, detectable=1.0, step=0.9)
+    assert report(150).power.detects and not none.detects
+    made = report(3, power=none)
+    text = "\n".join(made.facts())
+    assert "detects no difference: scores that lie between" in text and "1.000" not in text
+    axis = audit_figure(made).axes[2]
+    assert len(axis.lines) == 1 and {each.get_text() for each in axis.texts} == {"this set: none"}
+
+
+@pytest.mark.parametrize(("detectable", "shown"), [(0.25, "detects 0.250"), (1.0, ""), (math.nan, "")])
+def test_a_leaderboard_shows_no_difference_that_is_none(detectable: float, shown: str) -> None:
+    assert detects(pd.Series({"detectable": detectable})) == shown

@@ -91,6 +91,13 @@ def test_what_is_worst_is_mended_first(project: Path, copies: int) -> None:
     )
 
 
+def test_a_set_that_detects_nothing_shows_no_difference(project: Path) -> None:
+    write_evalset(project, "colors", [item(str(number), label=COLORS[number % 3]) for number in range(3)])
+    evalset = wb.load_evalsets("evalsets")["colors"]
+    line = to_mend(wb.audit(evalset), evalset)[-1]
+    assert line.startswith("colors has 3 items, which show no difference (") and "that takes about" in line
+
+
 def test_a_model_is_told_by_slice_where_it_was_asked() -> None:
     columns = {"task": "t", "sensitivity": "internal"}
     told = [("i1", 1.0, "easy"), ("i2", 0.5, "easy"), ("i3", 0.0, "hard")]

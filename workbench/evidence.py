@@ -44,7 +44,8 @@ def leaderboard(outcomes: pd.DataFrame | HasOutcomes, by: Literal["task", "class
         empty where it was asked too few items), `score` with `score_lo`, `score_hi` and `method`; `tied` (its ranks
         hold 1, and another's do: not to be told from the best); `behind_best` (the other that may be better by most,
         minus this one) with `behind_best_hi`, under which the best of all minus this one lies, for all candidates at
-        once; `detectable` (the smallest difference to that one that these items detect, at 80 % power); `accepted` with
+        once; `detectable` (the smallest difference to that one that these items detect, at 80 % power; 1 is none);
+        `accepted` with
         `accepted_lo`, `accepted_hi` (shares), `format_ok` (the share of the answers that were given: where the rules
         abstain or a request fails there is none), `errors` (a count), `attempts` (a mean);
         `cost_per_accepted_usd` with `cost_lo`, `cost_hi`, `cost_method` (all attempts counted; NaN is unknown, inf
@@ -229,8 +230,9 @@ def compare(outcomes: pd.DataFrame | HasOutcomes, a: str, b: str, margin: float 
         `hi` and `method`; `p` of the `test` of no difference; `fixed` (items where a is better), `broke` (where it is
         worse), `same`; `changed` (such as "fixed 14, broke 6"); `margin`, `verdict`: "a is better" (or b; "by less
         than the margin" where that is shown too), "equivalent" (within the margin), "a is not worse" (by the margin or
-        more; or b) or "cannot tell"; `detectable`, the smallest difference that these items detect at 80 % power;
-        `items_to_decide`, about how many would show equals to be within the margin (NaN where it is decided); `seed`.
+        more; or b) or "cannot tell"; `detectable`, the smallest difference that these items detect at 80 % power, 1
+        where it is none; `items_to_decide`, about how many would show equals to be within the margin (NaN where it is
+        decided); `seed`.
 
     Raises:
         InputError: a candidate is not in the table, or the margin is not between 0 and 1.

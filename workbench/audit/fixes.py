@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from workbench import project
 from workbench.audit.report import Audit, count_of, shortened
+from workbench.errors import InputError
 from workbench.evalset import EvalSet
 from workbench.evalset.corrections import FILE as CORRECTIONS
 from workbench.evalset.corrections import read_corrections
@@ -29,7 +31,11 @@ def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
 
     Returns:
         What was done, or left undone, in lines; none where there was nothing to do.
+
+    Raises:
+        InputError: something else than an eval set and its audit, or a file that was changed and cannot be read.
     """
+    _refuse_other(evalset, report)
     drop = {name for finding in report.findings if finding.fix for name in finding.fix.drop}
     restrict = {name for finding in report.findings if finding.fix for name in finding.fix.restrict}
     done = []
@@ -46,6 +52,8 @@ def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
         if not dropped and not marked:
             continue
         path = (evalset.path / name).resolve()
+        if not path.is_file():
+            raise InputError(f"{project.shown(evalset.path / name)}: there is no such file.")
         write_pieces(path, _mended(path, set(dropped), set(marked)), mode=stat.S_IMODE(path.stat().st_mode))
         for what, ids in (("dropped", dropped), ("marked restricted", marked)):
             if ids:
@@ -56,6 +64,14 @@ def apply_fixes(evalset: EvalSet, report: Audit) -> list[str]:
         write_pieces(corrections, _without(corrections, gone), mode=stat.S_IMODE(corrections.stat().st_mode))
         done.append(f"{CORRECTIONS}: those of dropped items removed")
     return done
+
+
+def _refuse_other(evalset: object, report: object) -> None:
+    if not isinstance(evalset, EvalSet) or not isinstance(report, Audit):
+        given = f"{type(evalset).__name__} and {type(report).__name__}"
+        raise InputError(f"apply_fixes takes an eval set and its audit, not {given}. Write apply_fixes(e, audit(e)).")
+    if report.name != evalset.name:
+        raise InputError(f"the audit is of '{report.name}', not of '{evalset.name}'. Audit '{evalset.name}' first.")
 
 
 def _without(path: Path, gone: set[str]) -> Iterator[bytes]:
@@ -80,8 +96,15 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if number == 1 and written.startswith(BOM_UTF8):
                 yield BOM_UTF8, {}
                 raw = written.removeprefix(BOM_UTF8)
-            line = raw.decode()
+            line = _text(path, number, raw)
             yield raw, json_line(path, number, line) if line.strip() else {}
+
+
+def _text(path: Path, number: int, raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{project.shown(path)}:{number}: not UTF-8 text. Save it as UTF-8.") from None
 
 
 def _restricted(line: str) -> str:

@@ -74,7 +74,8 @@ def label_counts(evalset: EvalSet) -> dict[str, dict[str, int]]:
         )
         named = [label for label, count in counts.most_common() if open_to_all[label] >= RARE]
         if named:
-            counted[name] = {label: counts[label] for label in named}
+            written = _first_spellings(evalset, name)
+            counted[name] = {written.get(label, label): counts[label] for label in named}
     return counted
 
 
@@ -90,6 +91,28 @@ def _open_labels(evalset: EvalSet) -> Iterator[tuple[str, list[frozenset[str]]]]
             open_labels = [name for name, spec in scorer.fields.items() if spec.type == "label" and not spec.levels]
             for name in open_labels:
                 yield name, [_plain_set(_first(item, name)) for item in evalset.items]
+
+
+def _first_spellings(evalset: EvalSet, name: str) -> dict[str, str]:
+    """How labels are first written in items that are not restricted, by the form that they are counted by."""
+    found: dict[str, str] = {}
+    for scorer in evalset.scorers:
+        own = scorer.expected_key if isinstance(scorer, FieldScorer) else name
+        shown = (scorer.name or scorer.field or "label") if isinstance(scorer, LabelScorer) else own
+        if shown != name:
+            continue
+        for item in evalset.items:
+            value = item.expectations.get(own)
+            if item.sensitivity == "restricted" or value is None:
+                continue
+            if isinstance(scorer, MultiLabelScorer):
+                parts = value if isinstance(value, list) else str(value).split(scorer.separator)
+                forms = [(next(iter(scorer.labels_of([part])), ""), part) for part in parts]
+            else:
+                forms = [(plain(first), first) for first in [_first(item, own)] if first is not None]
+            for form, part in forms:
+                found.setdefault(form, str(part).strip())
+    return found
 
 
 def _labels_of(scorer: MultiLabelScorer, item: Item) -> frozenset[str]:
@@ -154,12 +177,13 @@ def _whole_answers(evalset: EvalSet) -> Iterator[tuple[str, list[frozenset[str]]
 
 
 def _best_for_all(scorer: MultiLabelScorer, items: Sequence[Item]) -> float:
-    """What the same labels for all items would score: the most frequent set of labels, or the most frequent label."""
+    """What the same labels for all items would score: none, the most frequent set, or the most frequent label."""
     sets = [_labels_of(scorer, item) for item in items if scorer.applies(item.expectations)]
-    labels = Counter(label for each in sets for label in each)
-    if not labels:
+    if not sets:
         return 0.0
-    tried = {Counter(sets).most_common(1)[0][0], frozenset({labels.most_common(1)[0][0]})}
+    labels = Counter(label for each in sets for label in each)
+    alone_most = {frozenset({label}) for label, _ in labels.most_common(1)}
+    tried = {frozenset(), Counter(sets).most_common(1)[0][0], *alone_most}
     alone = scorer.model_copy(update={"field": None, "key": scorer.expected_key, "extract": None})
     return max(
         sum(alone.score(Answer("", sorted(given), True), {scorer.expected_key: sorted(each)}).value for each in sets)

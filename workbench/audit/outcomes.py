@@ -103,9 +103,10 @@ def not_told(evalset: EvalSet, told: Told) -> list[str]:
     """The checks that these outcomes do not suffice for."""
     missing = []
     if told.older:
+        lack = "hold no answers" if Answers(evalset).can_score else "take a judge's verdict"
         missing.append(
             f"hardness of items, likely label errors by today's key: {told.older:,} outcomes were scored by another "
-            "version of the set and hold no answers to score again. Run it again"
+            f"version of the set and {lack} to score again. Run it again"
         )
     if len(told.scores.candidates) < _CANDIDATES:
         missing.append(f"hardness of items: takes outcomes of {_CANDIDATES} candidates")
@@ -166,8 +167,10 @@ def likely_label_errors(evalset: EvalSet, told: Told) -> Iterator[Finding]:
     given = _given_by_item(told)
     answers, items = Answers(evalset), {item.id: item for item in evalset.items}
     suspects: dict[str, list[str]] = defaultdict(list)
+    labels = bool(label_fields(evalset))
     for name, each in given.items():
-        _fill_classes(each, items[name], answers)
+        if labels:  # scoring long answers takes a while, and no other scorer tells classes
+            _fill_classes(each, items[name], answers)
         against = _contradicted(items[name], each, answers)
         if against is not None:
             suspects[against].append(name)

@@ -127,6 +127,11 @@ class Power:
     detectable: float
     needed: dict[float, int]
 
+    @property
+    def detects(self) -> bool:
+        """Whether there is a difference that it detects."""
+        return self.detectable < 1
+
 
 @dataclass
 class Audit:
@@ -182,6 +187,11 @@ class Audit:
             lines.append(f"{counted(power.clusters, 'cluster')}: worth {worth}, {source}")
         if power.effective_n < FEWEST:
             lines.append(f"detects no difference: at the one-sided 5 % level that takes {FEWEST} independent items")
+        elif not power.detects:
+            lines.append(
+                f"detects no difference: scores that lie between right and wrong take more than "
+                f"{counted(power.effective_n, 'independent item', spec='.0f')}"
+            )
         else:
             basis = "measured" if power.measured else "assumed"
             size = f"{power.discordance:.2f}" if power.discordance >= 0.01 else f"{power.discordance:.2g}"

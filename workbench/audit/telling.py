@@ -5,18 +5,22 @@ list(telling_inputs(evalset))     # [Finding("leaks", "error", "inputs.meta.team
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from workbench.audit.inputs import fingerprint, shown
 from workbench.audit.keys import FULL
-from workbench.audit.report import Finding
+from workbench.audit.report import Finding, Level
 from workbench.evalset import EvalSet, Item
 from workbench.scorers import Answer, FieldScorer, total
+from workbench.scorers.currencies import token_of
+from workbench.scorers.figures import plain_figures
 from workbench.scorers.json_fields import JsonFieldsScorer
+from workbench.scorers.latex import without_latex
 from workbench.scorers.multi_label import MultiLabelScorer
-from workbench.scorers.values import FieldSpec, Kind, compared
+from workbench.scorers.values import FieldSpec, Kind, compared, days_of
 from workbench.scorers.yes_no import yes_or_no
 
 AROUND = " \u00a0.,;:!?()[]\"'`*“”„‘’«»"  # of a value in a text
@@ -26,7 +30,19 @@ _BY_CHANCE = 0.6  # Cohen's kappa up to which two values of which one is frequen
 _TRIED = 50  # items that show whether a comparison is worth making with all
 _YES_OR_NO = {"yes", "no", "true", "false"}
 _A_VALUE = 80  # characters up to which a text is one value
+_WORD = re.compile(r"[^\W\d_]+")
+_AND = {"and", "und", "et", "y", "con"}  # "20 euros and 50 cents"
+_CLOCK = {"t", "z", "utc", "gmt", "am", "pm"}
+_DAYS = (  # of the week; "Fr" and "Fri." begin one
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    *("montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonnabend", "sonntag"),
+    *("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"),
+    *("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"),
+)
+_LABELED_DATE = re.compile(r"[^\W\d_]\s*:|[(\[]")  # "Due: 3 May 2024", "3 May 2024 (signed)"
 _PARSED: dict[str, Kind] = {"money": "money", "numeric": "number", "date": "date"}
+
+_OF_A_RECORD = "Right where the task is to copy it; otherwise take it out of the inputs, or out of the prompts"
 
 Compare = Callable[[Any, Any], bool]
 
@@ -49,7 +65,25 @@ def telling_inputs(evalset: EvalSet) -> Iterator[Finding]:
             if count:
                 told.add(path)
                 what = f"inputs.{path} is the expected {name} in {count} of {len(asked)} items"
-                yield Finding("leaks", "error", what, "Take it out of the inputs, or out of the prompts")
+                level: Level = "warning" if _in_a_record(evalset, given, path, name) else "error"
+                mend = _OF_A_RECORD if level == "warning" else "Take it out of the inputs, or out of the prompts"
+                yield Finding("leaks", level, what, mend)
+
+
+def _in_a_record(evalset: EvalSet, given: Sequence[dict[str, Any]], path: str, name: str) -> bool:
+    """Whether a part of the inputs stands in an object of the key's own fields, as one does that is to be corrected.
+
+    The whole object is not the key: that is told before.
+    """
+    above, _, own = path.rpartition(".")
+    if not above or own != name:
+        return False
+    pairs = zip(evalset.items, given, strict=True)
+    records = sum(
+        isinstance(value := inputs.get(above), dict) and len(value.keys() & item.expectations.keys()) > 1
+        for item, inputs in pairs
+    )
+    return records > GIVEN_AWAY * len(given)
 
 
 def _leaves(value: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -145,8 +179,44 @@ def _plain_set(values: Sequence[Any]) -> set[str]:
 
 def _parsed_alike(spec: FieldSpec, given: Any, expected: Any) -> bool:
     """Whether a short value is the expected one by what it means, such as "RM 12.30" and 12.3."""
-    short = not isinstance(given, str) or (len(given) <= _A_VALUE and "\n" not in given)
-    return short and spec.type in ("money", "number", "date") and compared(spec, given, expected).right >= FULL
+    if spec.type not in ("money", "number", "date") or compared(spec, given, expected).right < FULL:
+        return False
+    return not isinstance(given, str) or (len(given) <= _A_VALUE and "\n" not in given and _only_a_value(spec, given))
+
+
+def _only_a_value(spec: FieldSpec, text: str) -> bool:
+    """Whether a text is nothing but the date, amount or number in it, and no sentence that it can be read out of."""
+    if spec.type == "date":
+        return _only_a_date(spec, text)
+    text = without_latex(text)
+    between, at = [], 0
+    for figure in plain_figures(text):
+        between.append(text[at : figure.begins])
+        at = figure.ends
+    unit = text[at:].strip(AROUND)
+    if spec.type == "number" and len(unit.split()) == 1 and not any(map(_words, between)):
+        return True  # "12 pieces", "90 km/h"
+    return not any(_words(part) for part in (*between, unit))
+
+
+def _words(text: str) -> list[str]:
+    """The words of what stands beside figures, without currencies."""
+    left = text.strip(AROUND)
+    if left.casefold() in _AND or token_of(left) is not None:
+        return []
+    return [word for word in _WORD.findall(left) if token_of(word) is None]
+
+
+def _only_a_date(spec: FieldSpec, text: str) -> bool:
+    words = {word.casefold() for word in _WORD.findall(text)} - _CLOCK
+    if not words:
+        return True
+    if _LABELED_DATE.search(text):
+        return False
+    without = " ".join(_WORD.sub(" ", text).split()).strip(AROUND)
+    if not days_of(spec, without):
+        return True  # its month is a word, and such a date is read from words of dates alone
+    return all(len(word) > 1 and any(day.startswith(word) for day in _DAYS) for word in words)
 
 
 def _agreeing(pairs: Sequence[tuple[Any, Any]], compare: Compare) -> int:

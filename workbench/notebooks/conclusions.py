@@ -132,10 +132,10 @@ def to_mend(report: Audit, evalset: EvalSet) -> list[str]:
     power, margin = report.power, evalset.spec.limits.margin
     needed = math.ceil(items_needed(margin, power.discordance, step=power.step) * power.n / power.effective_n)
     basis = "as measured" if power.measured else "if candidates differ on as many items as is usual"
-    enough = "it has enough" if power.detectable <= margin else f"that takes about {needed:,}"
+    enough = "it has enough" if power.detectable <= margin and power.detects else f"that takes about {needed:,}"
+    shown = f"a difference of {power.detectable:.3f} or more" if power.detects else "no difference"
     lines.append(
-        f"{report.name} has {counted(power.n, 'item, which shows', 'items, which show')} a difference of "
-        f"{power.detectable:.3f} or more ({basis}). "
+        f"{report.name} has {counted(power.n, 'item, which shows', 'items, which show')} {shown} ({basis}). "
         f"For its margin of {margin:g} {enough}."
     )
     return lines

@@ -93,6 +93,11 @@ _NO_OPERAND = """is was are were be been being equals equal to of at by from abo
     um etwa rund ungefähr oder est était sont à environ ou vaut es era son a unos igual o de
     it's it’s that's that’s c'est c’est""".split()  # noqa: SIM905
 _SIGN_EXPECTED = regex.compile(r"(?:(?:\A|[\n.!?:=(\[{\"“'*|>~≈])\s*|(?<!\p{L})(?i:\L<words>)\s)\Z", words=_NO_OPERAND)
+_SEPARATORS = regex.compile(r"['’_\s]")
+_MARKS = regex.compile("[.,]")
+_NO_DIGIT = regex.compile(r"\D")
+_LETTERS = regex.compile(r"\p{L}+")
+_OPERAND = regex.compile(r"[\d%)\]]\s?\Z")
 _BEFORE = 60  # characters that are looked at before a figure
 
 
@@ -151,7 +156,9 @@ class Figure:
 
 def _digits(written: str, point_groups: bool) -> str | None:
     """A number with a decimal point at most, and no other separators."""
-    bare = regex.sub(r"['’_\s]", "", written)
+    if written.isdecimal():
+        return written  # most are
+    bare = _SEPARATORS.sub("", written)
     marks = [mark for mark in bare if mark in ".,"]
     if not marks:
         return bare
@@ -161,7 +168,7 @@ def _digits(written: str, point_groups: bool) -> str | None:
         groups = may_group and len(tail) == 3 and len(head) <= 3 and head.lstrip("0") != ""
     else:
         groups = len(set(marks)) == 1  # "1,234,567"
-    whole = regex.split("[.,]", head)
+    whole = _MARKS.split(head)
     if groups:
         return "".join([*whole, tail]) if len(tail) == 3 else None
     if mark in head or (len(whole) > 1 and len(whole[-1]) != 3):
@@ -221,7 +228,7 @@ def _power(found: regex.Match[str]) -> int | None:
 
 def _scale(found: regex.Match[str]) -> int | None:
     if found["scale"]:
-        words = regex.findall(r"\p{L}+", found["scale"].casefold())
+        words = _LETTERS.findall(found["scale"].casefold())
         return sum(_SCALES[word] for word in words) if words != ["mil"] else None
     letter = (found["letter"] or "").strip()
     if found["after"]:
@@ -244,7 +251,7 @@ def _sign(found: regex.Match[str], text: str) -> int:
 def _sign_in_words(found: regex.Match[str], text: str) -> int:
     """Of "minus 5": -1 as a sign, 1 in "7 minus 5", and 0 in "costs minus 5", which may take 5 away from something."""
     place = found.start("word")
-    if regex.search(r"[\d%)\]]\s?\Z", text[max(0, place - 2) : place]):
+    if _OPERAND.search(text[max(0, place - 2) : place]):
         return 1
     if found["open"] or found["word"].casefold().startswith("negative"):
         return -1
@@ -270,6 +277,6 @@ def _is_accounting(found: regex.Match[str], text: str) -> bool:
     if cell is None:
         return False
     money = cell["money"] or found["before"] or found["after"] or found["outside"]
-    if money or regex.search(r"\D", found["figure"]):
+    if money or _NO_DIGIT.search(found["figure"]):
         return True
     return own is not None and _CELL_ENDS.match(text, found.end()) is not None

@@ -134,15 +134,19 @@ def _draw_power(axis: Axes, report: Audit) -> None:
 
     power = report.power
     n = np.geomspace(min(10, power.effective_n), max(4000, 2 * power.n), 60)
-    axis.plot(n, [detectable_difference(count, power.discordance, step=power.step) for count in n], color=_COLORS[0])
-    axis.plot(power.effective_n, power.detectable, "o", color=_COLORS[1], markersize=8)
-    axis.annotate(
-        f"this set: {power.detectable:.3f}",
-        (power.effective_n, power.detectable),
-        textcoords="offset points",
-        xytext=(8, 4),
-        fontsize=8,
-    )
+    found = np.array([detectable_difference(count, power.discordance, step=power.step) for count in n])
+    axis.plot(n, np.where(found < 1, found, np.nan), color=_COLORS[0])  # 1 is none
+    if power.detects:
+        axis.plot(power.effective_n, power.detectable, "o", color=_COLORS[1], markersize=8)
+        axis.annotate(
+            f"this set: {power.detectable:.3f}",
+            (power.effective_n, power.detectable),
+            textcoords="offset points",
+            xytext=(8, 4),
+            fontsize=8,
+        )
+    else:
+        axis.text(0.04, 0.04, "this set: none", transform=axis.transAxes, fontsize=8)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.margins(y=0.15)

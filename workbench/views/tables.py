@@ -145,11 +145,11 @@ def behind(row: pd.Series[Any]) -> str:
 
 def detects(row: pd.Series[Any]) -> str:
     """What difference to the best the items detect."""
-    return "" if math.isnan(row["detectable"]) else f"detects {row['detectable']:.3f}"
+    return f"detects {row['detectable']:.3f}" if row["detectable"] < 1 else ""  # 1 and NaN: none
 
 
 def _behind(row: pd.Series[Any]) -> str:
-    detected = "" if math.isnan(row["detectable"]) else f" ({row['detectable']:.3f})"
+    detected = f" ({row['detectable']:.3f})" if row["detectable"] < 1 else ""
     return f"{behind(row)}{detected}" if behind(row) else ""
 
 

@@ -128,6 +128,7 @@ HURT += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(HURT)))
 def test_a_text_made_to_hurt_takes_no_time_by_the_square(index: int) -> None:
     started = time.process_time()

@@ -235,6 +235,7 @@ LONG += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", LONG, ids=lambda text: repr(text[:12]))
 def test_a_long_text_takes_no_time_by_the_square(text: str) -> None:
     started = time.process_time()

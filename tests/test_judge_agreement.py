@@ -37,6 +37,7 @@ def clustered(rng: np.random.Generator, items: int, size: int, icc: float) -> Ca
     return calibrate(verdicts.tolist(), truth.tolist(), names, clusters=[f"i{k // size}" for k in range(items * size)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("items", "size", "icc"), [(60, 4, 0.3), (60, 4, 0.05), (40, 6, 0.5), (30, 8, 0.9)])
 def test_labels_of_one_item_do_not_count_as_many(items: int, size: int, icc: float) -> None:
     """Of 95 % intervals at least 92 % hold what was planted, and a judge at the bound passes in at most 5 %."""
@@ -78,6 +79,7 @@ def test_a_cluster_that_is_judged_as_one_counts_about_once() -> None:
     assert copies.sensitivity.worth <= alone.sensitivity.n
 
 
+@pytest.mark.slow
 def test_a_corrected_rate_carries_the_clusters_of_the_labels() -> None:
     """300 calibrations on clustered labels, each with a run of its own: the interval holds the true rate."""
     rng, held, blind = np.random.default_rng(14), 0, 0
@@ -97,6 +99,7 @@ def test_a_corrected_rate_carries_the_clusters_of_the_labels() -> None:
     assert held / 300 >= 0.92 and blind < held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "icc"), [(6, 0.5), (3, 0.3)])
 def test_clusters_within_a_candidate_seldom_look_like_a_difference(size: int, icc: float) -> None:
     """A judge that errs alike is called unfair in at most some 10 % of calibrations, the level of the two tests."""

@@ -278,6 +278,7 @@ HURT += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(HURT)))
 def test_a_list_made_to_hurt_takes_no_time_by_the_square(index: int) -> None:
     known = {"bug", *map(str, range(300))}

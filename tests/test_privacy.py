@@ -275,7 +275,7 @@ def labeled_item(prefix: str, number: int, label: str | None, of_set: str | None
     return item(f"{prefix}{number}", thing, **({"sensitivity": label} if label else {})), restricted
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     of_set=SET_LABELS,
     labels=st.lists(LABELS, min_size=1, max_size=8),

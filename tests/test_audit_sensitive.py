@@ -262,7 +262,7 @@ ALIKE = [
     "SKU 800-234-5678, model 650.555.1234, RMA 312-445-6789, order 555-0199, product code 415-555-2671",
     "Excel cell 1048576, cell 12 345 678, cell: 100 200 300",
     "Handy 1299 900 EUR, mobile 2024 1500 EUR, phone 1000 2000 3000, tel 2500000, Telephone 1234567 units",
-    "pwd: /usr/local/lib64, pwd=/home/user1/projects, password: ~/keys/key1.pem",
+    "pwd: /usr/local/lib64, pwd=/srv/app1/releases, password: ~/keys/key1.pem",
     "claim number 219-09-9999, case no. 219-09-9999, Fall 123-45-6789, serial 123-45-6789",
     "The Visa fee, ending with 1500; visa application ending in 1234",
     "my gift card * 2026",

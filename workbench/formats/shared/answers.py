@@ -251,7 +251,8 @@ def _several(groups: dict[str, str], why: str, blank: int) -> Form:
     none = f"; where there is no label ({counted(blank, 'row')}), 'none' is right" if blank else ""
     why += f'; the score is F1, and an answer separates labels by ";"{none}'
     scorer: dict[str, Any] = {"type": "multi_label", "separator": ";"}
-    if known and all(MultiLabelScorer.model_validate(scorer).labels_of(label) == {spelled(label)} for label in labels):
+    reader = MultiLabelScorer.model_validate(scorer)
+    if known and all(reader.labels_of(label) == {spelled(label)} for label in labels):
         scorer["labels"] = labels  # each reads as itself
     ask = f"{ask}: {listed}" if known else f"{ask}."
     ask += '\nIf none applies, answer "none".' if blank else ""
